@@ -1,0 +1,63 @@
+//! `/static/shaveet.js`, embedded in the binary (WIRE F1 to F3).
+
+use std::time::SystemTime;
+
+use crate::http::{Exchange, Method, Request, Response, Status};
+
+const SCRIPT: &[u8] = include_bytes!("../../static/shaveet.js");
+
+/// The script, and by what a browser knows whether it has this one.
+#[derive(Debug)]
+pub(super) struct Script {
+    etag: String,
+    modified: Option<SystemTime>,
+    /// The header lines of both 200 and 304.
+    headers: String,
+}
+
+impl Script {
+    /// `date` is when this server began to serve it, as a header has it.
+    pub(super) fn new(date: &str) -> Script {
+        let etag = format!("\"{:016x}\"", fingerprint(SCRIPT));
+        let headers = format!(
+            "Content-Type: text/javascript; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n\
+             Cache-Control: public, max-age=3600\r\nAccess-Control-Allow-Origin: *\r\n"
+        );
+        Script { etag, modified: httpdate::parse_http_date(date).ok(), headers }
+    }
+
+    pub(super) fn serve(&self, date: &str, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) {
+        let response = match request.method {
+            Method::Get | Method::Head => {
+                let status = if self.is_known(request) { Status::NOT_MODIFIED } else { Status::OK };
+                Response { status, headers: &self.headers, body: SCRIPT }
+            }
+            Method::Options => Response { status: Status::NO_CONTENT, headers: super::updates::PREFLIGHT, body: b"" },
+            Method::Post | Method::Put | Method::Delete => {
+                let headers = "Allow: GET, HEAD, OPTIONS\r\nContent-Type: text/plain\r\n";
+                Response { status: Status::METHOD_NOT_ALLOWED, headers, body: b"Method Not Allowed\r\n" }
+            }
+        };
+        response.write(out, date, exchange);
+    }
+
+    /// Whether the browser has this very script (RFC 9110 section 13.2.2: an ETag decides before a date does).
+    fn is_known(&self, request: &Request<'_>) -> bool {
+        if request.header("if-none-match").is_some() {
+            let mut lines = request.header_values("if-none-match");
+            return lines.any(|line| {
+                line.split(|&byte| byte == b',')
+                    .map(<[u8]>::trim_ascii)
+                    .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes())
+            });
+        }
+        let since = request.header("if-modified-since").and_then(|value| std::str::from_utf8(value).ok());
+        let since = since.and_then(|value| httpdate::parse_http_date(value).ok());
+        matches!((since, self.modified), (Some(since), Some(modified)) if modified <= since)
+    }
+}
+
+/// FNV-1a: tells our own builds apart, nothing more.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}

@@ -1,0 +1,152 @@
+//! From a request to a verb of the hub, and from what the hub owes to an answer. One file per endpoint.
+//!
+//! The paths are the original's (WIRE H1), matched exactly (WIRE H10). Only `/` asks who is calling (WIRE J12): pages
+//! prove themselves with their key.
+
+mod access;
+mod assets;
+mod rpc;
+mod updates;
+
+use std::net::IpAddr;
+
+use log::debug;
+
+use crate::clock::Ms;
+use crate::config::Config;
+use crate::http::{Error, Exchange, Method, Request, Response, Status};
+use crate::hub::{Hub, Owner};
+
+pub use access::{Access, Refusal};
+pub use updates::Parked;
+
+use assets::Script;
+
+/// The endpoints, and the hub they speak to.
+#[derive(Debug)]
+pub struct Api {
+    /// What is published, awaited and owed.
+    pub hub: Hub,
+    access: Access,
+    script: Script,
+    poll_timeout: Ms,
+    /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
+    jitter: fastrand::Rng,
+    /// The body being written; kept for its memory.
+    body: Vec<u8>,
+}
+
+/// Where a request comes from, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// The turn's time.
+    pub now: Ms,
+    /// The same as a Date header has it.
+    pub date: &'a str,
+    /// What the hub is to call the connection if the request parks.
+    pub owner: Owner,
+    /// The other end's address; `None` on a Unix socket.
+    pub address: Option<IpAddr>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The answer has been written.
+    Answered,
+    /// The hub will say when there is something to answer.
+    Parked(Parked),
+}
+
+impl Api {
+    /// The endpoints of a server with this configuration. `date` dates the embedded script (WIRE F1), `seed` is for
+    /// the jitter alone.
+    #[must_use]
+    pub fn new(config: &Config, hub: Hub, date: &str, seed: u64) -> Api {
+        Api {
+            hub,
+            access: Access::new(config.rpc_allow.clone(), config.trusted_proxy.clone()),
+            script: Script::new(date),
+            poll_timeout: config.poll_timeout,
+            jitter: fastrand::Rng::with_seed(seed),
+            body: Vec::new(),
+        }
+    }
+
+    /// Serves a request: writes the answer behind what is in `out`, or parks.
+    pub fn handle(
+        &mut self,
+        visit: Visit<'_>,
+        request: &Request<'_>,
+        exchange: Exchange,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        match &*request.path() {
+            b"/" => self.serve_rpc(visit, request, exchange, out),
+            b"/message_updates" => return self.serve_updates(visit, request, exchange, out),
+            b"/static/shaveet.js" => self.script.serve(visit.date, request, exchange, out),
+            b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
+            _ => not_found(visit.date, exchange, out),
+        }
+        Outcome::Answered
+    }
+
+    fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) {
+        if let Err(refusal) = self.access.check(visit.address, request) {
+            debug!("a call of the JSON-RPC API is refused: {refusal}");
+            let headers = "Content-Type: text/html\r\n";
+            let response = Response { status: Status::NOT_FOUND, headers, body: b"Nothing here buddy" };
+            return response.write(out, visit.date, exchange);
+        }
+        if request.method != Method::Post {
+            let body = format!(
+                "405 Method Not Allowed. This JSONRPC interface only supports POST. Method used was \"{}\"",
+                request.method.name()
+            );
+            let headers = "Allow: POST\r\nCache-Control: no-cache\r\nContent-Type: text/plain\r\n";
+            let response = Response { status: Status::METHOD_NOT_ALLOWED, headers, body: body.as_bytes() };
+            return response.write(out, visit.date, exchange);
+        }
+        self.body.clear();
+        let (status, headers) = match rpc::answer(&mut self.hub, visit.now, &request.body, &mut self.body) {
+            rpc::Outcome::Answered => (Status::OK, RPC_HEADERS),
+            rpc::Outcome::Silent => (Status::NO_CONTENT, "Cache-Control: no-cache\r\nPragma: no-cache\r\n"),
+            rpc::Outcome::Refused => (Status::BAD_REQUEST, "Content-Type: text/plain\r\n"),
+        };
+        Response { status, headers, body: &self.body }.write(out, visit.date, exchange);
+    }
+}
+
+/// WIRE J2.
+const RPC_HEADERS: &str = "Cache-Control: no-cache\r\nPragma: no-cache\r\nContent-Type: application/json\r\n";
+
+/// Writes the answer to what could not be read as a request. The connection closes behind it.
+pub fn refuse(error: Error, date: &str, out: &mut Vec<u8>) {
+    let text = match error {
+        Error::Malformed(what) | Error::NotImplemented(what) => what,
+        Error::BodyTooLarge => "the body is too large; --max-body is the limit",
+        Error::TargetTooLong => "the request line is too long; --max-head is the limit",
+        Error::HeadTooLarge => "the headers are too large or too many; --max-head is the limit",
+        Error::UnknownExpectation => "only Expect: 100-continue is known here",
+        Error::UnknownVersion => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+    };
+    refuse_with(error.status(), text, date, out);
+}
+
+/// Writes the answer to a request that did not come to an end in time (RFC 9110 section 15.5.9).
+pub fn refuse_late(date: &str, out: &mut Vec<u8>) {
+    refuse_with(Status::REQUEST_TIMEOUT, "the request did not come to an end in time", date, out);
+}
+
+fn refuse_with(status: Status, text: &str, date: &str, out: &mut Vec<u8>) {
+    let body = format!("{text}\r\n");
+    let exchange = Exchange { head_only: false, keep_alive: false };
+    Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
+}
+
+/// WIRE H1, P11: never with a CORS header (WIRE P12).
+fn not_found(date: &str, exchange: Exchange, out: &mut Vec<u8>) {
+    Response { status: Status::NOT_FOUND, headers: PLAIN_TEXT, body: b"Not Found\r\n" }.write(out, date, exchange);
+}
+
+const PLAIN_TEXT: &str = "Content-Type: text/plain\r\n";

@@ -1,0 +1,412 @@
+//! The command line: what a user may write, and what is said when it is wrong.
+//!
+//! Text goes in, a [`Config`] comes out, and nothing else happens here. The defaults stand as text, because the help shows
+//! them; a test holds them against [`Config::default`]. An error names the flag, the value and what is allowed, and
+//! the process ends with code 2 (clap's) before it has opened anything.
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use ipnet::IpNet;
+
+use crate::clock::Ms;
+use crate::config::{Address, Config, any_network, network};
+
+/// Reads this process's arguments and environment. Ends the process after `--help`, `--version` (code 0) and wrong
+/// arguments (code 2).
+#[must_use]
+pub fn parse() -> Config {
+    try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads arguments, the program's name first, and the environment.
+///
+/// # Errors
+///
+/// What is wrong with them; also what `--help` and `--version` print, by its
+/// [`kind`](clap::Error::kind).
+pub fn try_parse_from<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Result<Config, clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    Options::from_arg_matches(&matches).map(Config::from)
+}
+
+fn command() -> clap::Command {
+    // One rule below the options says more than the name of a variable beside each. A negative number is a wrong value,
+    // not an unknown flag, so that the error names the flag.
+    Options::command().mut_args(|arg| arg.hide_env(true).allow_negative_numbers(true))
+}
+
+#[derive(Parser)]
+// One page for -h and --help: clap's long form would spread it over four screens.
+#[command(version, about = ABOUT, long_about = None, after_help = AFTER_HELP)]
+struct Options {
+    #[command(flatten)]
+    listening: Listening,
+    #[command(flatten)]
+    access: Access,
+    #[command(flatten)]
+    timers: Timers,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const ABOUT: &str = "\
+A push server for web applications. The web application creates clients, subscribes them to channels and publishes \
+messages by JSON-RPC; its pages get their messages by long polls. Everything is kept in memory, and HTTP is spoken in \
+plain: put it behind the web server that your pages come from.";
+
+// Lines of less than 80 columns: a narrow terminal would fold the table.
+const AFTER_HELP: &str = "\
+Times are numbers with units (500ms, 25s, 10m, 1h30m). Sizes are bytes, or have
+a unit: KiB and MiB are powers of 1024, kB and MB of 1000.
+
+Examples:
+  shaveet                                    port 8082 on all interfaces
+  shaveet --listen 127.0.0.1:8082            behind nginx on the same machine
+  shaveet --listen unix:/run/shaveet.sock    the same, through a Unix socket
+  shaveet --rpc-allow 127.0.0.1,10.0.0.0/24  web application on other machines
+
+Environment:
+  SHAVEET_...  each flag but -p in capitals: SHAVEET_POLL_TIMEOUT=20s is
+               --poll-timeout 20s. A flag wins over its variable
+  RUST_LOG     what is logged to stderr: error, warn, info, debug or trace
+               [default: info]";
+
+#[derive(Args)]
+#[command(next_help_heading = "Listening")]
+struct Listening {
+    /// Where to listen: 127.0.0.1:8082, [::1]:8082, unix:/path, or 8082 for all interfaces. May be given several times,
+    /// or as a list with commas. Port 0 is any free port; the real one is printed at the start [default: 8082]
+    #[arg(long, value_name = "ADDR", env = "SHAVEET_LISTEN", value_delimiter = ',')]
+    listen: Vec<Address>,
+
+    // No variable: container managers that know a service named `shaveet` set SHAVEET_PORT to `tcp://10.0.0.1:8082`.
+    /// Listen on this port of all interfaces, IPv4 and IPv6, besides what --listen says
+    #[arg(short, long, value_name = "PORT", value_parser = port)]
+    port: Option<u16>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Access")]
+struct Access {
+    /// Who may call the JSON-RPC API: addresses and networks (127.0.0.1, 10.0.0.0/8) of the web application, with commas
+    /// between them, or `any`. Whoever is listed can read and send everything
+    #[arg(long, value_name = "NET", env = "SHAVEET_RPC_ALLOW", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_parser = rpc_allow)]
+    rpc_allow: Vec<Networks>,
+
+    /// Proxies whose X-Forwarded-For is believed, written likewise, or `none`. Name the nginx in front if it runs on another
+    /// machine, so that pages behind it are not taken for the web application
+    #[arg(long, value_name = "NET", env = "SHAVEET_TRUSTED_PROXY", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_parser = trusted_proxy)]
+    trusted_proxy: Vec<Networks>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Timers (10ms to 1d)")]
+struct Timers {
+    /// Answer a poll without news after this time, or up to a tenth earlier, so that pages do not return all at once.
+    /// Keep it below the read timeout of the proxy in front
+    #[arg(long, value_name = "TIME", env = "SHAVEET_POLL_TIMEOUT", default_value = "25s", value_parser = timer)]
+    poll_timeout: Ms,
+
+    /// A client that has not polled for this time is gone. Raise it for pages on bad lines, lower it to see
+    /// people leave sooner
+    #[arg(long, value_name = "TIME", env = "SHAVEET_MAX_IDLE", default_value = "10s", value_parser = timer)]
+    max_idle: Ms,
+
+    /// A new client has this long for its first poll. Raise it if your pages load slowly
+    #[arg(long, value_name = "TIME", env = "SHAVEET_MIN_ALIVE", default_value = "60s", value_parser = timer)]
+    min_alive: Ms,
+
+    /// How often clients that are gone are collected
+    #[arg(long, value_name = "TIME", env = "SHAVEET_SWEEP_INTERVAL", default_value = "10s", value_parser = timer)]
+    sweep_interval: Ms,
+
+    /// Forget a channel that nobody is subscribed to, with its history, when unused for this time
+    #[arg(long, value_name = "TIME", env = "SHAVEET_CHANNEL_IDLE", default_value = "10m", value_parser = timer)]
+    channel_idle: Ms,
+
+    /// Time for a request line and its headers to arrive, from the first byte
+    #[arg(long, value_name = "TIME", env = "SHAVEET_HEAD_TIMEOUT", default_value = "10s", value_parser = timer)]
+    head_timeout: Ms,
+
+    /// Time for a request body to arrive. Raise it for large messages over slow lines
+    #[arg(long, value_name = "TIME", env = "SHAVEET_BODY_TIMEOUT", default_value = "30s", value_parser = timer)]
+    body_timeout: Ms,
+
+    /// Close a connection without a request after this time. Keep it above the keepalive_timeout of an nginx in
+    /// front (60s)
+    #[arg(long, value_name = "TIME", env = "SHAVEET_IDLE_TIMEOUT", default_value = "75s", value_parser = timer)]
+    idle_timeout: Ms,
+
+    /// Close a connection whose peer takes nothing of its answer for this time
+    #[arg(long, value_name = "TIME", env = "SHAVEET_WRITE_TIMEOUT", default_value = "30s", value_parser = timer)]
+    write_timeout: Ms,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits (sizes from 1KiB to 1GiB)")]
+struct Limits {
+    /// Messages kept per channel, 1 to 1000000: a page that is further behind has lost the rest. Raise it for
+    /// channels that are busy while a page reloads
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_HISTORY", default_value = "10", value_parser = history)]
+    history: usize,
+
+    /// Clients remembered after they are gone, 0 to 10000000, so that they can come back with their subscriptions
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_DEPARTED_MAX", default_value = "100000", value_parser = departed_max)]
+    departed_max: usize,
+
+    /// How long they are remembered, 10ms to 30d: the longest sleep of a laptop that matters
+    #[arg(long, value_name = "TIME", env = "SHAVEET_DEPARTED_AGE", default_value = "1d", value_parser = departed_age)]
+    departed_age: Ms,
+
+    /// Size of a request line with its headers. Long client ids, many in one poll, or large cookies need more
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_HEAD", default_value = "128KiB", value_parser = size)]
+    max_head: usize,
+
+    /// Size of a request body, and so of the largest message
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_BODY", default_value = "4MiB", value_parser = size)]
+    max_body: usize,
+
+    /// Size of one poll answer; the rest comes with the next poll. Lower it to use less memory for slow readers
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_ANSWER", default_value = "16MiB", value_parser = size)]
+    max_answer: usize,
+}
+
+impl From<Options> for Config {
+    fn from(options: Options) -> Config {
+        let Options { listening, access, timers, limits } = options;
+        let mut listen = listening.listen;
+        listen.extend(listening.port.map(Address::Everywhere));
+        if listen.is_empty() {
+            listen = Config::default().listen;
+        }
+        Config {
+            listen,
+            rpc_allow: joined(access.rpc_allow),
+            trusted_proxy: joined(access.trusted_proxy),
+            poll_timeout: timers.poll_timeout,
+            max_idle: timers.max_idle,
+            min_alive: timers.min_alive,
+            sweep_interval: timers.sweep_interval,
+            channel_idle: timers.channel_idle,
+            history: limits.history,
+            departed_max: limits.departed_max,
+            departed_age: limits.departed_age,
+            max_head: limits.max_head,
+            max_body: limits.max_body,
+            max_answer: limits.max_answer,
+            head_timeout: timers.head_timeout,
+            body_timeout: timers.body_timeout,
+            idle_timeout: timers.idle_timeout,
+            write_timeout: timers.write_timeout,
+        }
+    }
+}
+
+/// One entry of a list of networks: `any` is two of them, `none` is none.
+#[derive(Clone)]
+struct Networks(Vec<IpNet>);
+
+fn joined(entries: Vec<Networks>) -> Vec<IpNet> {
+    entries.into_iter().flat_map(|Networks(nets)| nets).collect()
+}
+
+fn rpc_allow(text: &str) -> Result<Networks, String> {
+    match text {
+        "any" => Ok(Networks(any_network())),
+        // The original's empty list let everybody in: who writes one may mean that, or may have lost a variable.
+        "" => Err("empty; write `any` to let everybody call the API, or addresses such as 127.0.0.1".into()),
+        text => one_network(text, "any"),
+    }
+}
+
+fn trusted_proxy(text: &str) -> Result<Networks, String> {
+    match text {
+        "any" => Ok(Networks(any_network())),
+        "none" => Ok(Networks(Vec::new())),
+        "" => Err("empty; write `none` to believe nobody, or addresses such as 127.0.0.1".into()),
+        text => one_network(text, "any, none"),
+    }
+}
+
+fn one_network(text: &str, words: &str) -> Result<Networks, String> {
+    match network(text) {
+        Ok(net) => Ok(Networks(vec![net])),
+        Err(_) => Err(format!("not a network; allowed are 127.0.0.1, 10.0.0.0/8, ::1, fd00::/8, {words}")),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a number from 0 to 65535, 0 being any free port".into())
+}
+
+fn timer(text: &str) -> Result<Ms, String> {
+    time(text, DAY, "10ms to 1d")
+}
+
+fn departed_age(text: &str) -> Result<Ms, String> {
+    time(text, 30 * DAY, "10ms to 30d")
+}
+
+fn time(text: &str, longest: Duration, allowed: &str) -> Result<Ms, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if (SHORTEST..=longest).contains(&time) => Ok(time.into()),
+        Ok(_) => Err(format!("out of range; allowed is {allowed}")),
+        Err(error) => Err(format!("{error}; allowed is {allowed}, written as 500ms, 25s or 10m")),
+    }
+}
+
+/// A timer that is shorter keeps the server busy with nothing.
+const SHORTEST: Duration = Duration::from_millis(10);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn history(text: &str) -> Result<usize, String> {
+    count(text, 1..=1_000_000)
+}
+
+fn departed_max(text: &str) -> Result<usize, String> {
+    count(text, 0..=10_000_000)
+}
+
+fn count(text: &str, allowed: RangeInclusive<usize>) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| allowed.contains(count));
+    count.ok_or_else(|| format!("allowed is a number from {} to {}", allowed.start(), allowed.end()))
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let Ok(ByteSize(bytes)) = text.parse() else {
+        return Err("not a size; allowed is 1KiB to 1GiB, written as 65536, 128KiB or 4MB".into());
+    };
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| SIZES.contains(bytes));
+    bytes.ok_or_else(|| "out of range; allowed is 1KiB to 1GiB".into())
+}
+
+/// Below, not even a browser's headers fit; above, one request could take a small machine's memory.
+const SIZES: RangeInclusive<usize> = 1024..=1024 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn config(args: &str) -> Config {
+        try_parse_from(format!("shaveet {args}").split_whitespace()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The error for one flag with one value, which may be empty or hold spaces.
+    fn error(flag: &str, value: &str) -> String {
+        try_parse_from(["shaveet", flag, value]).expect_err(value).to_string()
+    }
+
+    #[test]
+    fn command_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_configs() {
+        assert_eq!(config(""), Config::default());
+    }
+
+    #[test]
+    fn every_flag_with_a_default_has_its_variable() {
+        let without: BTreeSet<String> = command()
+            .get_arguments()
+            .filter(|arg| {
+                let flag = arg.get_long().expect("every argument is a flag");
+                let variable = format!("SHAVEET_{}", flag.to_uppercase().replace('-', "_"));
+                arg.get_env().is_none_or(|env| *env != *variable)
+            })
+            .map(|arg| arg.get_id().to_string())
+            .collect();
+        assert_eq!(without, BTreeSet::from(["port".into()]));
+    }
+
+    #[test]
+    fn help_fits_and_says_every_default() {
+        let help = command().render_help().to_string();
+        for arg in command().get_arguments() {
+            let flag = format!("--{} ", arg.get_long().expect("every argument is a flag"));
+            assert!(help.contains(&flag), "{flag}");
+            for default in arg.get_default_values() {
+                let default = default.to_str().expect("defaults are ASCII");
+                assert!(help.contains(default), "{flag}{default}");
+            }
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(AFTER_HELP.lines().all(|line| line.chars().count() < 80), "what stands as it is fits 80 columns");
+        assert_eq!(help, command().render_help().to_string(), "-h and --help are one page");
+    }
+
+    #[test]
+    fn addresses_add_up() {
+        let config = config("--listen 127.0.0.1:1,[::1]:2 -p 3 --listen unix:/tmp/s");
+        let shown: Vec<String> = config.listen.iter().map(Address::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:1", "[::1]:2", "unix:/tmp/s", "*:3"]);
+    }
+
+    #[test]
+    fn networks_add_up() {
+        let shown = |nets: Vec<IpNet>| nets.iter().map(IpNet::to_string).collect::<Vec<_>>();
+        let config = config("--rpc-allow 10.0.0.1,::1 --rpc-allow 192.168.0.0/16 --trusted-proxy any");
+        assert_eq!(shown(config.rpc_allow), ["10.0.0.1/32", "::1/128", "192.168.0.0/16"]);
+        assert_eq!(shown(config.trusted_proxy), ["0.0.0.0/0", "::/0"]);
+    }
+
+    #[test]
+    fn nobody_can_be_believed_but_somebody_must_be_allowed() {
+        assert_eq!(config("--trusted-proxy none").trusted_proxy, []);
+        assert!(error("--rpc-allow", "none").contains("not a network"));
+        assert!(error("--rpc-allow", "").contains("write `any`"));
+        assert!(error("--rpc-allow", "127.0.0.1,").contains("write `any`"));
+        assert!(error("--trusted-proxy", "").contains("write `none`"));
+    }
+
+    #[test]
+    fn times_are_read_and_bounded() {
+        assert_eq!(config("--poll-timeout 10ms").poll_timeout, Ms(10));
+        assert_eq!(config("--poll-timeout 1h30m").poll_timeout, Ms::from_secs(5400));
+        assert_eq!(config("--poll-timeout 1d").poll_timeout, Ms::from_secs(86_400));
+        assert_eq!(config("--departed-age 30d").departed_age, Ms::from_secs(30 * 86_400));
+        for value in ["25", "", "-1", "x", "9ms", "0s", "25h", "999999999999999999999s", "2years"] {
+            let error = error("--poll-timeout", value);
+            assert!(error.contains("--poll-timeout") && error.contains("10ms to 1d"), "{error}");
+        }
+        assert!(error("--departed-age", "31d").contains("10ms to 30d"));
+    }
+
+    #[test]
+    fn sizes_are_read_and_bounded() {
+        for (value, bytes) in [("1024", 1024), ("2KiB", 2048), ("2kB", 2000), ("1.5MiB", 1_572_864), ("1GiB", 1 << 30)]
+        {
+            assert_eq!(config(&format!("--max-body {value}")).max_body, bytes, "{value}");
+        }
+        for value in ["", "1023", "-1", "1025MiB", "99999999999999999999999EiB", "1..5MiB", "1 mile", "NaN"] {
+            let error = error("--max-body", value);
+            assert!(error.contains("--max-body") && error.contains("1KiB to 1GiB"), "{error}");
+        }
+    }
+
+    #[test]
+    fn counts_are_read_and_bounded() {
+        assert_eq!(config("--history 1000000 --departed-max 0").history, 1_000_000);
+        assert_eq!(config("--departed-max 0").departed_max, 0);
+        for value in ["", "0", "-1", "1000001", "ten", "99999999999999999999999"] {
+            let error = error("--history", value);
+            assert!(error.contains("--history") && error.contains("1 to 1000000"), "{error}");
+        }
+        assert!(error("--departed-max", "10000001").contains("0 to 10000000"));
+    }
+
+    #[test]
+    fn ports_are_bounded() {
+        for value in ["", "65536", "-1", "http"] {
+            let error = error("--port", value);
+            assert!(error.contains("--port") && error.contains("0 to 65535"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A body in chunks (RFC 9112 section 7.1), decoded as it comes.
+//!
+//! Strict where leniency has been used to smuggle requests: a size is hexadecimal digits only, every line ends in CR LF,
+//! extensions and trailers are read over, never used, and bounded.
+
+use memchr::memchr;
+
+use super::decoder::{Error, Limits};
+
+/// The decoder of one body.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    phase: Phase,
+    /// The first byte not decoded yet, counted from the beginning of the request.
+    at: usize,
+    /// Where the body began.
+    start: usize,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// A line with a size. Next: `Data`, or `Trailer` if the size is 0.
+    Size,
+    /// This many bytes, and CR LF. Next: `Size`.
+    Data(usize),
+    /// Lines up to an empty one; they began here. Next: the end.
+    Trailer { start: usize },
+}
+
+/// A size line, extensions included, and all trailers together.
+const LINE_BYTES_MAX: usize = 4096;
+
+/// What the chunks' own lines may take up beside the body: a sender of one-byte chunks needs five times the body.
+const OVERHEAD: usize = 8;
+
+impl Chunked {
+    /// `start` is where the body begins, counted from the beginning of the request.
+    pub(super) fn new(start: usize) -> Chunked {
+        Chunked { phase: Phase::Size, at: start, start, body: Vec::new() }
+    }
+
+    /// Reads on. When the body is whole, where it ends.
+    pub(super) fn read(&mut self, limits: &Limits, input: &[u8]) -> Result<Option<usize>, Error> {
+        if input.len() - self.start > limits.body_bytes.saturating_mul(OVERHEAD).saturating_add(LINE_BYTES_MAX) {
+            return Err(Error::BodyTooLarge);
+        }
+        loop {
+            let rest = &input[self.at..];
+            match self.phase {
+                Phase::Size => {
+                    let Some(line) = line(rest)? else { return Ok(None) };
+                    let size = chunk_size(line)?;
+                    if size > limits.body_bytes - self.body.len() {
+                        return Err(Error::BodyTooLarge);
+                    }
+                    self.at += line.len() + 2;
+                    self.phase = if size > 0 { Phase::Data(size) } else { Phase::Trailer { start: self.at } };
+                }
+                Phase::Data(size) => {
+                    if rest.len() < size + 2 {
+                        return Ok(None);
+                    }
+                    if &rest[size..size + 2] != b"\r\n" {
+                        return Err(Error::Malformed("a chunk is longer than its size"));
+                    }
+                    self.body.extend_from_slice(&rest[..size]);
+                    self.at += size + 2;
+                    self.phase = Phase::Size;
+                }
+                Phase::Trailer { start } => {
+                    let Some(line) = line(rest)? else { return Ok(None) };
+                    self.at += line.len() + 2;
+                    if line.is_empty() {
+                        return Ok(Some(self.at));
+                    }
+                    check_trailer(line)?;
+                    if self.at - start > LINE_BYTES_MAX {
+                        return Err(Error::HeadTooLarge);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The decoded body.
+    pub(super) fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+}
+
+/// The line that `input` begins with, without its CR LF; `None` if it is not whole yet.
+fn line(input: &[u8]) -> Result<Option<&[u8]>, Error> {
+    let searched = &input[..input.len().min(LINE_BYTES_MAX)];
+    match memchr(b'\n', searched) {
+        Some(end) if end > 0 && input[end - 1] == b'\r' => {
+            let line = &input[..end - 1];
+            if line.contains(&b'\r') {
+                return Err(Error::Malformed("a CR stands alone"));
+            }
+            Ok(Some(line))
+        }
+        Some(_) => Err(Error::Malformed("a line of a chunked body does not end in CR LF")),
+        None if searched.len() == LINE_BYTES_MAX => Err(Error::Malformed("a line of a chunked body is too long")),
+        None => Ok(None),
+    }
+}
+
+/// `1a`, or `1a;extension=value`.
+fn chunk_size(line: &[u8]) -> Result<usize, Error> {
+    let (size, extension) = match memchr(b';', line) {
+        Some(at) => (&line[..at], &line[at..]),
+        None => (line, &b""[..]),
+    };
+    // White space before the extension is bad, but allowed and sent (RFC 9112 section 7.1.1).
+    let size = if extension.is_empty() { size } else { size.trim_ascii_end() };
+    if extension.iter().any(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
+        return Err(Error::Malformed("a chunk extension has a forbidden character"));
+    }
+    // 15 digits fit into 64 bits with room to spare, and 16 zeros are nobody's honest size.
+    if size.is_empty() || size.len() > 15 || !size.iter().all(u8::is_ascii_hexdigit) {
+        return Err(Error::Malformed("a chunk size is not a hexadecimal number"));
+    }
+    let digits = std::str::from_utf8(size).expect("digits are ASCII");
+    usize::from_str_radix(digits, 16).map_err(|_| Error::BodyTooLarge)
+}
+
+fn check_trailer(line: &[u8]) -> Result<(), Error> {
+    let name = memchr(b':', line).map(|colon| &line[..colon]);
+    let well_formed = name.is_some_and(|name| !name.is_empty() && name.iter().all(|&byte| byte.is_ascii_graphic()))
+        && line.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    if well_formed { Ok(()) } else { Err(Error::Malformed("a trailer is malformed")) }
+}

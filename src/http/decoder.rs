@@ -1,0 +1,355 @@
+//! Bytes in, requests out.
+//!
+//! The decoder keeps no bytes, only how far it has come: the caller shows it everything from the first byte of the
+//! request that is not complete yet, and shows it again with more behind it. So a request that arrives in one read is
+//! taken straight from the shared read buffer, and one that arrives in pieces is searched and parsed once all the same.
+
+use std::ops::Range;
+
+use memchr::memchr;
+
+use super::chunked::Chunked;
+use super::request::{Method, Request};
+
+/// How much of a request is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of request line and headers together: beyond, 414 or 431.
+    pub head_bytes: usize,
+    /// Bytes of a body after decoding: beyond, 413.
+    pub body_bytes: usize,
+}
+
+/// What the bytes amount to.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Not a whole request yet. Next: show them again with more behind them.
+    More,
+    /// The sender waits for `100 Continue` (WIRE H4). Next: send it, and show the same bytes again.
+    Continue,
+    /// A request. Next: answer it, and show what comes after the `used` bytes.
+    Request {
+        /// It borrows from the bytes shown.
+        request: Request<'a>,
+        /// How many of the bytes shown belonged to it.
+        used: usize,
+    },
+}
+
+/// Which part of a request the decoder waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The rest of the request line or of the headers, or a new request.
+    Head,
+    /// The rest of the body.
+    Body,
+}
+
+/// Why a request is refused. The connection is closed after each: what follows cannot be trusted to be a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// 400: not HTTP, or HTTP that can be read in two ways. Says what is wrong.
+    Malformed(&'static str),
+    /// 413: the body is larger than [`Limits::body_bytes`].
+    BodyTooLarge,
+    /// 414: the request line alone is larger than [`Limits::head_bytes`].
+    TargetTooLong,
+    /// 417: an expectation other than `100-continue`.
+    UnknownExpectation,
+    /// 431: request line and headers are larger than [`Limits::head_bytes`], or more than 100 lines.
+    HeadTooLarge,
+    /// 501: a method or a transfer coding that this server does not know.
+    NotImplemented(&'static str),
+    /// 505: a version of HTTP other than 1.0 and 1.1.
+    UnknownVersion,
+}
+
+/// How far one connection has come with the request it is sending.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    phase: Phase,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    /// Nothing of a request has come. Next: `Head`.
+    #[default]
+    Idle,
+    /// Looking for the end of the head. `line` is where the line being read begins, `first` whether it is the first.
+    /// Next: `Body`, or `Idle` with a request.
+    Head { line: usize, first: bool },
+    /// The head is whole, the body is not. Next: `Idle` with a request.
+    Body(Box<Pending>),
+}
+
+#[derive(Debug)]
+struct Pending {
+    head: Head,
+    chunked: Option<Chunked>,
+    owes_continue: bool,
+}
+
+/// What matters of a head, as places in the bytes shown, which stay true when more come behind them.
+#[derive(Debug)]
+struct Head {
+    method: Method,
+    target: Range<usize>,
+    headers: Range<usize>,
+    framing: Framing,
+    keep_alive: bool,
+    expects_continue: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+/// Header lines of one request. Browsers send some twenty, proxies add a few.
+const HEADERS_MAX: usize = 100;
+
+impl Decoder {
+    /// A decoder at the beginning of a connection.
+    #[must_use]
+    pub fn new() -> Decoder {
+        Decoder::default()
+    }
+
+    /// Whether part of a request has come, and which part is missing. `None` between two requests.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Head { .. } => Some(Stage::Head),
+            Phase::Body(_) => Some(Stage::Body),
+        }
+    }
+
+    /// Looks at everything that has come since the end of the last request.
+    ///
+    /// # Errors
+    /// [`Error`] if it is none that can be served; the decoder is of no use after that.
+    pub fn next<'a>(&mut self, limits: &Limits, input: &'a [u8]) -> Result<Step<'a>, Error> {
+        if input.is_empty() {
+            return Ok(Step::More);
+        }
+        let pending = match std::mem::take(&mut self.phase) {
+            Phase::Idle => self.begin(limits, input, 0, true)?,
+            Phase::Head { line, first } => self.begin(limits, input, line, first)?,
+            Phase::Body(pending) => Some(*pending),
+        };
+        match pending {
+            Some(pending) => self.body(limits, input, pending),
+            None => Ok(Step::More),
+        }
+    }
+
+    /// Reads on until the head is whole.
+    fn begin(
+        &mut self,
+        limits: &Limits,
+        input: &[u8],
+        mut line: usize,
+        mut first: bool,
+    ) -> Result<Option<Pending>, Error> {
+        while let Some(length) = memchr(b'\n', &input[line.min(input.len())..]) {
+            let end = line + length;
+            if length == 0 || input[end - 1] != b'\r' {
+                return Err(Error::Malformed("a line does not end in CR LF"));
+            }
+            if end >= limits.head_bytes {
+                break;
+            }
+            let empty = length == 1;
+            // One empty line before a request is ignored (RFC 9112 section 2.2): it is the first, and line is 0.
+            if empty && !first {
+                return Head::parse(input, end + 1).map(|head| {
+                    let chunked = (head.framing == Framing::Chunked).then(|| Chunked::new(end + 1));
+                    Some(Pending { owes_continue: head.expects_continue, head, chunked })
+                });
+            }
+            if empty && line > 0 {
+                return Err(Error::Malformed("more than one empty line before the request line"));
+            }
+            first = empty;
+            line = end + 1;
+        }
+        if input.len() >= limits.head_bytes {
+            return Err(if first { Error::TargetTooLong } else { Error::HeadTooLarge });
+        }
+        self.phase = Phase::Head { line, first };
+        Ok(None)
+    }
+
+    /// Reads on until the body is whole.
+    fn body<'a>(&mut self, limits: &Limits, input: &'a [u8], mut pending: Pending) -> Result<Step<'a>, Error> {
+        let start = pending.head.headers.end;
+        let end = match (&mut pending.chunked, pending.head.framing) {
+            (Some(chunked), _) => chunked.read(limits, input)?,
+            (None, Framing::Length(length)) if length > limits.body_bytes => return Err(Error::BodyTooLarge),
+            (None, Framing::Length(length)) => (input.len() - start >= length).then_some(start + length),
+            (None, Framing::Chunked) => unreachable!("a chunked body has its reader"),
+        };
+        let Some(end) = end else {
+            // Who has begun to send the body does not wait any more.
+            let owed = std::mem::take(&mut pending.owes_continue) && input.len() == start;
+            self.phase = Phase::Body(Box::new(pending));
+            return Ok(if owed { Step::Continue } else { Step::More });
+        };
+        let body = match pending.chunked {
+            Some(chunked) => chunked.into_body().into(),
+            None => input[start..end].into(),
+        };
+        let head = pending.head;
+        let request = Request {
+            method: head.method,
+            target: &input[head.target],
+            headers: &input[head.headers],
+            body,
+            keep_alive: head.keep_alive,
+        };
+        Ok(Step::Request { request, used: end })
+    }
+}
+
+impl Head {
+    /// Parses a whole head, which ends at `end` (behind its empty line).
+    fn parse(input: &[u8], end: usize) -> Result<Head, Error> {
+        let mut slots = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(&input[..end], &mut slots) {
+            Ok(httparse::Status::Complete(used)) if used == end => {}
+            Ok(_) => return Err(Error::Malformed("the head ends too early")),
+            Err(error) => return Err(refusal(error, &input[..end])),
+        }
+        let name = parsed.method.unwrap_or_default();
+        let method = Method::parse(name).ok_or(Error::NotImplemented("the method is not known here"))?;
+        let whole_target = parsed.path.unwrap_or_default().as_bytes();
+        let is_http_11 = parsed.version == Some(1);
+        let fields = Fields::read(parsed.headers, is_http_11)?;
+        let first_line =
+            memchr(b'\n', &input[start_of_line(input)..end]).map_or(end, |at| start_of_line(input) + at + 1);
+        let target_end = start_of_line(input) + name.len() + 1 + whole_target.len();
+        let target = origin_form(method, whole_target)?;
+        Ok(Head {
+            method,
+            target: target_end - target.len()..target_end,
+            headers: first_line..end,
+            framing: fields.framing,
+            keep_alive: is_http_11 && !fields.closes,
+            expects_continue: fields.expects_continue,
+        })
+    }
+}
+
+/// The headers that say how the message is to be read.
+struct Fields {
+    framing: Framing,
+    closes: bool,
+    expects_continue: bool,
+}
+
+impl Fields {
+    fn read(headers: &[httparse::Header<'_>], is_http_11: bool) -> Result<Fields, Error> {
+        let (mut length, mut chunked, mut hosts) = (None, false, 0);
+        let (mut closes, mut expects_continue) = (false, false);
+        for header in headers {
+            let value = header.value.trim_ascii();
+            if header.name.eq_ignore_ascii_case("content-length") {
+                // Even two that agree: some party on the way may have joined or split them (RFC 9112 section 6.3).
+                if length.replace(content_length(value)?).is_some() {
+                    return Err(Error::Malformed("more than one Content-Length"));
+                }
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                if chunked {
+                    return Err(Error::Malformed("more than one Transfer-Encoding"));
+                }
+                chunked = transfer_coding(value, is_http_11)?;
+            } else if header.name.eq_ignore_ascii_case("connection") {
+                closes |=
+                    value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+            } else if header.name.eq_ignore_ascii_case("expect") {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Error::UnknownExpectation);
+                }
+                // An HTTP/1.0 sender does not know what 100 means (RFC 9110 section 10.1.1).
+                expects_continue = is_http_11;
+            } else if header.name.eq_ignore_ascii_case("host") {
+                hosts += 1;
+            }
+        }
+        if hosts > 1 {
+            return Err(Error::Malformed("more than one Host"));
+        }
+        let framing = match (length, chunked) {
+            (Some(_), true) => return Err(Error::Malformed("both Content-Length and Transfer-Encoding")),
+            (Some(length), false) => Framing::Length(length),
+            (None, true) => Framing::Chunked,
+            (None, false) => Framing::Length(0),
+        };
+        Ok(Fields { framing, closes, expects_continue })
+    }
+}
+
+/// Digits and nothing else (RFC 9110 section 8.6): no sign, no list, no white space inside.
+fn content_length(value: &[u8]) -> Result<usize, Error> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Error::Malformed("Content-Length is not a number"));
+    }
+    let digits = std::str::from_utf8(value).expect("digits are ASCII");
+    // A number too large for the machine is too large for any limit.
+    Ok(digits.parse().unwrap_or(usize::MAX))
+}
+
+fn transfer_coding(value: &[u8], is_http_11: bool) -> Result<bool, Error> {
+    if !is_http_11 {
+        return Err(Error::Malformed("Transfer-Encoding in HTTP/1.0"));
+    }
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(true);
+    }
+    let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    if codings.any(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"chunked")) {
+        return Err(Error::Malformed("Transfer-Encoding is not chunked alone"));
+    }
+    Err(Error::NotImplemented("the transfer coding is not known here"))
+}
+
+/// The target from its path on: a proxy's absolute-form loses scheme and host (RFC 9112 section 3.2).
+fn origin_form(method: Method, target: &[u8]) -> Result<&[u8], Error> {
+    if target.starts_with(b"/") || (target == b"*" && method == Method::Options) {
+        return Ok(target);
+    }
+    let scheme = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let scheme = scheme.ok_or(Error::Malformed("the request target is no path"))?;
+    let path = memchr(b'/', &target[scheme.len()..]).ok_or(Error::Malformed("the request target has no path"))?;
+    Ok(&target[scheme.len() + path..])
+}
+
+/// Where the request line begins: behind an empty line, if there is one.
+fn start_of_line(input: &[u8]) -> usize {
+    if input.starts_with(b"\r\n") { 2 } else { 0 }
+}
+
+fn refusal(error: httparse::Error, head: &[u8]) -> Error {
+    match error {
+        httparse::Error::TooManyHeaders => Error::HeadTooLarge,
+        httparse::Error::Version if names_other_version(head) => Error::UnknownVersion,
+        httparse::Error::Version => Error::Malformed("the request line does not end in HTTP/1.1"),
+        httparse::Error::HeaderName => Error::Malformed("a header's name is malformed"),
+        httparse::Error::HeaderValue => Error::Malformed("a header's value has a forbidden character"),
+        httparse::Error::NewLine => Error::Malformed("a line does not end in CR LF"),
+        httparse::Error::Token | httparse::Error::Status => Error::Malformed("the request line is malformed"),
+    }
+}
+
+/// Whether the request line ends in the name of some other version of HTTP.
+fn names_other_version(head: &[u8]) -> bool {
+    let line = &head[start_of_line(head)..];
+    let line = &line[..memchr(b'\r', line).unwrap_or(line.len())];
+    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+}

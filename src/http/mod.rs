@@ -1,0 +1,16 @@
+//! HTTP/1.1 as values: bytes in, requests out; answers in, bytes out. No socket, no hub, no clock.
+//!
+//! [`Decoder`] turns what a connection has sent into [`Request`]s, however it was cut into packets; [`Response`]
+//! writes an answer. What is ambiguous is refused with 400 and a close, so that no two parties can read one message in
+//! two ways (RFC 9112 section 11.2). Where we differ from RFC 9112 on purpose: a missing `Host` is allowed, as the
+//! original's callers send none (WIRE H5); a line that ends in LF alone is refused, which section 2.2 leaves open.
+
+mod chunked;
+mod decoder;
+pub mod query;
+mod request;
+mod response;
+
+pub use decoder::{Decoder, Error, Limits, Stage, Step};
+pub use request::{Method, Request};
+pub use response::{Exchange, Response, Status, write_continue};

@@ -1,0 +1,84 @@
+//! Percent-encoding and form-encoding, as browsers send them in a URL (WIRE H2, P4).
+
+use std::borrow::Cow;
+
+/// The parameters of a query, decoded, in order. Parts without a name are left out.
+pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
+        let (name, value) = match part.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&part[..at], &part[at + 1..]),
+            None => (part, &b""[..]),
+        };
+        (form_decode(name), form_decode(value))
+    })
+}
+
+/// `%XX` is a byte and `+` a space. A `%` without two digits behind it stands for itself.
+#[must_use]
+pub fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    decode(text, b' ')
+}
+
+/// `%XX` is a byte; a `+` is a `+`.
+#[must_use]
+pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
+    decode(text, b'+')
+}
+
+fn decode(text: &[u8], plus: u8) -> Cow<'_, [u8]> {
+    if !text.iter().any(|&byte| byte == b'%' || byte == b'+' && plus != b'+') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let (byte, after) = match (first, tail) {
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                _ => (b'%', tail),
+            },
+            (b'+', _) => (plus, tail),
+            (&other, _) => (other, tail),
+        };
+        decoded.push(byte);
+        rest = after;
+    }
+    Cow::Owned(decoded)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(query: &str) -> Vec<(String, String)> {
+        let text = |bytes: Cow<'_, [u8]>| String::from_utf8(bytes.into_owned()).unwrap();
+        parameters(query.as_bytes()).map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn parameters_are_split_and_decoded() {
+        let expected = [("a", "1 2"), ("b", ""), ("c", "x=y"), ("d e", "+"), ("", "v")];
+        let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(pairs("a=1+2&b&&c=x=y&d%20e=%2b&=v&"), expected);
+        assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn what_is_no_escape_stands_for_itself() {
+        assert_eq!(*form_decode(b"%zz%4"), *b"%zz%4");
+        assert_eq!(*form_decode(b"100%"), *b"100%");
+        assert_eq!(*form_decode(b"%%41"), *b"%A");
+        assert_eq!(*form_decode("%C3%A9é".as_bytes()), *"éé".as_bytes());
+        assert_eq!(*percent_decode(b"/a+b%2Fc"), *b"/a+b/c");
+        assert!(matches!(form_decode(b"plain"), Cow::Borrowed(_)));
+    }
+}

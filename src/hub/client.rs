@@ -1,0 +1,151 @@
+//! A client: somebody's page, as the web application named it.
+//!
+//! It is *here* while it polls often enough and *departed* when it has not for a while (WIRE section 6). The departed
+//! keep everything but their seats among the subscribers, so that coming back is cheap and nothing is missed.
+
+use std::fmt;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use crate::clock::Ms;
+use crate::slots::Key;
+
+use super::subscription::Subscription;
+use super::waiter::Waiter;
+
+/// One client of the hub.
+#[derive(Debug)]
+pub struct Client {
+    /// The name as the web application gave it; shared with the hub's table of names.
+    pub(super) id: Rc<str>,
+    pub(super) key: ClientKey,
+    pub(super) created: Ms,
+    /// The last time a poll came in, was answered or hung up (WIRE L1); RPC calls do not count.
+    pub(super) seen: Ms,
+    /// Everything up to this `seq` has been delivered.
+    pub(super) position: u64,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) presence: Presence,
+    /// When its nearest reminder fires; `Ms::MAX` if none is on its way. A later one that fires before is a leftover.
+    pub(super) reminded: Ms,
+}
+
+/// Whether a client takes part.
+#[derive(Debug)]
+pub(super) enum Presence {
+    /// It counts as subscriber. Its polls, the oldest first.
+    Here { polls: SmallVec<[Key<Waiter>; 2]> },
+    /// It may come back. Its neighbours in the list of the departed.
+    Departed { older: Option<Key<Client>>, newer: Option<Key<Client>> },
+}
+
+impl Client {
+    pub(super) fn new(now: Ms, id: Rc<str>, key: ClientKey) -> Client {
+        Client {
+            id,
+            key,
+            created: now,
+            seen: now,
+            position: 0,
+            subscriptions: Vec::new(),
+            presence: Presence::Here { polls: SmallVec::new() },
+            reminded: Ms::MAX,
+        }
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.presence, Presence::Here { .. })
+    }
+
+    /// Its polls, the oldest first; none when it has departed.
+    pub(super) fn polls(&self) -> &[Key<Waiter>] {
+        match &self.presence {
+            Presence::Here { polls } => polls,
+            Presence::Departed { .. } => &[],
+        }
+    }
+
+    /// Its list of polls.
+    ///
+    /// # Panics
+    /// If it has departed: the departed come back before they poll.
+    pub(super) fn polls_mut(&mut self) -> &mut SmallVec<[Key<Waiter>; 2]> {
+        match &mut self.presence {
+            Presence::Here { polls } => polls,
+            Presence::Departed { .. } => unreachable!("a departed client has no polls: it is revived first"),
+        }
+    }
+}
+
+/// What a page proves itself with: 128 bits from the operating system's generator, written as 32 lower-case hex
+/// digits (WIRE M1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ClientKey([u8; 16]);
+
+impl ClientKey {
+    /// Makes a key of random bytes, which must be unpredictable.
+    #[must_use]
+    pub fn new(random: [u8; 16]) -> ClientKey {
+        ClientKey(random)
+    }
+
+    /// The 32 hex digits.
+    #[must_use]
+    pub fn hex(&self) -> [u8; 32] {
+        let mut hex = [0; 32];
+        for (digits, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            digits[0] = HEX[usize::from(byte >> 4)];
+            digits[1] = HEX[usize::from(byte & 15)];
+        }
+        hex
+    }
+
+    /// Whether `text` is this key. Takes the same time wherever they differ, so that the time does not tell how much
+    /// of a guess is right.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let hex = self.hex();
+        text.len() == hex.len() && text.bytes().zip(hex).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+impl fmt::Display for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A key never gets into a log by accident.
+impl fmt::Debug for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_32_lower_case_hex_digits_and_matches_only_itself() {
+        let key = ClientKey::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa0, 0xb1, 0xcd, 0xef, 0xff, 0x10]);
+        assert_eq!(key.to_string(), "00010203040506070809a0b1cdefff10");
+        assert_eq!(key.hex(), *b"00010203040506070809a0b1cdefff10");
+        assert!(key.matches("00010203040506070809a0b1cdefff10"));
+        for wrong in [
+            "",
+            "0",
+            "00010203040506070809A0B1CDEFFF10",
+            "00010203040506070809a0b1cdefff1",
+            "00010203040506070809a0b1cdefff100",
+            "10010203040506070809a0b1cdefff10",
+            "00010203040506070809a0b1cdefff11",
+        ] {
+            assert!(!key.matches(wrong), "{wrong}");
+        }
+        assert_eq!(format!("{key:?}"), "ClientKey(..)");
+    }
+}

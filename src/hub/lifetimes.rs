@@ -1,0 +1,185 @@
+//! When clients depart, come back and are forgotten, and when channels are freed (WIRE section 6, C5).
+//!
+//! The wheel holds reminders; the truth is in the objects. Touching a client writes one field and moves no timer. Each
+//! client has one reminder that counts, at the next moment at which anything about it can be due: a poll's deadline,
+//! its collection, its being forgotten. When it fires the client is looked at, and reminded of again if need be.
+
+use crate::clock::Ms;
+use crate::slots::Key;
+
+use super::channel::Channel;
+use super::client::Client;
+use super::{GONE, Hub, JOINED};
+
+/// What a reminder is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reminder {
+    Client(Key<Client>),
+    Channel(Key<Channel>),
+}
+
+impl Hub {
+    /// When [`Hub::handle_timeout`] has something to do next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Ms> {
+        self.reminders.next()
+    }
+
+    /// Does what is due by now: ends polls whose time is up, collects stale clients, frees idle channels. Takes one off
+    /// `budget` for each reminder it looks at; what it does not get to is done by the next call.
+    pub fn handle_timeout(&mut self, now: Ms, budget: &mut u32) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.reminders.expire(now, budget, &mut fired);
+        for reminder in fired.drain(..) {
+            match reminder {
+                Reminder::Client(client) => self.look_at_client(now, client),
+                Reminder::Channel(channel) => self.look_at_channel(now, channel),
+            }
+        }
+        self.fired = fired;
+    }
+
+    fn look_at_client(&mut self, now: Ms, key: Key<Client>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.reminded > now {
+            // A leftover: an earlier one has been here and has reminded anew.
+            return;
+        }
+        client.reminded = Ms::MAX;
+        if !client.is_here() {
+            self.forget(now, key);
+        } else if self.is_stale(now, key) {
+            self.depart(now, key);
+        } else {
+            self.end_late_polls(now, key);
+            self.remind_of_expiry(key);
+        }
+    }
+
+    /// Ends the polls of a client whose deadline has come, and has it reminded of the next one.
+    fn end_late_polls(&mut self, now: Ms, client: Key<Client>) {
+        let mut next = Ms::MAX;
+        for at in 0..self.clients[client].polls().len() {
+            let waiter = self.clients[client].polls()[at];
+            let deadline = self.waiters[waiter].deadline;
+            if deadline <= now {
+                self.end_waiting(waiter);
+            } else {
+                next = next.min(deadline);
+            }
+        }
+        self.remind_client(client, next);
+    }
+
+    /// Whether a client counts as present (WIRE L1).
+    pub(super) fn is_active(&self, now: Ms, client: &Client) -> bool {
+        !client.polls().is_empty()
+            || now <= client.created + self.limits.min_alive
+            || now <= client.seen + self.limits.max_idle
+    }
+
+    /// Whether a client is to be collected: like [`Hub::is_active`], but only at a sweep.
+    fn is_stale(&self, now: Ms, client: Key<Client>) -> bool {
+        self.clients[client].polls().is_empty() && self.expires_at(client) <= now
+    }
+
+    /// The sweep at which a client is collected unless it polls before.
+    fn expires_at(&self, client: Key<Client>) -> Ms {
+        let client = &self.clients[client];
+        let stale = (client.created + self.limits.min_alive).max(client.seen + self.limits.max_idle) + Ms(1);
+        let interval = self.limits.sweep_interval.0.max(1);
+        Ms(stale.0.div_ceil(interval).saturating_mul(interval))
+    }
+
+    /// Collects a client: it leaves its channels and may come back (WIRE L2, L3).
+    fn depart(&mut self, now: Ms, client: Key<Client>) {
+        for at in 0..self.clients[client].subscriptions.len() {
+            let channel = self.clients[client].subscriptions[at].channel;
+            self.leave_seat(now, client, at);
+            self.channels[channel].departed += 1;
+            self.say(now, client, channel, GONE);
+        }
+        self.departed.push(&mut self.clients, client);
+        self.remind_client(client, now + self.limits.departed_age);
+        while self.departed.len() > self.limits.departed_max {
+            let oldest = self.departed.oldest().expect("the list is not empty");
+            self.forget(now, oldest);
+        }
+    }
+
+    /// Has a departed client back, with its subscriptions and its position (WIRE L3).
+    pub(super) fn revive(&mut self, now: Ms, client: Key<Client>) {
+        self.departed.remove(&mut self.clients, client);
+        self.clients[client].seen = now;
+        self.remind_of_expiry(client);
+        for at in 0..self.clients[client].subscriptions.len() {
+            let channel = self.clients[client].subscriptions[at].channel;
+            self.channels[channel].departed -= 1;
+            let at = u32::try_from(at).expect("as many subscriptions as were linked");
+            self.take_seat(client, channel, at);
+            self.say(now, client, channel, JOINED);
+        }
+    }
+
+    /// Forgets a departed client for good: its next poll gets a 404.
+    fn forget(&mut self, now: Ms, key: Key<Client>) {
+        self.departed.remove(&mut self.clients, key);
+        let client = self.clients.remove(key).expect("it was on the list");
+        self.client_names.remove(&client.id);
+        for subscription in client.subscriptions {
+            let channel = &mut self.channels[subscription.channel];
+            channel.departed -= 1;
+            channel.used = now;
+            self.remind_channel(subscription.channel);
+        }
+    }
+
+    /// A client that is here leaves all its channels, for good (WIRE M11).
+    pub(super) fn leave_all(&mut self, now: Ms, client: Key<Client>) {
+        while let Some(subscription) = self.clients[client].subscriptions.last() {
+            let channel = subscription.channel;
+            self.unlink(now, client, self.clients[client].subscriptions.len() - 1);
+            self.say(now, client, channel, GONE);
+        }
+    }
+
+    /// Frees a channel that nobody has used for long (WIRE C5), or has it looked at again.
+    fn look_at_channel(&mut self, now: Ms, key: Key<Channel>) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.reminded = false;
+        if !channel.is_deserted() {
+            return;
+        }
+        if channel.used + self.limits.channel_idle > now {
+            self.remind_channel(key);
+            return;
+        }
+        let channel = self.channels.remove(key).expect("it was here a line ago");
+        self.channel_names.remove(&channel.name);
+    }
+
+    /// Has the client looked at by `at`.
+    pub(super) fn remind_client(&mut self, key: Key<Client>, at: Ms) {
+        let client = &mut self.clients[key];
+        if at < client.reminded {
+            client.reminded = at;
+            self.reminders.remind(at, Reminder::Client(key));
+        }
+    }
+
+    /// Has a client that is here looked at by the time it may have to be collected.
+    pub(super) fn remind_of_expiry(&mut self, client: Key<Client>) {
+        if self.clients[client].polls().is_empty() {
+            self.remind_client(client, self.expires_at(client));
+        }
+    }
+
+    /// Has a deserted channel looked at when it may be idle; one that is in use needs no reminder.
+    pub(super) fn remind_channel(&mut self, key: Key<Channel>) {
+        let channel = &mut self.channels[key];
+        if channel.is_deserted() && !channel.reminded {
+            channel.reminded = true;
+            self.reminders.remind(channel.used + self.limits.channel_idle, Reminder::Channel(key));
+        }
+    }
+}

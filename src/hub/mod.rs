@@ -1,0 +1,353 @@
+//! The hub: who is subscribed to what, who waits, and what is owed to whom.
+//!
+//! It is a value without surroundings: no socket, no clock, no log, no randomness. What happens in the world comes in
+//! as a verb with `now` as an argument; what is owed goes out by [`Hub::next_answer`], the one door: a poll that finds
+//! messages waiting, one that is woken by a message and one whose time is up all leave by it, so ten publishes in one
+//! turn of the loop make one answer of ten messages.
+//!
+//! ```text
+//!   web application                  pages
+//!   create_client, subscribe,        wait, cancel,
+//!   publish, kill_client ...         delivered
+//!            |                          |
+//!   mod.rs   v        polling.rs        v            lifetimes.rs
+//!   +--------------------------------------------+   handle_timeout:
+//!   | Channel --- Subscription --- Client --- Waiter   departs, forgets
+//!   +--------------------------------------------+
+//!                        | next_answer
+//! ```
+//!
+//! Every message gets two numbers: its channel's own `id`, which pages see, and `seq`, which counts over the whole hub.
+//! A client's position is one `seq` for all its channels, so a reader that is slow or away costs one number, never a
+//! queue.
+
+mod channel;
+mod check;
+mod client;
+mod departed;
+mod lifetimes;
+mod message;
+mod polling;
+mod subscription;
+mod waiter;
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use crate::clock::Ms;
+use crate::json;
+use crate::slots::{Key, Slots};
+use crate::wheel::Wheel;
+
+pub use channel::Channel;
+pub use client::{Client, ClientKey};
+pub use message::{Message, Sender};
+pub use polling::{Answer, WaitError};
+pub use waiter::{Owner, Waiter};
+
+use departed::Departed;
+use lifetimes::Reminder;
+use polling::Due;
+
+/// The channel on which new channels are announced (WIRE A1).
+pub const ADMIN_CHANNEL: &str = "admin";
+
+/// Clients with this anywhere in their id are left out of lists and spared by `unsubscribe_all` (WIRE M9, A2).
+pub const ADMIN_MARK: &str = "admin";
+
+/// What the announcements of new channels are from (WIRE A1).
+const SYSTEM_SENDER: &str = "system";
+
+/// The hub's own limits and times, all from the operator's configuration.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Messages kept per channel, at least 1 (WIRE C4).
+    pub history: usize,
+    /// A client is collected when it was not seen for longer than this (WIRE L1)...
+    pub max_idle: Ms,
+    /// ...and was created longer ago than this (WIRE L1).
+    pub min_alive: Ms,
+    /// Stale clients are collected at multiples of this (WIRE L2).
+    pub sweep_interval: Ms,
+    /// A channel without subscribers is freed this long after its last use (WIRE C5).
+    pub channel_idle: Ms,
+    /// How many collected clients can still come back (WIRE L3).
+    pub departed_max: usize,
+    /// How long a collected client can come back.
+    pub departed_age: Ms,
+    /// How many bytes of messages one answer carries at most; a single larger message still goes out whole.
+    pub answer_bytes: usize,
+}
+
+/// Why a verb of the web application's side failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No client of that name is here: never created, collected or killed (WIRE J6's KeyError).
+    UnknownClient,
+}
+
+/// A wish to publish: what is to be said and where, not yet in any order.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The channel's name; the channel is made if it is new.
+    pub channel: &'a str,
+    /// Who says it.
+    pub from: Sender<'a>,
+    /// The text, delivered as it is.
+    pub text: &'a str,
+}
+
+/// An ordered fact: a submission that has been given its place.
+#[derive(Debug)]
+struct Fact {
+    channel: Key<Channel>,
+    id: u64,
+    message: Message,
+}
+
+/// How many there are of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Clients that are here.
+    pub clients: usize,
+    /// Clients that may come back.
+    pub departed: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Polls that are parked or whose answer is on the way.
+    pub waiters: usize,
+}
+
+/// All clients, channels and polls of one server.
+#[derive(Debug)]
+pub struct Hub {
+    limits: Limits,
+    /// The `seq` of the newest message of all.
+    seq: u64,
+    clients: Slots<Client>,
+    client_names: HashMap<Rc<str>, Key<Client>>,
+    channels: Slots<Channel>,
+    channel_names: HashMap<Rc<str>, Key<Channel>>,
+    waiters: Slots<Waiter>,
+    departed: Departed,
+    /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
+    ready: VecDeque<Key<Waiter>>,
+    /// Channels whose subscribers are being visited, in turns.
+    sweeps: VecDeque<Key<Channel>>,
+    /// How many subscribers the front channel may still visit before the next one has its turn.
+    slice: u32,
+    reminders: Wheel<Reminder>,
+    /// Reminders that have fired and are not looked at yet; kept for its memory.
+    fired: Vec<Reminder>,
+    /// What the answer being made consists of; kept for its memory.
+    due: Vec<Due>,
+}
+
+impl Hub {
+    /// An empty hub at the time `now`.
+    ///
+    /// # Panics
+    /// If `limits.history` is 0: the newest message always stays.
+    #[must_use]
+    pub fn new(now: Ms, limits: Limits) -> Hub {
+        assert!(limits.history > 0, "a channel keeps its newest message");
+        Hub {
+            limits,
+            seq: 0,
+            clients: Slots::new(),
+            client_names: HashMap::new(),
+            channels: Slots::new(),
+            channel_names: HashMap::new(),
+            waiters: Slots::new(),
+            departed: Departed::default(),
+            ready: VecDeque::new(),
+            sweeps: VecDeque::new(),
+            slice: 0,
+            reminders: Wheel::new(now),
+            fired: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Makes a client and returns its key (WIRE M1): `key` for a new one, which must be unpredictable; the one it has
+    /// for a client that is here. One that has departed comes back with its key and subscriptions (WIRE L6).
+    pub fn create_client(&mut self, now: Ms, id: &str, key: ClientKey) -> ClientKey {
+        if let Some(&client) = self.client_names.get(id) {
+            if !self.clients[client].is_here() {
+                self.revive(now, client);
+                // Its page is only about to load: it has the grace of a new client.
+                self.clients[client].created = now;
+                self.remind_of_expiry(client);
+            }
+            return self.clients[client].key;
+        }
+        let id: Rc<str> = Rc::from(id);
+        let client = self.clients.insert(Client::new(now, Rc::clone(&id), key));
+        self.client_names.insert(id, client);
+        self.remind_of_expiry(client);
+        key
+    }
+
+    /// Subscribes a client, which gets the messages from its own `subscribe` message on (WIRE M2, C1). If it was
+    /// subscribed already it stays where it was, and the message is published all the same (WIRE C2).
+    ///
+    /// # Errors
+    /// [`Error::UnknownClient`] if it is not here.
+    pub fn subscribe(&mut self, now: Ms, client: &str, channel: &str) -> Result<(), Error> {
+        let client = self.here(client)?;
+        let channel = self.open_channel(now, channel);
+        if self.find_subscription(client, channel).is_none() {
+            self.link(client, channel);
+        }
+        self.say(now, client, channel, JOINED);
+        Ok(())
+    }
+
+    /// Ends a subscription; what the client had not read of the channel it will not read (WIRE M3, C3). The
+    /// `unsubscribe` message is published even if it was not subscribed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClient`] if it is not here.
+    pub fn unsubscribe(&mut self, now: Ms, client: &str, channel: &str) -> Result<(), Error> {
+        let client = self.here(client)?;
+        let channel = self.open_channel(now, channel);
+        if let Some(at) = self.find_subscription(client, channel) {
+            self.unlink(now, client, at);
+        }
+        self.say(now, client, channel, LEFT);
+        Ok(())
+    }
+
+    /// Unsubscribes everybody whom [`Hub::channel_clients`] lists, but for those in `exclude` (WIRE M6).
+    pub fn unsubscribe_all(&mut self, now: Ms, channel: &str, exclude: impl Fn(&str) -> bool) {
+        let Some(&key) = self.channel_names.get(channel) else { return };
+        let leaving: Vec<Key<Client>> =
+            self.listed(now, key).filter(|&client| !exclude(&self.clients[client].id)).collect();
+        for client in leaving {
+            let at = self.find_subscription(client, key).expect("a listed client is subscribed");
+            self.unlink(now, client, at);
+            self.say(now, client, key, LEFT);
+        }
+    }
+
+    /// Forgets a client at once (WIRE M11). Its polls are answered empty, unless they wait for others too (WIRE P10).
+    ///
+    /// # Errors
+    /// [`Error::UnknownClient`] if it is not here.
+    pub fn kill_client(&mut self, now: Ms, id: &str) -> Result<(), Error> {
+        let client = self.here(id)?;
+        self.leave_all(now, client);
+        for waiter in std::mem::take(self.clients[client].polls_mut()) {
+            let poll = &mut self.waiters[waiter];
+            poll.clients.retain(|other| *other != client);
+            if poll.clients.is_empty() {
+                self.end_waiting(waiter);
+            }
+        }
+        self.client_names.remove(id);
+        self.clients.remove(client);
+        Ok(())
+    }
+
+    /// Publishes a message (WIRE M7). Its subscribers are answered by [`Hub::next_answer`] from now on.
+    pub fn publish(&mut self, now: Ms, submission: Submission<'_>) {
+        let fact = self.submit(now, submission);
+        self.append(now, fact);
+    }
+
+    /// The first half of publishing: the wish is given its place in the order of all messages. A hub that stands alone
+    /// gives it itself.
+    fn submit(&mut self, now: Ms, submission: Submission<'_>) -> Fact {
+        let channel = self.open_channel(now, submission.channel);
+        self.order(channel, submission.from, submission.text)
+    }
+
+    fn order(&mut self, channel: Key<Channel>, from: Sender<'_>, text: &str) -> Fact {
+        self.seq += 1;
+        let id = self.channels[channel].next_id();
+        Fact { channel, id, message: Message::new(self.seq, id, text, from) }
+    }
+
+    /// The second half: the fact goes into its channel's ring, and a sweep over the subscribers is asked for.
+    fn append(&mut self, now: Ms, fact: Fact) {
+        let channel = &mut self.channels[fact.channel];
+        channel.append(now, fact.id, fact.message, self.limits.history);
+        if channel.mark() {
+            self.sweeps.push_back(fact.channel);
+        }
+    }
+
+    /// Publishes what the server itself says about a client, from that client (WIRE S1, S2).
+    fn say(&mut self, now: Ms, client: Key<Client>, channel: Key<Channel>, text: &str) {
+        let id = Rc::clone(&self.clients[client].id);
+        let fact = self.order(channel, Sender::Id(&id), text);
+        self.append(now, fact);
+    }
+
+    /// The channel of that name, made and announced if it is new (WIRE A1; `admin` is its own first message).
+    fn open_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
+        if let Some(&channel) = self.channel_names.get(name) {
+            return channel;
+        }
+        let shared: Rc<str> = Rc::from(name);
+        let channel = self.channels.insert(Channel::new(now, Rc::clone(&shared)));
+        self.channel_names.insert(shared, channel);
+        self.remind_channel(channel);
+        let mut text = br#"{"type": "new_channel", "name": "#.to_vec();
+        json::write_str(&mut text, name);
+        text.push(b'}');
+        let text = String::from_utf8(text).expect("JSON is written in ASCII");
+        self.publish(now, Submission { channel: ADMIN_CHANNEL, from: Sender::Id(SYSTEM_SENDER), text: &text });
+        channel
+    }
+
+    /// The ids of a channel's clients that are active, less the hidden ones (WIRE M9). Asking makes no channel.
+    pub fn channel_clients(&self, now: Ms, channel: &str) -> impl Iterator<Item = &str> {
+        let listed = self.channel_names.get(channel).map(|&channel| self.listed(now, channel));
+        listed.into_iter().flatten().map(|client| &*self.clients[client].id)
+    }
+
+    fn listed(&self, now: Ms, channel: Key<Channel>) -> impl Iterator<Item = Key<Client>> {
+        self.channels[channel].subscribers.iter().map(|subscriber| subscriber.client).filter(move |&key| {
+            let client = &self.clients[key];
+            !client.id.is_empty() && !client.id.contains(ADMIN_MARK) && self.is_active(now, client)
+        })
+    }
+
+    /// The names of the channels that a client is subscribed to (WIRE M10).
+    ///
+    /// # Errors
+    /// [`Error::UnknownClient`] if it is not here.
+    pub fn client_channels(&self, client: &str) -> Result<impl Iterator<Item = &str>, Error> {
+        let client = self.here(client)?;
+        Ok(self.clients[client].subscriptions.iter().map(|subscription| &*self.channels[subscription.channel].name))
+    }
+
+    /// How many there are of each.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            clients: self.clients.len() - self.departed.len(),
+            departed: self.departed.len(),
+            channels: self.channels.len(),
+            waiters: self.waiters.len(),
+        }
+    }
+
+    fn here(&self, id: &str) -> Result<Key<Client>, Error> {
+        match self.client_names.get(id) {
+            Some(&client) if self.clients[client].is_here() => Ok(client),
+            _ => Err(Error::UnknownClient),
+        }
+    }
+}
+
+/// What a channel is told when a client subscribes (WIRE S1)...
+const JOINED: &str = r#"{"type": "subscribe"}"#;
+/// ...when it is unsubscribed...
+const LEFT: &str = r#"{"type": "unsubscribe", "gc": false}"#;
+/// ...and when it is collected or killed (WIRE S2).
+const GONE: &str = r#"{"type": "unsubscribe", "gc": true}"#;
+
+#[cfg(test)]
+mod tests;

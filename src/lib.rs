@@ -1,0 +1,27 @@
+//! Shaveet: a push server in one small binary.
+//!
+//! A web application creates a client per page, subscribes clients to channels and publishes messages, over JSON-RPC.
+//! Pages hold a request open and get the messages.
+//!
+//! ```text
+//!   main -> cli, config -> server -> api -> { hub, http } -> { slots, wheel, clock, json }
+//! ```
+//!
+//! Two cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
+//! sockets, time or HTTP; [`http`] turns bytes into requests and answers into bytes, and nothing else. [`api`] translates
+//! between them, one file per endpoint. [`server`] is the edge: sockets, the clock, and the loop that moves everything,
+//! in one thread.
+//!
+//! Arrows point down only. What is not there is as important: no socket, clock, log or JSON parsing in the hub; no hub
+//! in `http`; no `mio` outside `server`; no thread, no lock, no callback.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod hub;
+pub mod json;
+pub mod server;
+pub mod slots;
+pub mod wheel;

@@ -1,0 +1,83 @@
+//! The program: arguments, logger, listeners, loop, exit code.
+//!
+//! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen or the loop failed, 2 for wrong arguments.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use shaveet::cli;
+use shaveet::server::Server;
+
+fn main() -> ExitCode {
+    let config = cli::parse();
+    log_to_stderr();
+    let server = match Server::bind(config) {
+        Ok(server) => server,
+        Err(error) => return failed(&error),
+    };
+    // Whoever started us may not read what we print: no reason to stop.
+    let _ = io::stdout().write_all(greeting(&server.addresses()).as_bytes());
+    match server.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// One line for each event: time, level, message. The level is `RUST_LOG`'s.
+fn log_to_stderr() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format(|out, record| writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args()))
+        .init();
+}
+
+fn failed(error: &dyn Display) -> ExitCode {
+    // A closed stderr cannot be told anything; `eprintln!` would panic.
+    let _ = writeln!(io::stderr(), "shaveet: {error}");
+    ExitCode::FAILURE
+}
+
+/// A line for each listener, which programs read, then three lines to paste into a shell. The poll runs twice in the
+/// background: the first is answered with the client's own `subscribe` message, the second waits for what is published.
+fn greeting(addresses: &[impl Display]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let mut text: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
+    let first = addresses.iter().find(|address| address.starts_with("http:")).or(addresses.first());
+    if let Some((curl, url)) = first.map(|address| reached(address)) {
+        text += &format!(
+            r#"  key=$({curl} '{url}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
+  {curl} '{url}' -d '{{"method":"subscribe","params":["demo","room"]}}'; for i in 1 2; do {curl} -G '{url}/message_updates' -d callback=show -d 'client_id=demo_!!_'$key; echo; done &
+  {curl} '{url}' -d '{{"method":"new_message","params":["alice","hello","room",false]}}'
+"#
+        );
+    }
+    text
+}
+
+/// How curl gets to an address: its command and the URL. A wildcard is no place to connect to: this machine is.
+fn reached(address: &str) -> (String, String) {
+    match address.strip_prefix("unix:") {
+        Some(path) => (format!("curl -s --unix-socket '{}'", path.replace('\'', r"'\''")), "http://localhost".into()),
+        None => {
+            let url = address.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:");
+            ("curl -s".into(), url)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::greeting;
+
+    #[test]
+    fn greeting_tells_every_listener_and_tries_the_first_that_curl_reaches() {
+        let text = greeting(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 6);
+        assert_eq!(lines[0], "listening on unix:/run/it's");
+        assert_eq!(lines[2], "listening on http://127.0.0.1:8083");
+        assert!(lines[3].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[3]);
+        assert!(greeting(&["unix:/run/it's"]).contains(r"curl -s --unix-socket '/run/it'\''s' 'http://localhost' -d "));
+        assert_eq!(greeting(&[""; 0]), "");
+    }
+}

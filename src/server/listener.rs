@@ -1,0 +1,192 @@
+//! Where connections come in: TCP and Unix sockets.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, Protocol, Type};
+
+use crate::config::Address;
+
+/// A socket that is listened on.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// A connection's socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Where a server can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// An address and the port that it got.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// Why a server cannot start.
+#[derive(Debug)]
+pub enum BindError {
+    /// An address cannot be listened on.
+    Address(Address, io::Error),
+    /// The system refuses what the event loop needs.
+    Loop(io::Error),
+}
+
+/// Connections that the kernel keeps for us until we accept them: a burst of pages after a restart, as far as
+/// `net.core.somaxconn` lets us.
+const BACKLOG: i32 = 4096;
+
+impl Listener {
+    /// Listens.
+    pub(super) fn bind(address: &Address) -> Result<Listener, BindError> {
+        let bound = match address {
+            Address::Tcp(socket) => bind_tcp(*socket).map(Listener::Tcp),
+            Address::Everywhere(port) => bind_everywhere(*port).map(Listener::Tcp),
+            Address::Unix(path) => bind_unix(path).map(|listener| Listener::Unix(listener, path.clone())),
+        };
+        bound.map_err(|cause| BindError::Address(address.clone(), cause))
+    }
+
+    /// The next connection and the other end's address, if it has one; `WouldBlock` when there is none.
+    pub(super) fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
+            }
+            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+
+    pub(super) fn address(&self) -> io::Result<BoundAddress> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(BoundAddress::Tcp),
+            Listener::Unix(_, path) => Ok(BoundAddress::Unix(path.clone())),
+        }
+    }
+
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Tcp(listener) => listener,
+            Listener::Unix(listener, _) => listener,
+        }
+    }
+}
+
+/// The path of a Unix socket goes with it.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// All interfaces, IPv6 and IPv4 by one socket; IPv4 alone where the machine has no IPv6.
+fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
+    match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind_tcp((Ipv4Addr::UNSPECIFIED, port).into()),
+        bound => bound,
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    // Listening again at once after a restart, though old connections linger.
+    socket.set_reuse_address(true)?;
+    // Accepted connections inherit it: an answer is one small write that must not wait for more.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// A socket that a killed server left behind is nobody's: it refuses connections and is replaced.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}
+
+impl Stream {
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
+        }
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Says that nothing more will be sent; what was sent still arrives.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
+        }
+    }
+}
+
+/// `http://127.0.0.1:8082` or `unix:/run/shaveet.sock`; all interfaces are shown as an address that can be pasted.
+impl fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BoundAddress::Tcp(address) if address.ip().is_unspecified() => {
+                write!(f, "http://0.0.0.0:{}", address.port())
+            }
+            BoundAddress::Tcp(address) => write!(f, "http://{address}"),
+            BoundAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, cause) = match self {
+            BindError::Address(address, cause) => (address, cause),
+            BindError::Loop(cause) => return write!(f, "cannot set up the event loop: {cause}"),
+        };
+        write!(f, "cannot listen on {address}: ")?;
+        match cause.kind() {
+            io::ErrorKind::AddrInUse => {
+                write!(f, "the address is in use; stop the other server, or choose another with --listen or --port")
+            }
+            io::ErrorKind::AddrNotAvailable => write!(f, "this machine has no such address"),
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "not permitted to this user; ports below 1024 need privileges")
+            }
+            _ => write!(f, "{cause}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}

@@ -1,0 +1,218 @@
+//! One connection: its socket, what it has sent so far, what it has not taken yet, and its deadline.
+//!
+//! A peer that waits costs its struct and nothing else: both buffers own no memory while they are empty.
+
+use std::io;
+use std::net::IpAddr;
+
+use crate::api::Parked;
+use crate::clock::Ms;
+use crate::config::Config;
+use crate::http::{Decoder, Stage};
+use crate::hub::Waiter;
+use crate::slots::Key;
+
+use super::listener::Stream;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) stream: Stream,
+    pub(super) address: Option<IpAddr>,
+    pub(super) phase: Phase,
+    pub(super) decoder: Decoder,
+    /// What it has sent and nobody has looked at yet, or only the decoder has.
+    pub(super) inbox: Vec<u8>,
+    /// The inbox may begin with a whole request.
+    pub(super) unread: bool,
+    /// The socket may have more to read.
+    pub(super) readable: bool,
+    /// It has closed its end.
+    pub(super) hung_up: bool,
+    /// It is on the server's list of peers to look at.
+    pub(super) queued: bool,
+    outbox: Vec<u8>,
+    /// How much of the outbox the socket has taken.
+    taken: usize,
+    /// What the deadline is about, and when it is.
+    waits_for: Wait,
+    deadline: Ms,
+    /// When its nearest reminder fires; `Ms::MAX` if none is on its way.
+    pub(super) reminded: Ms,
+}
+
+/// What a peer is about.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Its requests are answered one after the other. Next: `Parked` by a poll, `Closing` by an answer that is the last.
+    Serving,
+    /// A poll waits in the hub; what comes behind it waits in the inbox. Next: `Answering`.
+    Parked(Parked),
+    /// The poll's answer is in the outbox. Next: `Serving` when it has left whole, `Closing` if it is the last.
+    Answering { waiter: Key<Waiter>, keep_alive: bool },
+    /// The last answer is in the outbox. Next: `Draining`, if the other end may still be sending, or the end.
+    Closing { drain: bool },
+    /// Everything is said; what it still sends is thrown away, or the answer would be lost with the connection
+    /// (RFC 9112 section 9.6). Next: the end.
+    Draining,
+}
+
+/// How a write went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The socket has taken everything.
+    Whole,
+    /// The rest is in the outbox until the socket takes more.
+    Partly,
+    /// The connection is broken.
+    Broken,
+}
+
+/// What a peer's deadline is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The next request, or the first.
+    Idle,
+    /// The rest of a request's head, counted from its first byte.
+    Head,
+    /// The rest of a request's body, counted from the end of the head.
+    Body,
+    /// That the socket takes more of the outbox, counted from when it last did.
+    Write,
+    /// That the other end closes.
+    Drain,
+    /// The hub: it has its own deadlines.
+    Nothing,
+}
+
+/// What has been said and is not answered: enough for the other end to read the last answer and close.
+const DRAIN: Ms = Ms::from_secs(2);
+
+impl Peer {
+    pub(super) fn new(stream: Stream, address: Option<IpAddr>) -> Peer {
+        Peer {
+            stream,
+            address,
+            phase: Phase::Serving,
+            decoder: Decoder::new(),
+            inbox: Vec::new(),
+            unread: false,
+            readable: false,
+            hung_up: false,
+            queued: false,
+            outbox: Vec::new(),
+            taken: 0,
+            waits_for: Wait::Nothing,
+            deadline: Ms::MAX,
+            reminded: Ms::MAX,
+        }
+    }
+
+    /// Whether everything it was sent has left.
+    pub(super) fn has_taken_all(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Writes, behind what is still in the outbox.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Sent {
+        if !self.outbox.is_empty() {
+            self.outbox.extend_from_slice(bytes);
+            return Sent::Partly;
+        }
+        match write_all(&mut self.stream, bytes) {
+            Ok(written) if written == bytes.len() => Sent::Whole,
+            Ok(written) => {
+                self.outbox.extend_from_slice(&bytes[written..]);
+                Sent::Partly
+            }
+            Err(_) => Sent::Broken,
+        }
+    }
+
+    /// Writes more of the outbox. An empty one gives its memory back.
+    pub(super) fn flush(&mut self) -> Sent {
+        match write_all(&mut self.stream, &self.outbox[self.taken..]) {
+            Ok(0) if self.taken < self.outbox.len() => Sent::Partly,
+            Ok(written) => {
+                self.taken += written;
+                // Progress: the deadline counts from here.
+                self.waits_for = Wait::Nothing;
+                if self.taken < self.outbox.len() {
+                    return Sent::Partly;
+                }
+                self.outbox = Vec::new();
+                self.taken = 0;
+                Sent::Whole
+            }
+            Err(_) => Sent::Broken,
+        }
+    }
+
+    /// Sets the deadline by what it waits for now. A deadline stays as it is while it waits for the same, but for the
+    /// next request, which may be later after each.
+    pub(super) fn set_deadline(&mut self, now: Ms, config: &Config) {
+        let waits_for = self.wait();
+        if waits_for == self.waits_for && waits_for != Wait::Idle {
+            return;
+        }
+        self.waits_for = waits_for;
+        self.deadline = match waits_for {
+            Wait::Idle => now + config.idle_timeout,
+            Wait::Head => now + config.head_timeout,
+            Wait::Body => now + config.body_timeout,
+            Wait::Write => now + config.write_timeout,
+            Wait::Drain => now + DRAIN,
+            Wait::Nothing => Ms::MAX,
+        };
+    }
+
+    /// When a reminder has to be set, if the one on its way comes too late for the deadline.
+    pub(super) fn owed_reminder(&mut self) -> Option<Ms> {
+        let owed = (self.deadline < self.reminded).then_some(self.deadline);
+        self.reminded = owed.unwrap_or(self.reminded);
+        owed
+    }
+
+    fn wait(&self) -> Wait {
+        match self.phase {
+            _ if !self.outbox.is_empty() => Wait::Write,
+            Phase::Serving => match self.decoder.stage() {
+                None => Wait::Idle,
+                Some(Stage::Head) => Wait::Head,
+                Some(Stage::Body) => Wait::Body,
+            },
+            Phase::Parked(_) => Wait::Nothing,
+            Phase::Draining => Wait::Drain,
+            Phase::Answering { .. } | Phase::Closing { .. } => unreachable!("with an empty outbox they are over"),
+        }
+    }
+
+    /// What the deadline that has come by `now` was about; `None` if it is still to come.
+    pub(super) fn is_late(&self, now: Ms) -> Option<Wait> {
+        (self.deadline <= now).then_some(self.waits_for)
+    }
+
+    /// The poll whose answer the hub would like to know the fate of.
+    pub(super) fn waiter(&self) -> Option<Key<Waiter>> {
+        match &self.phase {
+            Phase::Parked(parked) => Some(parked.waiter),
+            Phase::Answering { waiter, .. } => Some(*waiter),
+            Phase::Serving | Phase::Closing { .. } | Phase::Draining => None,
+        }
+    }
+}
+
+/// Writes until all is written or the socket takes no more; returns how much it took.
+fn write_all(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match stream.write(&bytes[written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,298 @@
+//! What is done with one peer: its requests are read and answered until it has no more, or one of them parks.
+
+use log::debug;
+
+use crate::api::{self, Outcome, Visit};
+use crate::http::{Exchange, Limits, Method, Step, write_continue};
+use crate::hub::{Answer, Owner};
+use crate::slots::Key;
+
+use super::peer::{Peer, Phase, Sent};
+use super::{Server, http_limits};
+
+/// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
+const PIPELINE_BYTES_MAX: usize = 64 << 10;
+
+/// When the answers to pipelined requests have come to this, they are sent before the next request is looked at.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+impl Server {
+    /// Looks at a peer of which something has been heard, or that was left with something to do.
+    pub(super) fn serve(&mut self, key: Key<Peer>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.queued = false;
+        if !peer.has_taken_all() {
+            let sent = peer.flush();
+            self.settle(key, sent);
+        }
+        let mut reads = 1;
+        while let Some(peer) = self.peers.get_mut(key) {
+            match peer.phase {
+                Phase::Serving if peer.has_taken_all() && peer.unread => self.answer_inbox(key),
+                // A poll whose page has gone takes nothing (WIRE P18), nor does anybody wait for it.
+                Phase::Parked(_) if peer.hung_up => self.bury(key),
+                Phase::Serving if peer.has_taken_all() && peer.readable && reads > 0 => {
+                    reads -= 1;
+                    self.read(key);
+                }
+                Phase::Parked(_) | Phase::Draining if peer.readable && reads > 0 => {
+                    reads -= 1;
+                    self.overhear(key);
+                }
+                _ => break,
+            }
+        }
+        self.look_again(key);
+    }
+
+    /// Puts a peer with something left to do back on the queue, and sees to its deadline.
+    pub(super) fn look_again(&mut self, key: Key<Peer>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.set_deadline(self.now, &self.config);
+        let left = match peer.phase {
+            Phase::Serving => peer.has_taken_all() && (peer.unread || peer.readable),
+            Phase::Parked(_) => peer.hung_up || peer.readable && peer.inbox.len() < PIPELINE_BYTES_MAX,
+            Phase::Draining => peer.readable,
+            Phase::Answering { .. } | Phase::Closing { .. } => false,
+        };
+        if left && !std::mem::replace(&mut peer.queued, true) {
+            self.queue.push_back(key);
+        }
+        self.remind(key);
+    }
+
+    /// Has the peer looked at by its deadline.
+    pub(super) fn remind(&mut self, key: Key<Peer>) {
+        if let Some(at) = self.peers.get_mut(key).and_then(Peer::owed_reminder) {
+            self.reminders.remind(at, key);
+        }
+    }
+
+    /// Reads once and answers what has come. Mostly that is one whole request and nothing else, which is taken straight
+    /// from the shared buffer.
+    fn read(&mut self, key: Key<Peer>) {
+        let mut input = std::mem::take(&mut self.input);
+        let count = self.fill(key, &mut input);
+        if let (Some(count), Some(peer)) = (count, self.peers.get_mut(key)) {
+            if peer.inbox.is_empty() {
+                let used = self.answer_requests(key, &input[..count]);
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.inbox.extend_from_slice(&input[used..count]);
+                }
+            } else {
+                peer.inbox.extend_from_slice(&input[..count]);
+                peer.unread = true;
+            }
+        }
+        self.input = input;
+    }
+
+    /// Answers what waits in the inbox.
+    fn answer_inbox(&mut self, key: Key<Peer>) {
+        let mut inbox = std::mem::take(&mut self.peers[key].inbox);
+        let used = self.answer_requests(key, &inbox);
+        if let Some(peer) = self.peers.get_mut(key)
+            && used < inbox.len()
+        {
+            inbox.drain(..used);
+            peer.inbox = inbox;
+        }
+    }
+
+    /// Reads what a peer sends that is not to be answered yet, or not at all.
+    fn overhear(&mut self, key: Key<Peer>) {
+        let peer = &self.peers[key];
+        let throw_away = matches!(peer.phase, Phase::Draining);
+        let room = if throw_away { self.input.len() } else { PIPELINE_BYTES_MAX.saturating_sub(peer.inbox.len()) };
+        if room == 0 {
+            return;
+        }
+        let mut input = std::mem::take(&mut self.input);
+        let end = room.min(input.len());
+        let count = self.fill(key, &mut input[..end]);
+        if let (Some(count), Some(peer)) = (count, self.peers.get_mut(key))
+            && !throw_away
+        {
+            peer.inbox.extend_from_slice(&input[..count]);
+            peer.unread = true;
+        }
+        self.input = input;
+    }
+
+    /// Reads once. `None` if nothing came; a peer that has closed or broken off is buried.
+    fn fill(&mut self, key: Key<Peer>, buffer: &mut [u8]) -> Option<usize> {
+        let peer = &mut self.peers[key];
+        match peer.stream.read(buffer) {
+            Ok(0) => {
+                debug!("peer {key:?}: has closed");
+                self.bury(key);
+                None
+            }
+            Ok(count) => {
+                // A short read has emptied the socket: what comes later makes an event. Only the end of the stream
+                // does not, if its event has been here already.
+                peer.readable = count == buffer.len() || peer.hung_up;
+                self.bytes_left = self.bytes_left.saturating_sub(count);
+                Some(count)
+            }
+            Err(error) => match error.kind() {
+                std::io::ErrorKind::WouldBlock => {
+                    peer.readable = false;
+                    None
+                }
+                std::io::ErrorKind::Interrupted => None,
+                _ => {
+                    debug!("peer {key:?}: {error}");
+                    self.bury(key);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Answers the requests that `input` begins with, as far as they are whole and none parks. Returns how many bytes
+    /// they were.
+    fn answer_requests(&mut self, key: Key<Peer>, input: &[u8]) -> usize {
+        let limits = http_limits(&self.config);
+        self.output.clear();
+        let mut used = 0;
+        loop {
+            let peer = &mut self.peers[key];
+            peer.unread = false;
+            match self.answer_request(key, &limits, &input[used..]) {
+                Next::Request(count) => used += count,
+                Next::Stop(count) => {
+                    used += count;
+                    break;
+                }
+            }
+            if self.output.len() >= OUTPUT_BYTES {
+                self.peers[key].unread = used < input.len();
+                break;
+            }
+        }
+        let peer = &mut self.peers[key];
+        if matches!(peer.phase, Phase::Parked(_)) {
+            peer.unread = used < input.len();
+        }
+        if !self.output.is_empty() {
+            let sent = peer.send(&self.output);
+            self.settle(key, sent);
+        }
+        used
+    }
+
+    fn answer_request(&mut self, key: Key<Peer>, limits: &Limits, input: &[u8]) -> Next {
+        let peer = &mut self.peers[key];
+        match peer.decoder.next(limits, input) {
+            Ok(Step::More) => Next::Stop(0),
+            Ok(Step::Continue) => {
+                write_continue(&mut self.output);
+                Next::Request(0)
+            }
+            Ok(Step::Request { request, used }) => {
+                let keep_alive = request.keep_alive && self.stopping.is_none();
+                let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
+                let (now, date, address) = (self.now, self.clock.date(), peer.address);
+                let visit = Visit { now, date, owner: Owner(key.pack()), address };
+                match self.api.handle(visit, &request, exchange, &mut self.output) {
+                    Outcome::Answered if keep_alive => return Next::Request(used),
+                    Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() },
+                    Outcome::Parked(parked) => peer.phase = Phase::Parked(parked),
+                }
+                Next::Stop(used)
+            }
+            Err(error) => {
+                debug!("peer {key:?}: refused with {}: {error:?}", error.status().code());
+                api::refuse(error, self.clock.date(), &mut self.output);
+                peer.phase = Phase::Closing { drain: true };
+                Next::Stop(input.len())
+            }
+        }
+    }
+
+    /// Refuses a request that does not come to its end.
+    pub(super) fn refuse_late(&mut self, key: Key<Peer>) {
+        debug!("peer {key:?}: refused with 408");
+        self.output.clear();
+        api::refuse_late(self.clock.date(), &mut self.output);
+        let peer = &mut self.peers[key];
+        peer.phase = Phase::Closing { drain: true };
+        let sent = peer.send(&self.output);
+        self.settle(key, sent);
+        self.look_again(key);
+    }
+
+    /// Draws the conclusions from a write.
+    pub(super) fn settle(&mut self, key: Key<Peer>, sent: Sent) {
+        let peer = &mut self.peers[key];
+        match (sent, &peer.phase) {
+            (Sent::Partly, _) => {}
+            (Sent::Broken, _) => {
+                debug!("peer {key:?}: has broken off");
+                self.bury(key);
+            }
+            (Sent::Whole, &Phase::Answering { waiter, keep_alive }) => {
+                self.api.hub.delivered(self.now, waiter);
+                peer.phase = Phase::Serving;
+                if !keep_alive {
+                    let drain = peer.unread || peer.readable;
+                    self.close(key, drain);
+                }
+            }
+            (Sent::Whole, &Phase::Closing { drain }) => self.close(key, drain),
+            (Sent::Whole, Phase::Serving | Phase::Parked(_) | Phase::Draining) => {}
+        }
+    }
+
+    /// Ends a connection to which everything is said. If it may have sent more, closing at once would reset it and take
+    /// the last answer away: then it is listened to for a while (RFC 9112 section 9.6).
+    fn close(&mut self, key: Key<Peer>, drain: bool) {
+        let peer = &mut self.peers[key];
+        if !drain || peer.hung_up || peer.stream.finish().is_err() {
+            return self.bury(key);
+        }
+        peer.phase = Phase::Draining;
+        peer.inbox = Vec::new();
+        peer.unread = false;
+    }
+
+    /// Frees a peer. Its poll, if it has one, takes nothing.
+    pub(super) fn bury(&mut self, key: Key<Peer>) {
+        if let Some(peer) = self.peers.remove(key)
+            && let Some(waiter) = peer.waiter()
+        {
+            self.api.hub.cancel(self.now, waiter);
+        }
+    }
+}
+
+/// What follows a step of the decoder.
+enum Next {
+    /// This many bytes are done with; there may be another request behind them.
+    Request(usize),
+    /// This many bytes are done with, and that is all for now.
+    Stop(usize),
+}
+
+impl Peer {
+    /// Answers the poll that it has parked.
+    ///
+    /// # Panics
+    /// If it has none: the hub owes nothing to anybody else.
+    pub(super) fn answer(
+        &mut self,
+        answer: &Answer<'_>,
+        is_last: bool,
+        date: &str,
+        body: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Sent {
+        let Phase::Parked(parked) = &mut self.phase else { panic!("the hub answers a poll that is not parked") };
+        assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
+        parked.exchange.keep_alive &= !is_last;
+        parked.write(answer, date, body, out);
+        self.phase = Phase::Answering { waiter: parked.waiter, keep_alive: parked.exchange.keep_alive };
+        self.send(out)
+    }
+}
