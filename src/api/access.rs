@@ -124,3 +124,94 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Decoder, Limits, Step};
+
+    /// Whether a request from `from` with these headers is let in. The web application is at 127.0.0.1 and in 10.1.0.0/16,
+    /// proxies at 127.0.0.1 and 192.0.2.1.
+    fn judge(from: Option<&str>, headers: &str) -> Result<(), Refusal> {
+        let networks = |list: &[&str]| list.iter().map(|network| network.parse().unwrap()).collect();
+        let access = Access::new(
+            networks(&["127.0.0.1/32", "::1/128", "10.1.0.0/16"]),
+            networks(&["127.0.0.1/32", "::1/128", "192.0.2.1/32"]),
+        );
+        let input = format!("POST / HTTP/1.1\r\n{headers}\r\n");
+        let limits = Limits { head_bytes: 10_000, body_bytes: 0 };
+        match Decoder::new().next(&limits, input.as_bytes()).unwrap() {
+            Step::Request { request, .. } => access.check(from.map(|from| from.parse().unwrap()), &request),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_proxy_the_own_address_counts() {
+        for good in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.255.3"] {
+            assert_eq!(judge(Some(good), ""), Ok(()), "{good}");
+        }
+        for bad in ["127.0.0.2", "10.2.0.1", "::2", "192.0.2.1"] {
+            assert_eq!(judge(Some(bad), ""), Err(Refusal::NotAllowed(bad.parse().unwrap())), "{bad}");
+        }
+        assert_eq!(judge(None, ""), Ok(()));
+    }
+
+    #[test]
+    fn behind_a_proxy_the_right_most_stranger_counts() {
+        let allowed = [
+            "X-Forwarded-For: 10.1.0.1\r\n",
+            "X-Forwarded-For: 127.0.0.1\r\n",
+            "X-Forwarded-For: 203.0.113.7, 10.1.0.1, 192.0.2.1, 127.0.0.1\r\n",
+            "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-For: 10.1.0.1\r\n",
+            "X-Real-IP: 10.1.0.1\r\nX-Forwarded-For: 10.1.0.2\r\n",
+            "Forwarded: for=203.0.113.7;proto=http, For=\"10.1.0.1:4711\";by=x\r\n",
+            "Forwarded: for=\"[::1]:80\"\r\n",
+            "X-Forwarded-For: ::ffff:10.1.0.1\r\n",
+        ];
+        for headers in allowed {
+            assert_eq!(judge(Some("127.0.0.1"), headers), Ok(()), "{headers}");
+            assert_eq!(judge(Some("192.0.2.1"), headers), Ok(()), "{headers}");
+            assert_eq!(judge(None, headers), Ok(()), "{headers}");
+        }
+        let refused = [
+            "X-Forwarded-For: 203.0.113.7\r\n",
+            "X-Forwarded-For: 127.0.0.1, 203.0.113.7\r\n",
+            "X-Forwarded-For: 10.1.0.1\r\nX-Forwarded-For: 203.0.113.7, 127.0.0.1\r\n",
+            "X-Forwarded-For: 10.1.0.1\r\nX-Real-IP: 203.0.113.7\r\n",
+            "X-Real-IP: 10.1.0.1\r\nForwarded: for=\"[2001:db8::1]:4711\"\r\n",
+            "Forwarded: for=203.0.113.7\r\n",
+        ];
+        for headers in refused {
+            for from in [Some("127.0.0.1"), Some("192.0.2.1"), None] {
+                assert!(matches!(judge(from, headers), Err(Refusal::ForwardedNotAllowed(_))), "{headers}");
+            }
+        }
+    }
+
+    #[test]
+    fn in_doubt_the_answer_is_no() {
+        let unreadable = [
+            "X-Forwarded-For: unknown\r\n",
+            "X-Forwarded-For: 10.1.0.1, _hidden\r\n",
+            "X-Forwarded-For: garbage, 10.1.0.1\r\n",
+            "X-Forwarded-For:\r\n",
+            "X-Forwarded-For: 10.1.0.1,\r\n",
+            "X-Real-IP: localhost\r\n",
+            "Forwarded: by=10.1.0.1\r\n",
+            "Forwarded: for=10.1.0.1;for=203.0.113.7\r\n",
+            "Forwarded: for=\"10.1.0.1\r\n",
+            "Forwarded: for=\"_gazonk\"\r\n",
+            "X-Forwarded-For: 10.1.0.\u{661}\r\n",
+        ];
+        for headers in unreadable {
+            assert!(matches!(judge(Some("127.0.0.1"), headers), Err(Refusal::Unreadable(_))), "{headers}");
+        }
+        // Allowed itself, but not known as a proxy: whom it speaks for is in doubt.
+        let spoken_for = judge(Some("10.1.0.1"), "X-Forwarded-For: 10.1.0.2\r\n");
+        assert_eq!(spoken_for, Err(Refusal::UntrustedProxy("10.1.0.1".parse().unwrap())));
+        // WIRE J12: a stranger cannot talk itself in.
+        let stranger = judge(Some("127.0.0.2"), "X-Forwarded-For: 127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\n");
+        assert_eq!(stranger, Err(Refusal::NotAllowed("127.0.0.2".parse().unwrap())));
+    }
+}

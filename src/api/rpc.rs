@@ -8,9 +8,11 @@
 //! What is no call at all is refused with 400 and never with 200 (WIRE J8); the text of it is the error object of
 //! JSON-RPC 2.0, for whoever reads it.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::clock::Ms;
 use crate::hub::{self, ClientKey, Hub, Sender, Submission};
@@ -55,7 +57,7 @@ struct Method {
     /// whole, as its callers rely on the error (WIRE J6, M7).
     optional: usize,
     /// Does it, and writes the result as JSON.
-    call: fn(&mut Call<'_>) -> Result<(), Fault>,
+    call: fn(&mut Call<'_, '_>) -> Result<(), Fault>,
 }
 
 /// Sorted by name, as `system.list_methods` gives them (WIRE M12).
@@ -87,29 +89,54 @@ const METHODS: [Method; 12] = [
 /// Calls in one batch. All of them are done in one turn of the loop.
 const BATCH_MAX: usize = 1000;
 
+/// The members of an object, each as its JSON text. Of several of one name the last counts (WIRE J13).
+///
+/// Nothing is taken apart further than a method needs it: a number or a nested object goes through with the digits
+/// and the spelling with which it came.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
 /// Answers the body of a request: writes into `out`, which is empty.
 pub(super) fn answer(hub: &mut Hub, now: Ms, body: &[u8], out: &mut Vec<u8>) -> Outcome {
-    let outcome = match serde_json::from_slice(&json::mend_surrogates(body)) {
-        Ok(Value::Object(request)) => answer_one(hub, now, request, out),
-        Ok(Value::Array(batch)) if batch.iter().any(is_two) => answer_batch(hub, now, batch, out),
-        Ok(_) => refuse(out, INVALID_REQUEST, "the body is neither an object nor a batch of JSON-RPC 2.0"),
-        Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not JSON: {error}")),
+    let body = json::mend_surrogates(body);
+    let outcome = match std::str::from_utf8(&body) {
+        Ok(text) => match serde_json::from_str::<&RawValue>(text) {
+            Ok(value) => answer_value(hub, now, value, out),
+            Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not JSON: {error}")),
+        },
+        Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not UTF-8: {error}")),
     };
     out.push(b'\n');
     outcome
 }
 
-fn answer_one(hub: &mut Hub, now: Ms, request: Map<String, Value>, out: &mut Vec<u8>) -> Outcome {
-    let two = request.get("jsonrpc").is_some_and(is_version_two) && request.contains_key("id");
+fn answer_value(hub: &mut Hub, now: Ms, value: &RawValue, out: &mut Vec<u8>) -> Outcome {
+    match Kind::of(value) {
+        Kind::Object => answer_one(hub, now, members(value), out),
+        Kind::Array => {
+            let batch = elements(value);
+            if batch.iter().any(|request| is_two(request)) {
+                answer_batch(hub, now, &batch, out)
+            } else {
+                refuse(out, INVALID_REQUEST, "the list is no batch of JSON-RPC 2.0")
+            }
+        }
+        Kind::String | Kind::Number | Kind::Null | Kind::Bool => {
+            refuse(out, INVALID_REQUEST, "the body is neither an object nor a batch of JSON-RPC 2.0")
+        }
+    }
+}
+
+fn answer_one(hub: &mut Hub, now: Ms, request: Members<'_>, out: &mut Vec<u8>) -> Outcome {
+    let two = says_two(&request) && request.contains_key("id");
     let dialect = if two { Dialect::Two } else { Dialect::Original };
-    if !two && !matches!(request.get("method"), Some(Value::String(_))) {
+    if !two && !names_method(&request) {
         return refuse(out, INVALID_REQUEST, "the member method is missing or no string");
     }
     perform(hub, now, request, dialect, out);
     Outcome::Answered
 }
 
-fn answer_batch(hub: &mut Hub, now: Ms, batch: Vec<Value>, out: &mut Vec<u8>) -> Outcome {
+fn answer_batch(hub: &mut Hub, now: Ms, batch: &[&RawValue], out: &mut Vec<u8>) -> Outcome {
     if batch.len() > BATCH_MAX {
         let text = format!("a batch of {} calls; {BATCH_MAX} is the most", batch.len());
         return refuse(out, INVALID_REQUEST, &text);
@@ -118,23 +145,18 @@ fn answer_batch(hub: &mut Hub, now: Ms, batch: Vec<Value>, out: &mut Vec<u8>) ->
     for request in batch {
         let start = out.len();
         out.push(open);
-        let notification = match request {
-            Value::Object(request) if request.get("jsonrpc").is_some_and(is_version_two) => {
-                let notification =
-                    !request.contains_key("id") && matches!(request.get("method"), Some(Value::String(_)));
-                perform(hub, now, request, Dialect::Two, out);
-                notification
+        if is_two(request) {
+            let request = members(request);
+            let is_notification = !request.contains_key("id") && names_method(&request);
+            perform(hub, now, request, Dialect::Two, out);
+            if is_notification {
+                out.truncate(start);
+                continue;
             }
-            _ => {
-                write_error(out, Dialect::Two, &Fault::Request("not a request of JSON-RPC 2.0"), &Value::Null);
-                false
-            }
-        };
-        if notification {
-            out.truncate(start);
         } else {
-            open = b',';
+            write_error(out, Dialect::Two, &Fault::Request("not a request of JSON-RPC 2.0"), RawValue::NULL);
         }
+        open = b',';
     }
     if open == b'[' {
         return Outcome::Silent;
@@ -143,17 +165,73 @@ fn answer_batch(hub: &mut Hub, now: Ms, batch: Vec<Value>, out: &mut Vec<u8>) ->
     Outcome::Answered
 }
 
-fn is_two(request: &Value) -> bool {
-    request.get("jsonrpc").is_some_and(is_version_two)
+fn is_two(request: &RawValue) -> bool {
+    Kind::of(request) == Kind::Object && says_two(&members(request))
 }
 
-fn is_version_two(version: &Value) -> bool {
-    version == "2.0"
+fn says_two(request: &Members<'_>) -> bool {
+    request.get("jsonrpc").is_some_and(|version| version.get() == r#""2.0""#)
+}
+
+fn names_method(request: &Members<'_>) -> bool {
+    request.get("method").is_some_and(|method| Kind::of(method) == Kind::String)
+}
+
+/// What a JSON text is, by its first byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Null,
+    Bool,
+}
+
+impl Kind {
+    fn of(value: &RawValue) -> Kind {
+        match value.get().as_bytes()[0] {
+            b'{' => Kind::Object,
+            b'[' => Kind::Array,
+            b'"' => Kind::String,
+            b'n' => Kind::Null,
+            b't' | b'f' => Kind::Bool,
+            _ => Kind::Number,
+        }
+    }
+}
+
+/// The members of an object.
+///
+/// # Panics
+/// If it is none: the caller has looked.
+fn members(object: &RawValue) -> Members<'_> {
+    serde_json::from_str(object.get()).expect(READ_ONCE)
+}
+
+/// The elements of a list.
+///
+/// # Panics
+/// If it is none: the caller has looked.
+fn elements(list: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(list.get()).expect(READ_ONCE)
+}
+
+/// Why taking a value apart cannot fail.
+const READ_ONCE: &str = "a text that has been read once is well-formed";
+
+/// The text of a JSON string; most have no escapes and are taken as they stand.
+fn unquote(string: &RawValue) -> Cow<'_, str> {
+    let inside = &string.get()[1..string.get().len() - 1];
+    if !inside.contains('\\') {
+        return Cow::Borrowed(inside);
+    }
+    Cow::Owned(serde_json::from_str(string.get()).expect(READ_ONCE))
 }
 
 /// Does one call and writes its answer.
-fn perform(hub: &mut Hub, now: Ms, mut request: Map<String, Value>, dialect: Dialect, out: &mut Vec<u8>) {
-    let id = request.remove("id").unwrap_or(Value::Null);
+fn perform(hub: &mut Hub, now: Ms, mut request: Members<'_>, dialect: Dialect, out: &mut Vec<u8>) {
+    let id = request.remove("id").unwrap_or(RawValue::NULL);
     let start = out.len();
     out.extend_from_slice(match dialect {
         Dialect::Original => br#"{"result":"#,
@@ -161,90 +239,97 @@ fn perform(hub: &mut Hub, now: Ms, mut request: Map<String, Value>, dialect: Dia
     });
     match dispatch(hub, now, request, dialect, out) {
         Ok(()) => {
-            if dialect == Dialect::Two || !id.is_null() {
-                out.extend_from_slice(br#","id":"#);
-                json::write_value(out, &id);
-            }
+            write_id(out, dialect, id);
             out.push(b'}');
         }
         Err(fault) => {
             out.truncate(start);
-            write_error(out, dialect, &fault, &id);
+            write_error(out, dialect, &fault, id);
         }
+    }
+}
+
+/// The id as it came; the original leaves out one that is null (WIRE J3).
+fn write_id(out: &mut Vec<u8>, dialect: Dialect, id: &RawValue) {
+    if dialect == Dialect::Two || Kind::of(id) != Kind::Null {
+        out.extend_from_slice(br#","id":"#);
+        json::write_text(out, id.get());
     }
 }
 
 fn dispatch(
     hub: &mut Hub,
     now: Ms,
-    mut request: Map<String, Value>,
+    mut request: Members<'_>,
     dialect: Dialect,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let Some(Value::String(name)) = request.remove("method") else {
+    let Some(name) = request.remove("method").filter(|method| Kind::of(method) == Kind::String) else {
         return Err(Fault::Request("the member method is missing or no string"));
     };
+    let name = unquote(name);
     let Some(method) = METHODS.iter().find(|method| method.name == name) else {
-        return Err(Fault::UnknownMethod(name));
+        return Err(Fault::UnknownMethod(name.into_owned()));
     };
-    let arguments = bind(method, dialect, request.remove("params").unwrap_or(Value::Null))?;
+    let arguments = bind(method, dialect, request.remove("params").unwrap_or(RawValue::NULL))?;
     (method.call)(&mut Call { hub, now, arguments, out })
 }
 
 /// Brings the arguments into the order of the method's parameters; those left out are null (WIRE J4).
-fn bind(method: &Method, dialect: Dialect, params: Value) -> Result<Vec<Value>, Fault> {
-    let (least, most) = (method.parameters.len() - method.optional, method.parameters.len());
-    let wrong_number = |given: usize| {
-        let exactly = if method.optional == 0 { "exactly" } else { "at least" };
-        Fault::Arguments(format!("{}() takes {exactly} {least} arguments ({given} given)", method.name))
-    };
-    match params {
-        Value::Null if least == 0 => Ok(Vec::new()),
-        Value::Null => Err(wrong_number(0)),
-        Value::Array(mut values) => {
-            let least = if dialect == Dialect::Original { most } else { least };
-            if values.len() < least || values.len() > most {
-                return Err(wrong_number(values.len()));
-            }
-            values.resize(most, Value::Null);
-            Ok(values)
-        }
-        Value::Object(mut named) => {
-            let mut values = Vec::with_capacity(most);
-            for (at, parameter) in method.parameters.iter().enumerate() {
-                match named.remove(*parameter) {
-                    Some(value) => values.push(value),
-                    None if at < least => {
-                        return Err(Fault::Arguments(format!("{}() misses the argument '{parameter}'", method.name)));
-                    }
-                    None => values.push(Value::Null),
-                }
-            }
-            match named.keys().next() {
-                Some(extra) => Err(Fault::Arguments(format!("{}() got an unexpected argument '{extra}'", method.name))),
-                None => Ok(values),
-            }
-        }
+fn bind<'a>(method: &Method, dialect: Dialect, params: &'a RawValue) -> Result<Vec<&'a RawValue>, Fault> {
+    let most = method.parameters.len();
+    let least = most - method.optional;
+    match Kind::of(params) {
+        Kind::Null => bind_list(method, least, Vec::new()),
+        Kind::Array => bind_list(method, if dialect == Dialect::Original { most } else { least }, elements(params)),
+        Kind::Object => bind_names(method, least, members(params)),
         // WIRE J9, J10.
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+        Kind::Bool | Kind::Number | Kind::String => {
             Err(Fault::Arguments("params is neither a list nor an object".to_owned()))
         }
     }
 }
 
-/// A call under way.
-struct Call<'a> {
-    hub: &'a mut Hub,
-    now: Ms,
-    /// One for each parameter of the method.
-    arguments: Vec<Value>,
-    out: &'a mut Vec<u8>,
+fn bind_list<'a>(method: &Method, least: usize, mut values: Vec<&'a RawValue>) -> Result<Vec<&'a RawValue>, Fault> {
+    let most = method.parameters.len();
+    if values.len() < least || values.len() > most {
+        let exactly = if least == most { "exactly" } else { "at least" };
+        let (name, given) = (method.name, values.len());
+        return Err(Fault::Arguments(format!("{name}() takes {exactly} {least} arguments ({given} given)")));
+    }
+    values.resize(most, RawValue::NULL);
+    Ok(values)
 }
 
-impl Call<'_> {
+fn bind_names<'a>(method: &Method, least: usize, mut named: Members<'a>) -> Result<Vec<&'a RawValue>, Fault> {
+    let mut values = Vec::with_capacity(method.parameters.len());
+    for (at, parameter) in method.parameters.iter().enumerate() {
+        match named.remove(*parameter) {
+            None if at < least => {
+                return Err(Fault::Arguments(format!("{}() misses the argument '{parameter}'", method.name)));
+            }
+            value => values.push(value.unwrap_or(RawValue::NULL)),
+        }
+    }
+    match named.keys().next() {
+        Some(extra) => Err(Fault::Arguments(format!("{}() got an unexpected argument '{extra}'", method.name))),
+        None => Ok(values),
+    }
+}
+
+/// A call under way.
+struct Call<'a, 'b> {
+    hub: &'b mut Hub,
+    now: Ms,
+    /// One for each parameter of the method.
+    arguments: Vec<&'a RawValue>,
+    out: &'b mut Vec<u8>,
+}
+
+impl<'a> Call<'a, '_> {
     /// The `at`-th argument as an id or a name. Numbers are the same as their digits (WIRE M14, M15).
-    fn name(&mut self, at: usize) -> Result<String, Fault> {
-        name(self.arguments[at].take())
+    fn name(&self, at: usize) -> Result<Cow<'a, str>, Fault> {
+        name(self.arguments[at])
     }
 
     fn known<T>(&self, id: &str, done: Result<T, hub::Error>) -> Result<T, Fault> {
@@ -262,18 +347,18 @@ impl Call<'_> {
     }
 }
 
-fn name(value: Value) -> Result<String, Fault> {
-    match value {
-        Value::String(name) => Ok(name),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Null => Err(Fault::Arguments("an id or a name is null; it must be a string or a number".to_owned())),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+fn name(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
+    match Kind::of(value) {
+        Kind::String => Ok(unquote(value)),
+        Kind::Number => Ok(Cow::Borrowed(value.get())),
+        Kind::Null => Err(Fault::Arguments("an id or a name is null; it must be a string or a number".to_owned())),
+        Kind::Bool | Kind::Array | Kind::Object => {
             Err(Fault::Arguments("an id or a name is neither a string nor a number".to_owned()))
         }
     }
 }
 
-fn create_client(call: &mut Call<'_>) -> Result<(), Fault> {
+fn create_client(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the operating system's generator works once the system is up");
@@ -284,7 +369,7 @@ fn create_client(call: &mut Call<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn subscribe(call: &mut Call<'_>) -> Result<(), Fault> {
+fn subscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (id, channel) = (call.name(0)?, call.name(1)?);
     let done = call.hub.subscribe(call.now, &id, &channel);
     call.known(&id, done)?;
@@ -292,7 +377,7 @@ fn subscribe(call: &mut Call<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn unsubscribe(call: &mut Call<'_>) -> Result<(), Fault> {
+fn unsubscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (id, channel) = (call.name(0)?, call.name(1)?);
     let done = call.hub.unsubscribe(call.now, &id, &channel);
     call.known(&id, done)?;
@@ -300,21 +385,24 @@ fn unsubscribe(call: &mut Call<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn subscribe_many(call: &mut Call<'_>) -> Result<(), Fault> {
+fn subscribe_many(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     each_pair(call, Hub::subscribe)
 }
 
-fn unsubscribe_many(call: &mut Call<'_>) -> Result<(), Fault> {
+fn unsubscribe_many(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     each_pair(call, Hub::unsubscribe)
 }
 
 /// Does the same for every client of every channel in `{channel: [client, ...]}` (WIRE M4). Stops at the first client
 /// that is not here; what was done stays done (WIRE M5).
-fn each_pair(call: &mut Call<'_>, verb: fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>) -> Result<(), Fault> {
-    let Value::Object(channels) = call.arguments[0].take() else {
+fn each_pair(
+    call: &mut Call<'_, '_>,
+    verb: fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>,
+) -> Result<(), Fault> {
+    if Kind::of(call.arguments[0]) != Kind::Object {
         return Err(Fault::Arguments("channels is not an object of channels and lists of clients".to_owned()));
-    };
-    for (channel, clients) in channels {
+    }
+    for (channel, clients) in members(call.arguments[0]) {
         for client in list(clients)? {
             let id = name(client)?;
             let done = verb(call.hub, call.now, &id, &channel);
@@ -325,58 +413,56 @@ fn each_pair(call: &mut Call<'_>, verb: fn(&mut Hub, Ms, &str, &str) -> Result<(
     Ok(())
 }
 
-fn unsubscribe_all_channel(call: &mut Call<'_>) -> Result<(), Fault> {
+fn unsubscribe_all_channel(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
-    let exclude = match call.arguments[1].take() {
-        Value::Null => Vec::new(),
-        clients => list(clients)?,
+    let exclude = match Kind::of(call.arguments[1]) {
+        Kind::Null => Vec::new(),
+        _ => list(call.arguments[1])?,
     };
-    let exclude = exclude.into_iter().map(name).collect::<Result<std::collections::HashSet<_>, _>>()?;
+    let exclude = exclude.into_iter().map(name).collect::<Result<HashSet<_>, _>>()?;
     call.hub.unsubscribe_all(call.now, &channel, |id| exclude.contains(id));
     call.nothing();
     Ok(())
 }
 
-fn list(value: Value) -> Result<Vec<Value>, Fault> {
-    match value {
-        Value::Array(values) => Ok(values),
+fn list(value: &RawValue) -> Result<Vec<&RawValue>, Fault> {
+    match Kind::of(value) {
+        Kind::Array => Ok(elements(value)),
         _ => Err(Fault::Arguments("a list of clients is not a list".to_owned())),
     }
 }
 
-fn new_message(call: &mut Call<'_>) -> Result<(), Fault> {
-    let mut sender = Vec::new();
-    let from = match &call.arguments[0] {
-        Value::String(id) => Sender::Id(id),
-        other => {
-            json::write_value(&mut sender, other);
-            Sender::Json(&sender)
-        }
+fn new_message(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let channel = call.name(2)?;
+    let [from, message] = [call.arguments[0], call.arguments[1]].map(text_of);
+    let from = match Kind::of(call.arguments[0]) {
+        Kind::String => Sender::Id(&from),
+        _ => Sender::Json(from.as_bytes()),
     };
-    let mut json_text = Vec::new();
-    let text = match &call.arguments[1] {
-        Value::String(text) => text,
-        // What is not a string arrives as its JSON text (WIRE M8).
-        other => {
-            json::write_value(&mut json_text, other);
-            std::str::from_utf8(&json_text).expect("JSON is written in ASCII")
-        }
-    };
-    let channel = name(call.arguments[2].clone())?;
-    call.hub.publish(call.now, Submission { channel: &channel, from, text });
+    call.hub.publish(call.now, Submission { channel: &channel, from, text: &message });
     call.one();
     Ok(())
 }
 
-fn get_channel_clients(call: &mut Call<'_>) -> Result<(), Fault> {
+/// A string as it is; what is not a string as its JSON text (WIRE M8).
+fn text_of(value: &RawValue) -> Cow<'_, str> {
+    if Kind::of(value) == Kind::String {
+        return unquote(value);
+    }
+    let mut text = Vec::new();
+    json::write_text(&mut text, value.get());
+    Cow::Owned(String::from_utf8(text).expect("JSON is written in ASCII"))
+}
+
+fn get_channel_clients(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
     write_names(call.out, call.hub.channel_clients(call.now, &channel));
     Ok(())
 }
 
-fn get_client_channels(call: &mut Call<'_>) -> Result<(), Fault> {
+fn get_client_channels(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
-    let channels = call.hub.client_channels(&id).map_err(|_| Fault::UnknownClient(id.clone()))?;
+    let channels = call.hub.client_channels(&id).map_err(|_| Fault::UnknownClient(id.to_string()))?;
     write_names(call.out, channels);
     Ok(())
 }
@@ -392,7 +478,7 @@ fn write_names<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>) {
     out.push(b']');
 }
 
-fn kill_client(call: &mut Call<'_>) -> Result<(), Fault> {
+fn kill_client(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
     let done = call.hub.kill_client(call.now, &id);
     call.known(&id, done)?;
@@ -400,24 +486,30 @@ fn kill_client(call: &mut Call<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn list_methods(call: &mut Call<'_>) -> Result<(), Fault> {
-    json::write_value(call.out, &method_list());
+fn list_methods(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    write_methods(call.out);
     Ok(())
 }
 
-fn describe(call: &mut Call<'_>) -> Result<(), Fault> {
-    let description = serde_json::json!({
-        "sdversion": "1.0",
-        "name": "Shaveet",
-        "summary": "A push server: clients, channels and messages for the pages of a web application",
-        "procs": method_list(),
-    });
-    json::write_value(call.out, &description);
+fn describe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    call.out.extend_from_slice(
+        br#"{"sdversion":"1.0","name":"Shaveet","summary":"A push server for the pages of a web application","procs":"#,
+    );
+    write_methods(call.out);
+    call.out.push(b'}');
     Ok(())
 }
 
-fn method_list() -> Value {
-    METHODS.iter().map(|method| serde_json::json!({ "name": method.name })).collect()
+fn write_methods(out: &mut Vec<u8>) {
+    let mut open = b'[';
+    for method in METHODS {
+        out.push(open);
+        out.extend_from_slice(br#"{"name":"#);
+        json::write_str(out, method.name);
+        out.push(b'}');
+        open = b',';
+    }
+    out.push(b']');
 }
 
 const PARSE_ERROR: i32 = -32700;
@@ -445,7 +537,7 @@ impl Fault {
     }
 }
 
-fn write_error(out: &mut Vec<u8>, dialect: Dialect, fault: &Fault, id: &Value) {
+fn write_error(out: &mut Vec<u8>, dialect: Dialect, fault: &Fault, id: &RawValue) {
     let (code, kind, message) = fault.describe();
     match dialect {
         Dialect::Original => {
@@ -454,19 +546,11 @@ fn write_error(out: &mut Vec<u8>, dialect: Dialect, fault: &Fault, id: &Value) {
             out.extend_from_slice(br#","message":"#);
             json::write_str(out, &message);
             out.push(b'}');
-            if !id.is_null() {
-                out.extend_from_slice(br#","id":"#);
-                json::write_value(out, id);
-            }
-            out.push(b'}');
         }
-        Dialect::Two => {
-            write_error_two(out, code, &message);
-            out.extend_from_slice(br#","id":"#);
-            json::write_value(out, id);
-            out.push(b'}');
-        }
+        Dialect::Two => write_error_two(out, code, &message),
     }
+    write_id(out, dialect, id);
+    out.push(b'}');
 }
 
 fn write_error_two(out: &mut Vec<u8>, code: i32, message: &str) {
@@ -481,4 +565,119 @@ fn refuse(out: &mut Vec<u8>, code: i32, message: &str) -> Outcome {
     write_error_two(out, code, message);
     out.extend_from_slice(br#","id":null}"#);
     Outcome::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::hub::Limits;
+
+    fn hub() -> Hub {
+        let limits = Limits {
+            history: 10,
+            max_idle: Ms(1),
+            min_alive: Ms(1),
+            sweep_interval: Ms(1),
+            channel_idle: Ms(1),
+            departed_max: 1,
+            departed_age: Ms(1),
+            answer_bytes: 1000,
+        };
+        Hub::new(Ms::ZERO, limits)
+    }
+
+    fn ask(body: &str) -> (Outcome, String) {
+        let mut out = Vec::new();
+        let outcome = answer(&mut hub(), Ms::ZERO, body.as_bytes(), &mut out);
+        (outcome, String::from_utf8(out).unwrap().trim_end().to_owned())
+    }
+
+    #[test]
+    fn the_methods_are_sorted_by_name() {
+        assert!(METHODS.is_sorted_by_key(|method| method.name));
+    }
+
+    #[test]
+    fn the_original_dialect_has_no_jsonrpc_member_and_version_two_has() {
+        let call = r#""method":"get_channel_clients","params":["x"]"#;
+        assert_eq!(ask(&format!("{{{call}}}")).1, r#"{"result":[]}"#);
+        assert_eq!(ask(&format!(r#"{{{call},"id":[1, {{"a": "é"}}]}}"#)).1, r#"{"result":[],"id":[1,{"a":"\u00e9"}]}"#);
+        assert_eq!(ask(&format!(r#"{{"jsonrpc":"2.0",{call},"id":1}}"#)).1, r#"{"jsonrpc":"2.0","result":[],"id":1}"#);
+        assert_eq!(
+            ask(&format!(r#"{{"jsonrpc":"2.0",{call},"id":null}}"#)).1,
+            r#"{"jsonrpc":"2.0","result":[],"id":null}"#
+        );
+        // WIRE J1, J3: without an id it is the original's.
+        assert_eq!(ask(&format!(r#"{{"jsonrpc":"2.0",{call}}}"#)).1, r#"{"result":[]}"#);
+    }
+
+    #[test]
+    fn a_batch_answers_calls_and_is_silent_about_notifications() {
+        let call = r#"{"jsonrpc":"2.0","method":"get_channel_clients","params":["x"],"id":1}"#;
+        let note = r#"{"jsonrpc":"2.0","method":"get_channel_clients","params":["x"]}"#;
+        let answered = r#"{"jsonrpc":"2.0","result":[],"id":1}"#;
+        assert_eq!(
+            ask(&format!("[{note},{call},{note},{call}]")),
+            (Outcome::Answered, format!("[{answered},{answered}]"))
+        );
+        assert_eq!(ask(&format!("[{note}]")).0, Outcome::Silent);
+        let (outcome, text) = ask(&format!("[{note},1]"));
+        assert_eq!(outcome, Outcome::Answered);
+        assert!(text.starts_with(r#"[{"jsonrpc":"2.0","error":{"code":-32600"#), "{text}");
+        assert_eq!(ask("[]").0, Outcome::Refused);
+        assert_eq!(ask("[1]").0, Outcome::Refused);
+        let many = vec![call; BATCH_MAX + 1].join(",");
+        assert_eq!(ask(&format!("[{many}]")).0, Outcome::Refused);
+    }
+
+    #[test]
+    fn system_can_be_left_out_by_name_and_in_version_two() {
+        let named = r#"{"method":"new_message","params":{"client_id":"p","message":"m","channel_name":"c"},"id":1}"#;
+        assert_eq!(ask(named).1, r#"{"result":1,"id":1}"#);
+        let two = r#"{"jsonrpc":"2.0","method":"new_message","params":["p","m","c"],"id":1}"#;
+        assert_eq!(ask(two).1, r#"{"jsonrpc":"2.0","result":1,"id":1}"#);
+        let original = r#"{"method":"new_message","params":["p","m","c"],"id":1}"#;
+        assert!(ask(original).1.contains("exceptions.TypeError"));
+    }
+
+    #[test]
+    fn a_hundred_thousand_open_brackets_are_refused_like_any_other_nonsense() {
+        assert_eq!(ask(&"[".repeat(100_000)).0, Outcome::Refused);
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(ask(&deep).0, Outcome::Refused);
+        let call = format!(r#"{{"method":"new_message","params":["p",{deep},"c",false],"id":1}}"#);
+        assert_eq!(ask(&call), (Outcome::Answered, r#"{"result":1,"id":1}"#.to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_the_answer_is_ascii_json(pieces in prop::collection::vec(prop::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"method\"", "\"params\"", "\"id\"", "\"jsonrpc\":\"2.0\"", "\"subscribe\"",
+            "\"create_client\"", "\"subscribe_many\"", "\"new_message\"", "\"unsubscribe_all_channel\"", "\"a\"", "1",
+            "-0.5e400", "null", "true", "\"\\ud83d\"", "\"\\u0000\"", "\"é\"", " ", "\u{feff}", "nul", "\"", "\\",
+            "{\"method\":\"create_client\",\"params\":[\"a\"]}", "{\"method\":", ",\"params\":",
+        ]), 0..14)) {
+            let (outcome, text) = ask(&pieces.concat());
+            prop_assert!(text.is_ascii());
+            prop_assert!(outcome == Outcome::Silent || serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn arguments_of_every_kind_are_answered(
+            method in prop::sample::select(METHODS.map(|method| method.name).to_vec()),
+            arguments in prop::collection::vec(prop::sample::select(vec![
+                "null", "true", "1", "-1.5", "\"a\"", "\"\\ud83d\"", "[]", "[\"a\",1]", "{}", "{\"a\":[\"b\"]}", "[[]]",
+                "{\"a\":null}",
+            ]), 0..5),
+            version in prop::sample::select(vec!["", "\"jsonrpc\":\"2.0\","]),
+        ) {
+            let arguments = arguments.join(",");
+            let (outcome, text) = ask(&format!(r#"{{{version}"method":"{method}","params":[{arguments}],"id":7}}"#));
+            prop_assert_eq!(outcome, Outcome::Answered);
+            prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap()["id"], &Value::from(7));
+        }
+    }
 }

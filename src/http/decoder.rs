@@ -353,3 +353,135 @@ fn names_other_version(head: &[u8]) -> bool {
     let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
     matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { head_bytes: 300, body_bytes: 100 };
+
+    /// What a decoder makes of `input` when it is shown in pieces: each request as `method path body keep`, then how it
+    /// ended.
+    fn read(input: &[u8], cuts: &[usize]) -> (Vec<String>, Option<Error>) {
+        let (mut decoder, mut requests, mut start) = (Decoder::new(), Vec::new(), 0);
+        for &end in cuts.iter().chain([&input.len()]) {
+            loop {
+                match decoder.next(&LIMITS, &input[start..end]) {
+                    Ok(Step::More) => break,
+                    Ok(Step::Continue) => requests.push("100".to_owned()),
+                    Ok(Step::Request { request, used }) => {
+                        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                        let (path, body) = (text(&request.path()), text(&request.body));
+                        requests.push(format!("{} {path} {body} {}", request.method.name(), request.keep_alive));
+                        start += used;
+                    }
+                    Err(error) => return (requests, Some(error)),
+                }
+            }
+        }
+        (requests, None)
+    }
+
+    fn whole(input: &str) -> (Vec<String>, Option<Error>) {
+        read(input.as_bytes(), &[])
+    }
+
+    /// Requests, good and bad, that every cut must leave as they are.
+    const SAMPLES: [&str; 16] = [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET /a%20b?x=1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.0\r\n\r\n",
+        "\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nConnection: x, Close\r\n\r\nabcGET",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0A \t;x\r\n0123456789\r\n0\r\nT: x\r\n\r\nGET /n HTTP/1.1\r\n\r\n",
+        "GET http://host:80/abs?q HTTP/1.1\r\n\r\nOPTIONS * HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n60\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        "GET / HTTP/1.1\r\nA : b\r\n\r\n",
+        "GET / HTTP/2.0\r\n\r\n",
+        "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "PATCH / HTTP/1.1\r\n\r\n",
+        "GET nowhere HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ];
+
+    #[test]
+    fn whole_input_equals_every_split() {
+        for sample in SAMPLES {
+            let expected = whole(sample);
+            assert!(!expected.0.is_empty() || expected.1.is_some() || sample.contains("60\r\n"), "{sample:?}");
+            for cut in 0..sample.len() {
+                assert_eq!(read(sample.as_bytes(), &[cut]), expected, "{sample:?} cut at {cut}");
+            }
+            let bytewise: Vec<usize> = (0..sample.len()).collect();
+            assert_eq!(read(sample.as_bytes(), &bytewise), expected, "{sample:?} byte by byte");
+        }
+    }
+
+    #[test]
+    fn pipelined_requests_come_one_after_the_other() {
+        let (requests, error) = whole(SAMPLES[3]);
+        assert_eq!(requests, ["POST / abc0123456789 true", "GET /n  true"]);
+        assert_eq!(error, None);
+        assert_eq!(whole(SAMPLES[2]).0, ["POST / abc false"]);
+        assert_eq!(whole(SAMPLES[1]).0, ["GET /a b  true", "GET /2  false"]);
+        assert_eq!(whole(SAMPLES[4]).0, ["GET /abs  true", "OPTIONS *  true"]);
+    }
+
+    #[test]
+    fn continue_is_owed_once_and_not_to_who_has_begun_to_send() {
+        let head = "POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
+        let input = format!("{head}ab");
+        assert_eq!(read(input.as_bytes(), &[head.len(), head.len() + 1]).0, ["100", "POST / ab true"]);
+        assert_eq!(whole(&input).0, ["POST / ab true"]);
+        assert_eq!(read(input.as_bytes(), &[head.len() + 1]).0, ["POST / ab true"]);
+        let old = input.replace("HTTP/1.1", "HTTP/1.0");
+        assert_eq!(read(old.as_bytes(), &[head.len()]).0, ["POST / ab false"]);
+        let other = input.replace("100-Continue", "a-pony");
+        assert_eq!(whole(&other).1, Some(Error::UnknownExpectation));
+    }
+
+    #[test]
+    fn limits_are_the_limits() {
+        let request = |length: usize| format!("GET /{} HTTP/1.1\r\nA: b\r\n\r\n", "x".repeat(length));
+        let longest = LIMITS.head_bytes - request(0).len();
+        assert_eq!(whole(&request(longest)).1, None);
+        assert_eq!(whole(&request(longest + 1)).1, Some(Error::HeadTooLarge));
+        assert_eq!(whole(&request(400)).1, Some(Error::TargetTooLong));
+        assert_eq!(whole(&"x".repeat(300)).1, Some(Error::TargetTooLong));
+        assert_eq!(whole(SAMPLES[5]).1, Some(Error::BodyTooLarge));
+        assert_eq!(whole(&SAMPLES[5].replace("101", "100")), (vec![], None));
+        assert_eq!(whole(&SAMPLES[5].replace("101", &"9".repeat(40))).1, Some(Error::BodyTooLarge));
+        let large = Limits { head_bytes: 100_000, ..LIMITS };
+        let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert!(Decoder::new().next(&large, lines(HEADERS_MAX).as_bytes()).is_ok());
+        let refused = Decoder::new().next(&large, lines(HEADERS_MAX + 1).as_bytes()).err();
+        assert_eq!(refused, Some(Error::HeadTooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_cut_anywhere_read_the_same_and_never_panic(
+            mut pieces in prop::collection::vec(prop::sample::select(vec![
+                "GET / HTTP/1.1", "POST /x HTTP/1.1", "\r\n", "\r\n\r\n", "\n", "\r", "Content-Length: 3", "abc",
+                "Transfer-Encoding: chunked", "3\r\nabc\r\n", "0\r\n\r\n", "A: b", " ", ":", "\0", "é", ";x=y", "f",
+                "Expect: 100-continue", "Host: h", "HTTP/1.0",
+            ]), 0..30),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            if pieces.len() % 2 == 0 {
+                pieces.insert(0, "POST / HTTP/1.1\r\n");
+            }
+            let input = pieces.concat();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+            cuts.sort_unstable();
+            let without_continue = |(requests, error): (Vec<String>, Option<Error>)| {
+                (requests.into_iter().filter(|request| request != "100").collect::<Vec<_>>(), error)
+            };
+            prop_assert_eq!(without_continue(read(input.as_bytes(), &cuts)), without_continue(whole(&input)));
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! What must always hold, walked in full. For tests and debug builds: it costs as much as there is.
 
+use crate::clock::Ms;
+
 use super::Hub;
 use super::client::Presence;
+use super::waiter::State;
 
 impl Hub {
     /// Walks every list and every count, and asserts that they agree.
@@ -26,7 +29,11 @@ impl Hub {
                 assert!(self.waiters[waiter].clients.contains(&key));
             }
             assert!(client.polls().iter().filter(|&&waiter| self.waiters[waiter].is_sent()).count() <= 1);
-            assert!(client.reminded < crate::clock::Ms::MAX, "every client is looked at some time");
+            let parked =
+                client.polls().iter().map(|&waiter| &self.waiters[waiter]).filter(|poll| poll.state == State::Parked);
+            let looked_at_by = parked.map(|poll| poll.deadline).min();
+            let idle = client.polls().is_empty().then_some(Ms(Ms::MAX.0 - 1));
+            assert!(looked_at_by.or(idle).is_none_or(|by| client.reminded <= by), "every client is looked at in time");
         }
         self.check_channels();
         for (key, waiter) in self.waiters.iter() {

@@ -1,1 +1,378 @@
+//! The hub as a value: verbs in, answers out, a clock that the tests turn.
 
+use super::*;
+
+/// Ten messages a channel, and the original's times.
+fn limits() -> Limits {
+    Limits {
+        history: 10,
+        max_idle: Ms::from_secs(10),
+        min_alive: Ms::from_secs(60),
+        sweep_interval: Ms::from_secs(10),
+        channel_idle: Ms::from_secs(600),
+        departed_max: 100,
+        departed_age: Ms::from_secs(86_400),
+        answer_bytes: 1 << 20,
+    }
+}
+
+/// A hub whose clock the test turns, and whose polls are named by numbers.
+struct World {
+    hub: Hub,
+    now: Ms,
+}
+
+/// One answer: whose poll, which waiter, and its messages as `channel:triple`.
+type Heard = (u64, Key<Waiter>, Vec<String>);
+
+impl World {
+    fn new(limits: Limits) -> World {
+        World { hub: Hub::new(Ms::ZERO, limits), now: Ms::ZERO }
+    }
+
+    fn client(&mut self, id: &str, channels: &[&str]) {
+        self.hub.create_client(self.now, id, key_of(id));
+        for channel in channels {
+            self.hub.subscribe(self.now, id, channel).unwrap();
+        }
+    }
+
+    fn publish(&mut self, channel: &str, text: &str) {
+        self.hub.publish(self.now, Submission { channel, from: Sender::Id("p"), text });
+    }
+
+    fn try_poll(&mut self, owner: u64, ids: &[&str]) -> Result<Key<Waiter>, WaitError> {
+        let keys: Vec<String> = ids.iter().map(|id| key_of(id).to_string()).collect();
+        let pairs = ids.iter().copied().zip(keys.iter().map(String::as_str));
+        let waiter = self.hub.wait(self.now, Owner(owner), pairs, self.now + Ms::from_secs(25));
+        self.hub.check();
+        waiter
+    }
+
+    fn poll(&mut self, owner: u64, ids: &[&str]) -> Key<Waiter> {
+        self.try_poll(owner, ids).unwrap()
+    }
+
+    /// The next answer, left on its way.
+    fn hear(&mut self) -> Option<Heard> {
+        let mut budget = u32::MAX;
+        let answer = self.hub.next_answer(&mut budget)?;
+        let mut messages = Vec::new();
+        for (channel, news) in answer.channels() {
+            messages.extend(news.map(|message| {
+                String::from_utf8([channel.name_json(), b":", message.triple()].concat()).unwrap().replace('"', "")
+            }));
+        }
+        let heard = (answer.owner().0, answer.waiter(), messages);
+        self.hub.check();
+        Some(heard)
+    }
+
+    /// All answers there are, each delivered at once.
+    fn hear_all(&mut self) -> Vec<(u64, Vec<String>)> {
+        let mut all = Vec::new();
+        while let Some((owner, waiter, messages)) = self.hear() {
+            self.hub.delivered(self.now, waiter);
+            self.hub.check();
+            all.push((owner, messages));
+        }
+        assert!(!self.hub.has_answers());
+        all
+    }
+
+    /// What a poll of these clients gets at once.
+    fn news(&mut self, ids: &[&str]) -> Vec<String> {
+        let waiter = self.poll(99, ids);
+        match self.hear_all().pop() {
+            Some((99, messages)) => messages,
+            Some(other) => panic!("somebody else was answered: {other:?}"),
+            None => {
+                self.hub.cancel(self.now, waiter);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Lets time pass, in steps no longer than what is due next.
+    fn pass(&mut self, time: Ms) {
+        let end = self.now + time;
+        while let Some(next) = self.hub.next_timeout().filter(|&next| next <= end) {
+            self.now = self.now.max(next);
+            self.hub.handle_timeout(self.now, &mut 7);
+            self.hub.check();
+        }
+        self.now = end;
+    }
+}
+
+fn key_of(id: &str) -> ClientKey {
+    let mut key = [7; 16];
+    for (byte, of_id) in key.iter_mut().zip(id.bytes()) {
+        *byte = of_id;
+    }
+    ClientKey::new(key)
+}
+
+#[test]
+fn c1_the_first_poll_begins_with_the_own_subscribe_message() {
+    let mut world = World::new(limits());
+    world.publish("room", "old");
+    world.client("a", &["room"]);
+    world.publish("room", "new");
+    assert_eq!(world.news(&["a"]), [r"room:[2,{\type\: \subscribe\},a]", "room:[3,new,p]"]);
+    assert_eq!(world.news(&["a"]), [""; 0]);
+}
+
+#[test]
+fn ten_publishes_before_the_door_opens_are_one_answer() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    world.poll(1, &["a"]);
+    assert_eq!(world.hear_all(), []);
+    for text in 0..10 {
+        world.publish("room", &text.to_string());
+    }
+    let heard = world.hear_all();
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].1.len(), 10);
+}
+
+#[test]
+fn p17_while_an_answer_is_on_its_way_the_other_poll_gets_nothing() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    world.poll(1, &["a"]);
+    world.poll(2, &["a"]);
+    world.publish("room", "x");
+    let (owner, waiter, messages) = world.hear().unwrap();
+    assert_eq!((owner, messages), (1, vec!["room:[2,x,p]".to_owned()]));
+    assert!(world.hear().is_none());
+    world.publish("room", "y");
+    assert!(world.hear().is_none());
+    world.hub.delivered(world.now, waiter);
+    assert_eq!(world.hear_all(), [(2, vec!["room:[3,y,p]".to_owned()])]);
+}
+
+#[test]
+fn p18_an_answer_that_is_lost_on_its_way_is_due_again() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    world.poll(1, &["a"]);
+    world.poll(2, &["a"]);
+    world.publish("room", "x");
+    let (_, waiter, messages) = world.hear().unwrap();
+    world.hub.cancel(world.now, waiter);
+    assert_eq!(world.hear_all(), [(2, messages)]);
+}
+
+#[test]
+fn p16_clients_with_different_positions_get_the_union_once() {
+    let mut world = World::new(limits());
+    world.client("early", &["room", "own"]);
+    world.news(&["early"]);
+    world.publish("room", "1");
+    world.client("late", &["room"]);
+    world.publish("room", "2");
+    for ids in [["early", "late"], ["late", "early"]] {
+        let waiter = world.poll(1, &ids);
+        let (_, _, messages) = world.hear().unwrap();
+        assert_eq!(messages, ["room:[2,1,p]", r"room:[3,{\type\: \subscribe\},late]", "room:[4,2,p]"]);
+        world.hub.cancel(world.now, waiter);
+    }
+}
+
+#[test]
+fn p10_killing_answers_a_poll_that_waits_for_nobody_else() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.client("b", &["room"]);
+    world.news(&["a", "b"]);
+    world.poll(1, &["a"]);
+    world.poll(2, &["a", "b"]);
+    assert_eq!(world.hear_all(), []);
+    world.hub.kill_client(world.now, "a").unwrap();
+    let heard = world.hear_all();
+    let gone = r"room:[3,{\type\: \unsubscribe\, \gc\: true},a]".to_owned();
+    assert_eq!(heard, [(1, vec![]), (2, vec![gone])]);
+    assert_eq!(world.try_poll(3, &["a"]), Err(WaitError::UnknownClient));
+    assert_eq!(world.try_poll(3, &["b", "a"]), Err(WaitError::UnknownClient));
+}
+
+#[test]
+fn p7_a_poll_ends_at_its_deadline_and_not_before() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    world.pass(Ms::from_secs(3));
+    world.poll(1, &["a"]);
+    world.pass(Ms(24_999));
+    assert_eq!(world.hear_all(), []);
+    world.pass(Ms(101));
+    assert_eq!(world.hear_all(), [(1, vec![])]);
+}
+
+#[test]
+fn l1_to_l3_a_stale_client_departs_and_comes_back_with_what_it_missed() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.client("witness", &["room"]);
+    world.news(&["a"]);
+    world.news(&["witness"]);
+    world.pass(Ms::from_secs(60));
+    assert_eq!(world.hub.channel_clients(world.now, "room").count(), 2);
+    world.poll(1, &["witness"]);
+    world.pass(Ms::from_secs(11));
+    assert_eq!(world.hub.stats(), Stats { clients: 1, departed: 1, channels: 2, waiters: 1 });
+    assert_eq!(world.hub.subscribe(world.now, "a", "room"), Err(Error::UnknownClient));
+    assert_eq!(world.hear_all(), [(1, vec![r"room:[3,{\type\: \unsubscribe\, \gc\: true},a]".to_owned()])]);
+    world.publish("room", "meanwhile");
+    let missed = [
+        r"room:[3,{\type\: \unsubscribe\, \gc\: true},a]",
+        "room:[4,meanwhile,p]",
+        r"room:[5,{\type\: \subscribe\},a]",
+    ];
+    // It had not polled since the witness came.
+    assert_eq!(world.news(&["a"])[..], missed);
+}
+
+#[test]
+fn l4_a_wrong_key_brings_nobody_back() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.pass(Ms::from_secs(80));
+    let wrong = [("a", "00000000000000000000000000000000")];
+    assert_eq!(world.hub.wait(world.now, Owner(1), wrong, world.now), Err(WaitError::WrongKey));
+    assert_eq!(world.hub.stats().departed, 1);
+}
+
+#[test]
+fn l6_creating_a_departed_client_brings_it_back_with_its_key() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.pass(Ms::from_secs(80));
+    world.publish("room", "meanwhile");
+    assert!(world.hub.create_client(world.now, "a", ClientKey::new([9; 16])) == key_of("a"));
+    assert_eq!(world.news(&["a"]).len(), 4);
+}
+
+#[test]
+fn only_so_many_departed_are_kept_and_only_so_long() {
+    let mut world = World::new(Limits { departed_max: 3, ..limits() });
+    for id in ["a", "b", "c", "d", "e"] {
+        world.client(id, &["room"]);
+        world.pass(Ms::from_secs(100));
+    }
+    assert_eq!(world.hub.stats().departed, 3);
+    assert_eq!(world.try_poll(1, &["b"]), Err(WaitError::UnknownClient));
+    assert!(world.try_poll(1, &["c"]).is_ok());
+    world.hear_all();
+    world.pass(Ms::from_secs(2 * 86_400));
+    assert_eq!(world.hub.stats(), Stats::default());
+}
+
+#[test]
+fn c5_a_channel_is_freed_when_nobody_can_miss_anything() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.publish("stray", "x");
+    world.pass(Ms::from_secs(700));
+    // The departed client keeps its channel; the stray one and admin have gone.
+    assert_eq!(world.hub.stats(), Stats { clients: 0, departed: 1, channels: 1, waiters: 0 });
+    assert_eq!(world.news(&["a"]).len(), 3);
+    world.hub.kill_client(world.now, "a").unwrap();
+    world.pass(Ms::from_secs(599));
+    assert_eq!(world.hub.stats().channels, 1);
+    world.pass(Ms::from_secs(2));
+    assert_eq!(world.hub.stats(), Stats::default());
+}
+
+#[test]
+fn a_large_answer_is_cut_where_the_next_poll_goes_on() {
+    let mut world = World::new(Limits { answer_bytes: 50, ..limits() });
+    world.client("a", &["x", "y"]);
+    while !world.news(&["a"]).is_empty() {}
+    for text in ["one", "two", "three", "four", "five"] {
+        world.publish(if text.len() == 3 { "x" } else { "y" }, text);
+    }
+    world.publish("x", &"L".repeat(100));
+    let (mut all, mut answers) = (Vec::new(), 0);
+    loop {
+        let news = world.news(&["a"]);
+        if news.is_empty() {
+            break;
+        }
+        answers += 1;
+        all.extend(news);
+    }
+    all.sort();
+    let large = format!("x:[4,{},p]", "L".repeat(100));
+    let mut sent = vec!["x:[2,one,p]", "x:[3,two,p]", "y:[2,three,p]", "y:[3,four,p]", "y:[4,five,p]", &large];
+    sent.sort_unstable();
+    assert_eq!(all, sent);
+    assert_eq!(answers, 3);
+}
+
+#[test]
+fn small_work_does_not_wait_behind_a_large_sweep() {
+    let mut world = World::new(limits());
+    for i in 0..1000 {
+        world.client(&format!("c{i}"), &["crowd"]);
+    }
+    world.client("single", &["quiet"]);
+    while world.hub.next_answer(&mut 1000).is_some() || world.hub.has_answers() {}
+    world.news(&["single"]);
+    world.poll(1, &["single"]);
+    world.hear_all();
+    world.publish("crowd", "to a thousand, none of whom waits");
+    world.publish("quiet", "to one");
+    let mut budget = 40;
+    let answer = world.hub.next_answer(&mut budget).expect("the other channel has its turn after one slice");
+    assert_eq!(answer.owner(), Owner(1));
+}
+
+#[test]
+fn a_budget_stops_the_search_and_nothing_is_lost() {
+    let mut world = World::new(limits());
+    for i in 0..100 {
+        world.client(&format!("c{i}"), &["room"]);
+    }
+    for i in 0..100 {
+        let id = format!("c{i}");
+        while !world.news(&[&id]).is_empty() {}
+        world.poll(i, &[&id]);
+    }
+    world.hear_all();
+    world.publish("room", "x");
+    let mut heard = Vec::new();
+    let mut turns = 0;
+    while world.hub.has_answers() {
+        turns += 1;
+        let mut budget = 7;
+        while let Some(answer) = world.hub.next_answer(&mut budget) {
+            heard.push(answer.owner().0);
+            let waiter = answer.waiter();
+            world.hub.delivered(world.now, waiter);
+        }
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, (0..100).collect::<Vec<_>>());
+    assert!(turns >= 100 / 7, "{turns}");
+}
+
+#[test]
+fn a_reminder_a_client_not_one_a_poll() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    for _ in 0..1000 {
+        world.poll(1, &["a"]);
+        world.publish("room", "x");
+        assert_eq!(world.hear_all().len(), 1);
+        world.pass(Ms(20));
+    }
+    // The client's, leftovers of it, and none for its channels, which are in use, but admin's.
+    assert!(world.hub.reminders.len() <= 6, "{}", world.hub.reminders.len());
+}
