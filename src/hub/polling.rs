@@ -74,12 +74,12 @@ impl Hub {
             self.clients[client].seen = now;
             self.remind_client(client, deadline);
         }
-        let waiter = self.waiters.insert(Waiter { owner, clients, deadline, state: State::Parked });
+        let waiter = self.waiters.insert(Waiter { owner, clients, deadline, state: State::Parked, queued: false });
         for at in 0..self.waiters[waiter].clients.len() {
             let client = self.waiters[waiter].clients[at];
             self.clients[client].polls_mut().push(waiter);
         }
-        self.ready.push_back(waiter);
+        self.look_at(waiter);
         Ok(waiter)
     }
 
@@ -135,6 +135,13 @@ impl Hub {
         let state = &mut self.waiters[waiter].state;
         if *state == State::Parked {
             *state = State::Over;
+            self.look_at(waiter);
+        }
+    }
+
+    /// Has a waiter looked at before the hub sleeps again.
+    fn look_at(&mut self, waiter: Key<Waiter>) {
+        if !std::mem::replace(&mut self.waiters[waiter].queued, true) {
             self.ready.push_back(waiter);
         }
     }
@@ -144,6 +151,9 @@ impl Hub {
         while *budget > 0 {
             *budget -= 1;
             if let Some(waiter) = self.ready.pop_front() {
+                if let Some(found) = self.waiters.get_mut(waiter) {
+                    found.queued = false;
+                }
                 if self.collect(waiter) {
                     return Some(waiter);
                 }
@@ -237,12 +247,15 @@ impl Hub {
 
     fn remove_waiter(&mut self, now: Ms, key: Key<Waiter>) {
         let waiter = self.waiters.remove(key).expect("the caller has seen it");
-        for client in waiter.clients {
+        for &client in &waiter.clients {
             self.clients[client].seen = now;
-            let polls = self.clients[client].polls_mut();
-            polls.retain(|poll| *poll != key);
-            // They may have been held up by this one.
-            self.ready.extend(polls.iter());
+            self.clients[client].polls_mut().retain(|poll| *poll != key);
+            if waiter.is_sent() {
+                // It may have held up the others.
+                for at in 0..self.clients[client].polls().len() {
+                    self.look_at(self.clients[client].polls()[at]);
+                }
+            }
             self.remind_of_expiry(client);
         }
     }

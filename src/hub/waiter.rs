@@ -24,6 +24,8 @@ pub struct Waiter {
     /// When it is answered at the latest (WIRE P7).
     pub(super) deadline: Ms,
     pub(super) state: State,
+    /// It is on the list of those to look at.
+    pub(super) queued: bool,
 }
 
 /// Where a waiter stands. Next: `Parked` to `Over` or `Sent`, `Over` to `Sent`; after `Sent` it is removed.

@@ -166,6 +166,11 @@ impl Peer {
         };
     }
 
+    /// A request has come to its end: the deadline of the next one counts anew.
+    pub(super) fn begin_next_request(&mut self) {
+        self.waits_for = Wait::Nothing;
+    }
+
     /// When a reminder has to be set, if the one on its way comes too late for the deadline.
     pub(super) fn owed_reminder(&mut self) -> Option<Ms> {
         let owed = (self.deadline < self.reminded).then_some(self.deadline);

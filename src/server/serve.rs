@@ -191,6 +191,7 @@ impl Server {
                 Next::Request(0)
             }
             Ok(Step::Request { request, used }) => {
+                peer.begin_next_request();
                 let keep_alive = request.keep_alive && self.stopping.is_none();
                 let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
                 let (now, date, address) = (self.now, self.clock.date(), peer.address);
@@ -249,7 +250,7 @@ impl Server {
     /// the last answer away: then it is listened to for a while (RFC 9112 section 9.6).
     fn close(&mut self, key: Key<Peer>, drain: bool) {
         let peer = &mut self.peers[key];
-        if !drain || peer.hung_up || peer.stream.finish().is_err() {
+        if !drain || peer.stream.finish().is_err() {
             return self.bury(key);
         }
         peer.phase = Phase::Draining;
