@@ -1,0 +1,137 @@
+"use strict";
+
+const TITLE = document.title;
+const NOTIFICATIONS_MAX = 100; // what the page keeps
+const RETRY_MS = 2000;
+
+const $ = (selector) => document.querySelector(selector);
+let me = null; // { name, client_id, key, channel } while we are signed in
+
+// --- the web application -------------------------------------------------------------------------------------------
+
+async function ask(path, body) {
+  const answer = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const data = await answer.json();
+  if (!answer.ok) throw new Error(data.error);
+  return data;
+}
+
+async function join(name) {
+  const { client_id, key, channel } = await ask("join", { name });
+  if (me) Shaveet.remove(me.client_id);
+  me = { name, client_id, key, channel };
+  Shaveet.init(client_id, key);
+}
+
+// Shaveet does not know us any more: it was started anew, or we were away for very long.
+async function joinAgain() {
+  for (;;) {
+    try {
+      return await join(me.name);
+    } catch {
+      await new Promise((wake) => setTimeout(wake, RETRY_MS));
+    }
+  }
+}
+
+// --- what Shaveet tells us -----------------------------------------------------------------------------------------
+
+// Our channel also carries Shaveet's own word on pages of ours that come and go; here that is no news.
+function hear({ payload }) {
+  if (payload?.type !== "notification") return;
+  $("#list").prepend(entry(payload));
+  while ($("#list").childElementCount > NOTIFICATIONS_MAX) $("#list").lastElementChild.remove();
+  count();
+}
+
+// Everything that comes from people goes into the page as text, never as HTML.
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function entry({ from, text, at_ms }) {
+  const item = element("li", "unread");
+  const reply = element("button", "quiet", "Reply");
+  reply.addEventListener("click", () => {
+    $("#to").value = from;
+    $("#text").focus();
+  });
+  item.addEventListener("click", () => {
+    item.className = "";
+    count();
+  });
+  const time = new Date(at_ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  item.append(element("strong", "from", from), element("time", "soft", time), element("span", "text", text), reply);
+  return item;
+}
+
+function count() {
+  const unread = document.querySelectorAll("#list .unread").length;
+  document.title = unread ? `(${unread}) ${TITLE}` : TITLE;
+  $("#unread").textContent = unread;
+  $("#unread").hidden = $("#read").hidden = unread === 0;
+  $("#nothing").hidden = $("#list").childElementCount > 0;
+}
+
+// --- the page ------------------------------------------------------------------------------------------------------
+
+function submit(form, deed) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    form.querySelector(".error").textContent = "";
+    try {
+      await deed();
+    } catch (error) {
+      form.querySelector(".error").textContent = error.message;
+    }
+    button.disabled = false;
+  });
+}
+
+submit($("#door"), async () => {
+  if (typeof Shaveet === "undefined") throw new Error("The push server does not answer. Start it and reload this page.");
+  await join($("#name").value.trim());
+  Shaveet.listenSingle(me.channel, hear);
+  Shaveet.onClientGone(joinAgain);
+  sessionStorage.setItem("name", me.name); // so that a reload signs in again
+  $("#who").textContent = me.name;
+  $("#door").hidden = true;
+  $("#desk").hidden = false;
+  $("#to").focus();
+});
+
+submit($("#send"), async () => {
+  const to = $("#to").value.trim();
+  $("#send .done").textContent = "";
+  await ask("notify", { client_id: me.client_id, key: me.key, to, text: $("#text").value });
+  $("#text").value = "";
+  $("#send .done").textContent = `Sent to ${to}.`;
+});
+
+$("#read").addEventListener("click", () => {
+  for (const item of document.querySelectorAll("#list .unread")) item.className = "";
+  count();
+});
+
+$("#leave").addEventListener("click", () => {
+  sessionStorage.removeItem("name");
+  location.reload();
+});
+
+// Signs out when the page goes. Should that get lost, Shaveet notices by itself after a while that nobody listens.
+addEventListener("pagehide", () => {
+  if (me) navigator.sendBeacon("leave", new Blob([JSON.stringify(me)], { type: "application/json" }));
+});
+
+$("#name").value = sessionStorage.getItem("name") ?? "";
+$("#door").hidden = false;
+if ($("#name").value) $("#door").requestSubmit();
