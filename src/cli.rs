@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::clock::Ms;
 use crate::config::{Address, Config, any_network, network};
+use crate::hub::{Policies, Policy, SystemShare};
 
 /// Reads this process's arguments and environment. Ends the process after `--help`, `--version` (code 0) and wrong
 /// arguments (code 2).
@@ -49,6 +50,8 @@ struct Options {
     access: Access,
     #[command(flatten)]
     timers: Timers,
+    #[command(flatten)]
+    history: History,
     #[command(flatten)]
     limits: Limits,
 }
@@ -147,13 +150,37 @@ struct Timers {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "History (for all channels: N; for those whose names begin so: chat-=N)")]
+struct History {
+    /// Messages kept per channel, 1 to 1000000: a page that is further behind is told that it has lost the rest
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_HISTORY", value_delimiter = ',', default_value = "100", value_parser = rule(history))]
+    history: Vec<Rule<usize>>,
+
+    /// Joins, leaves and other system messages kept beside them, 1 to 1000000, or `shared` to have them count among the
+    /// others, as the original server did
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_HISTORY_SYSTEM", value_delimiter = ',', default_value = "100", value_parser = rule(history_system))]
+    history_system: Vec<Rule<SystemShare>>,
+
+    /// Bytes kept per channel, of either kind; the newest message stays however large it is
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_HISTORY_BYTES", value_delimiter = ',', default_value = "1MiB", value_parser = rule(size))]
+    history_bytes: Vec<Rule<usize>>,
+
+    /// How long messages are kept, 10ms to 30d; the newest stays
+    #[arg(long, value_name = "TIME", env = "SHAVEET_HISTORY_AGE", value_delimiter = ',', default_value = "10m", value_parser = rule(departed_age))]
+    history_age: Vec<Rule<Ms>>,
+
+    /// Bytes kept by all channels together: those that were not used for longest give up theirs first
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_HISTORY_TOTAL", default_value = "256MiB", value_parser = size)]
+    history_total: usize,
+
+    /// Whether joins and leaves are published: `on` or `off`. In a room of n pages each costs n deliveries
+    #[arg(long, value_name = "ON", env = "SHAVEET_PRESENCE", value_delimiter = ',', default_value = "on", value_parser = rule(on_or_off))]
+    presence: Vec<Rule<bool>>,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Limits (sizes from 1KiB to 1GiB)")]
 struct Limits {
-    /// Messages kept per channel, 1 to 1000000: a page that is further behind has lost the rest. Raise it for
-    /// channels that are busy while a page reloads
-    #[arg(long, value_name = "COUNT", env = "SHAVEET_HISTORY", default_value = "10", value_parser = history)]
-    history: usize,
-
     /// Clients remembered after they are gone, 0 to 10000000, so that they can come back with their subscriptions
     #[arg(long, value_name = "COUNT", env = "SHAVEET_DEPARTED_MAX", default_value = "100000", value_parser = departed_max)]
     departed_max: usize,
@@ -173,11 +200,31 @@ struct Limits {
     /// Size of one poll answer; the rest comes with the next poll. Lower it to use less memory for slow readers
     #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_ANSWER", default_value = "16MiB", value_parser = size)]
     max_answer: usize,
+
+    /// Clients, 1 to 10000000, those remembered included
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_CLIENTS", default_value = "1000000", value_parser = many)]
+    max_clients: usize,
+
+    /// Channels, 1 to 10000000
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_CHANNELS", default_value = "1000000", value_parser = many)]
+    max_channels: usize,
+
+    /// Subscriptions of one client, 1 to 1000000; each of its polls looks at all of them
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_SUBSCRIPTIONS", default_value = "10000", value_parser = history)]
+    max_subscriptions: usize,
+
+    /// Polls that one client may have parked, 2 to 1000: tabs that share an id
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_POLLS", default_value = "16", value_parser = polls)]
+    max_polls: usize,
+
+    /// Size of a client's id or a channel's name. 256 bytes are plenty for new applications
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_NAME", default_value = "64KiB", value_parser = name_size)]
+    max_name: usize,
 }
 
 impl From<Options> for Config {
     fn from(options: Options) -> Config {
-        let Options { listening, access, timers, limits } = options;
+        let Options { listening, access, timers, history, limits } = options;
         let mut listen = listening.listen;
         listen.extend(listening.port.map(Address::Everywhere));
         if listen.is_empty() {
@@ -192,7 +239,13 @@ impl From<Options> for Config {
             min_alive: timers.min_alive,
             sweep_interval: timers.sweep_interval,
             channel_idle: timers.channel_idle,
-            history: limits.history,
+            policies: policies(&history),
+            history_total: history.history_total,
+            max_clients: limits.max_clients,
+            max_channels: limits.max_channels,
+            max_subscriptions: limits.max_subscriptions,
+            max_polls: limits.max_polls,
+            max_name: limits.max_name,
             departed_max: limits.departed_max,
             departed_age: limits.departed_age,
             max_head: limits.max_head,
@@ -204,6 +257,48 @@ impl From<Options> for Config {
             write_timeout: timers.write_timeout,
         }
     }
+}
+
+/// A value for all channels, or for those whose names begin with `prefix`.
+#[derive(Clone)]
+struct Rule<T> {
+    prefix: String,
+    value: T,
+}
+
+/// Reads `VALUE` or `PREFIX=VALUE`.
+fn rule<T>(value: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<Rule<T>, String> + Clone {
+    move |text| {
+        let (prefix, text) = text.rsplit_once('=').unwrap_or(("", text));
+        Ok(Rule { prefix: prefix.to_owned(), value: value(text)? })
+    }
+}
+
+/// Of the rules that fit channels of these names the longest counts, of equals the last.
+fn ruled<T: Copy>(rules: &[Rule<T>], prefix: &str, default: T) -> T {
+    let fitting = rules.iter().filter(|rule| prefix.starts_with(&rule.prefix));
+    fitting.max_by_key(|rule| rule.prefix.len()).map_or(default, |rule| rule.value)
+}
+
+fn policies(history: &History) -> Policies {
+    let default = Config::default().policies.default;
+    let policy = |prefix: &str| Policy {
+        history: ruled(&history.history, prefix, default.history),
+        history_system: ruled(&history.history_system, prefix, default.history_system),
+        history_bytes: ruled(&history.history_bytes, prefix, default.history_bytes),
+        history_age: ruled(&history.history_age, prefix, default.history_age),
+        presence: ruled(&history.presence, prefix, default.presence),
+    };
+    let mut prefixes: Vec<&String> = history.history.iter().map(|rule| &rule.prefix).collect();
+    prefixes.extend(history.history_system.iter().map(|rule| &rule.prefix));
+    prefixes.extend(history.history_bytes.iter().map(|rule| &rule.prefix));
+    prefixes.extend(history.history_age.iter().map(|rule| &rule.prefix));
+    prefixes.extend(history.presence.iter().map(|rule| &rule.prefix));
+    prefixes.retain(|prefix| !prefix.is_empty());
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let by_prefix = prefixes.into_iter().map(|prefix| (prefix.clone(), policy(prefix))).collect();
+    Policies { default: policy(""), by_prefix }
 }
 
 /// One entry of a list of networks: `any` is two of them, `none` is none.
@@ -265,6 +360,37 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn history(text: &str) -> Result<usize, String> {
     count(text, 1..=1_000_000)
+}
+
+fn history_system(text: &str) -> Result<SystemShare, String> {
+    match text {
+        "shared" => Ok(SystemShare::Shared),
+        text => history(text).map(SystemShare::Own).map_err(|error| format!("{error}, or `shared`")),
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("allowed are `on` and `off`".into()),
+    }
+}
+
+fn many(text: &str) -> Result<usize, String> {
+    count(text, 1..=10_000_000)
+}
+
+fn polls(text: &str) -> Result<usize, String> {
+    count(text, 2..=1000)
+}
+
+fn name_size(text: &str) -> Result<usize, String> {
+    let Ok(ByteSize(bytes)) = text.parse() else {
+        return Err("not a size; allowed is 16 to 1MiB, written as 256 or 64KiB".into());
+    };
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| (16..=1 << 20).contains(bytes));
+    bytes.ok_or_else(|| "out of range; allowed is 16 to 1MiB".into())
 }
 
 fn departed_max(text: &str) -> Result<usize, String> {
@@ -393,7 +519,7 @@ mod tests {
 
     #[test]
     fn counts_are_read_and_bounded() {
-        assert_eq!(config("--history 1000000 --departed-max 0").history, 1_000_000);
+        assert_eq!(config("--history 1000000 --departed-max 0").policies.default.history, 1_000_000);
         assert_eq!(config("--departed-max 0").departed_max, 0);
         for value in ["", "0", "-1", "1000001", "ten", "99999999999999999999999"] {
             let error = error("--history", value);

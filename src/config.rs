@@ -12,6 +12,8 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::clock::Ms;
+use crate::http;
+use crate::hub::{self, Policies, Policy, SystemShare};
 
 /// Everything that an operator can choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +43,24 @@ pub struct Config {
     /// or a short outage, short enough that channel names made per user or per day do not pile up (WIRE C5).
     pub channel_idle: Ms,
 
-    /// Messages that each channel keeps for those who are behind; at least 1. Default 10 (WIRE C4).
-    pub history: usize,
+    /// What channels keep for those who are behind, by the beginning of their names. Default: 100 messages, 1 MiB, 10
+    /// minutes, which covers a page reload, a tunnel and a short outage; 100 system messages beside them, so that a crowd
+    /// that comes and goes does not push out what was said; joins and leaves are published.
+    pub policies: Policies,
+    /// Bytes of messages that all channels keep together. Default 256 MiB: the channels that were not used for longest give
+    /// up theirs first.
+    pub history_total: usize,
+    /// Clients, those that may come back included. Default 1,000,000: some 500 MB.
+    pub max_clients: usize,
+    /// Channels. Default 1,000,000.
+    pub max_channels: usize,
+    /// Subscriptions of one client. Default 10,000: each poll looks at all of them.
+    pub max_subscriptions: usize,
+    /// Polls that one client may have parked at a time. Default 16: as many tabs of one page.
+    pub max_polls: usize,
+    /// Bytes of a client's id or a channel's name. Default 64 KiB: WIRE H6 has seen ids of 60 KB; 256 is plenty for new
+    /// applications.
+    pub max_name: usize,
     /// Collected clients that are remembered, so that they can come back; the least recently collected go first.
     /// Default 100,000 (WIRE L3).
     pub departed_max: usize,
@@ -81,7 +99,13 @@ impl Default for Config {
             min_alive: Ms::from_secs(60),
             sweep_interval: Ms::from_secs(10),
             channel_idle: Ms::from_secs(10 * 60),
-            history: 10,
+            policies: Policies::uniform(default_policy()),
+            history_total: 256 * KIB * KIB,
+            max_clients: 1_000_000,
+            max_channels: 1_000_000,
+            max_subscriptions: 10_000,
+            max_polls: 16,
+            max_name: 64 * KIB,
             departed_max: 100_000,
             departed_age: Ms::from_secs(24 * 60 * 60),
             max_head: 128 * KIB,
@@ -92,6 +116,45 @@ impl Default for Config {
             idle_timeout: Ms::from_secs(75),
             write_timeout: Ms::from_secs(30),
         }
+    }
+}
+
+impl Config {
+    /// The hub's share of it.
+    #[must_use]
+    pub fn hub_limits(&self) -> hub::Limits {
+        hub::Limits {
+            policies: self.policies.clone(),
+            max_idle: self.max_idle,
+            min_alive: self.min_alive,
+            sweep_interval: self.sweep_interval,
+            channel_idle: self.channel_idle,
+            departed_max: self.departed_max,
+            departed_age: self.departed_age,
+            answer_bytes: self.max_answer,
+            polls_per_client: self.max_polls,
+            clients_max: self.max_clients,
+            channels_max: self.max_channels,
+            subscriptions_max: self.max_subscriptions,
+            history_bytes_max: self.history_total,
+        }
+    }
+
+    /// The HTTP decoder's share of it.
+    #[must_use]
+    pub fn http_limits(&self) -> http::Limits {
+        http::Limits { head_bytes: self.max_head, body_bytes: self.max_body }
+    }
+}
+
+/// What a channel keeps unless the operator says otherwise.
+fn default_policy() -> Policy {
+    Policy {
+        history: 100,
+        history_system: SystemShare::Own(100),
+        history_bytes: KIB * KIB,
+        history_age: Ms::from_secs(10 * 60),
+        presence: true,
     }
 }
 

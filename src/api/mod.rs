@@ -6,6 +6,7 @@
 mod access;
 mod assets;
 mod rpc;
+mod token;
 mod updates;
 
 use std::net::IpAddr;
@@ -18,9 +19,11 @@ use crate::http::{Error, Exchange, Method, Request, Response, Status};
 use crate::hub::{Hub, Owner};
 
 pub use access::{Access, Refusal};
+pub use token::{Epoch, Token};
 pub use updates::Parked;
 
 use assets::Script;
+use rpc::write_message;
 
 /// The endpoints, and the hub they speak to.
 #[derive(Debug)]
@@ -29,7 +32,9 @@ pub struct Api {
     pub hub: Hub,
     access: Access,
     script: Script,
+    epoch: Epoch,
     poll_timeout: Ms,
+    max_name: usize,
     /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
     jitter: fastrand::Rng,
     /// The body being written; kept for its memory.
@@ -59,14 +64,16 @@ pub enum Outcome {
 }
 
 impl Api {
-    /// The endpoints of a server with this configuration. `date` dates the embedded script (WIRE F1), `seed` is for
-    /// the jitter alone.
+    /// The endpoints of a server with this configuration. `date` dates the embedded script (WIRE F1), `epoch` is random
+    /// and says that nothing is known from before, `seed` is for the jitter alone.
     #[must_use]
-    pub fn new(config: &Config, hub: Hub, date: &str, seed: u64) -> Api {
+    pub fn new(config: &Config, hub: Hub, date: &str, epoch: u64, seed: u64) -> Api {
         Api {
             hub,
             access: Access::new(config.rpc_allow.clone(), config.trusted_proxy.clone()),
             script: Script::new(date),
+            epoch: Epoch::new(epoch),
+            max_name: config.max_name,
             poll_timeout: config.poll_timeout,
             jitter: fastrand::Rng::with_seed(seed),
             body: Vec::new(),
@@ -108,7 +115,9 @@ impl Api {
             return response.write(out, visit.date, exchange);
         }
         self.body.clear();
-        let (status, headers) = match rpc::answer(&mut self.hub, visit.now, &request.body, &mut self.body) {
+        let Api { hub, epoch, max_name, body, .. } = self;
+        let mut service = rpc::Service { hub, now: visit.now, epoch: *epoch, name_bytes_max: *max_name };
+        let (status, headers) = match rpc::answer(&mut service, &request.body, body) {
             rpc::Outcome::Answered => (Status::OK, RPC_HEADERS),
             rpc::Outcome::Silent => (Status::NO_CONTENT, "Cache-Control: no-cache\r\nPragma: no-cache\r\n"),
             rpc::Outcome::Refused => (Status::BAD_REQUEST, "Content-Type: text/plain\r\n"),

@@ -15,8 +15,20 @@ use std::fmt::Write as _;
 use serde_json::value::RawValue;
 
 use crate::clock::Ms;
-use crate::hub::{self, ClientKey, Hub, Sender, Submission};
+use crate::hub::{self, ClientKey, Hub, Limit, Message, Page, Sender, Submission};
 use crate::json;
+
+use super::{Epoch, Token};
+
+/// What a call works with.
+#[derive(Debug)]
+pub(super) struct Service<'a> {
+    pub(super) hub: &'a mut Hub,
+    pub(super) now: Ms,
+    pub(super) epoch: Epoch,
+    /// Bytes of an id or a name.
+    pub(super) name_bytes_max: usize,
+}
 
 /// What became of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +46,10 @@ pub(super) enum Outcome {
 enum Fault {
     /// The method needs a client that is not here.
     UnknownClient(String),
+    /// The method needs a channel that does not exist.
+    UnknownChannel(String),
+    /// A limit is reached; says which, its value, and the knob.
+    Limit(String),
     /// The arguments are too many, too few, misnamed or of a wrong type.
     Arguments(String),
     UnknownMethod(String),
@@ -53,37 +69,59 @@ struct Method {
     name: &'static str,
     /// The parameters' names, in order.
     parameters: &'static [&'static str],
-    /// How many of them can be left out, from the end: by name and in JSON-RPC 2.0. A list of the original's dialect is
-    /// whole, as its callers rely on the error (WIRE J6, M7).
+    /// How many of them can be left out, from the end.
     optional: usize,
+    /// The original has it: it is among those that `system.list_methods` lists (WIRE M12).
+    original: bool,
     /// Does it, and writes the result as JSON.
-    call: fn(&mut Call<'_, '_>) -> Result<(), Fault>,
+    call: fn(&mut Call<'_, '_, '_>) -> Result<(), Fault>,
 }
 
-/// Sorted by name, as `system.list_methods` gives them (WIRE M12).
-const METHODS: [Method; 12] = [
-    Method { name: "create_client", parameters: &["client_id"], optional: 0, call: create_client },
-    Method { name: "get_channel_clients", parameters: &["channel_name"], optional: 0, call: get_channel_clients },
-    Method { name: "get_client_channels", parameters: &["client_id"], optional: 0, call: get_client_channels },
-    Method { name: "kill_client", parameters: &["client_id"], optional: 0, call: kill_client },
-    Method {
-        name: "new_message",
-        parameters: &["client_id", "message", "channel_name", "system"],
-        optional: 1,
-        call: new_message,
-    },
-    Method { name: "subscribe", parameters: &["client_id", "channel_name"], optional: 0, call: subscribe },
-    Method { name: "subscribe_many", parameters: &["channels"], optional: 0, call: subscribe_many },
-    Method { name: "system.describe", parameters: &[], optional: 0, call: describe },
-    Method { name: "system.list_methods", parameters: &[], optional: 0, call: list_methods },
-    Method { name: "unsubscribe", parameters: &["client_id", "channel_name"], optional: 0, call: unsubscribe },
-    Method {
-        name: "unsubscribe_all_channel",
-        parameters: &["channel_name", "exclude"],
-        optional: 0,
-        call: unsubscribe_all_channel,
-    },
-    Method { name: "unsubscribe_many", parameters: &["channels"], optional: 0, call: unsubscribe_many },
+/// A method of the original's, with all parameters needed.
+const fn original(
+    name: &'static str,
+    parameters: &'static [&'static str],
+    call: fn(&mut Call<'_, '_, '_>) -> Result<(), Fault>,
+) -> Method {
+    Method { name, parameters, optional: 0, original: true, call }
+}
+
+/// A method that the original has not.
+const fn addition(
+    name: &'static str,
+    parameters: &'static [&'static str],
+    optional: usize,
+    call: fn(&mut Call<'_, '_, '_>) -> Result<(), Fault>,
+) -> Method {
+    Method { name, parameters, optional, original: false, call }
+}
+
+const SUBSCRIBE: &[&str] = &["client_id", "channel_name", "options"];
+const NEW_MESSAGE: &[&str] = &["client_id", "message", "channel_name", "system"];
+const LIST: &[&str] = &["prefix", "after", "limit"];
+
+/// Sorted by name, as `system.list_methods` gives them.
+const METHODS: [Method; 20] = [
+    addition("broadcast", &["channels", "data", "options"], 1, broadcast),
+    addition("channel_info", &["channel"], 0, channel_info),
+    addition("client_info", &["client_id"], 0, client_info),
+    original("create_client", &["client_id"], create_client),
+    original("get_channel_clients", &["channel_name"], get_channel_clients),
+    original("get_client_channels", &["client_id"], get_client_channels),
+    addition("history", &["channel", "since", "limit"], 2, history),
+    original("kill_client", &["client_id"], kill_client),
+    addition("list_channels", LIST, 3, list_channels),
+    addition("list_clients", LIST, 3, list_clients),
+    Method { optional: 1, ..original("new_message", NEW_MESSAGE, new_message) },
+    addition("publish", &["channel", "data", "options"], 1, publish),
+    addition("rotate_key", &["client_id"], 0, rotate_key),
+    Method { optional: 1, ..original("subscribe", SUBSCRIBE, subscribe) },
+    original("subscribe_many", &["channels"], subscribe_many),
+    original("system.describe", &[], describe),
+    original("system.list_methods", &[], list_methods),
+    original("unsubscribe", &["client_id", "channel_name"], unsubscribe),
+    original("unsubscribe_all_channel", &["channel_name", "exclude"], unsubscribe_all_channel),
+    original("unsubscribe_many", &["channels"], unsubscribe_many),
 ];
 
 /// Calls in one batch. All of them are done in one turn of the loop.
@@ -96,11 +134,11 @@ const BATCH_MAX: usize = 1000;
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Answers the body of a request: writes into `out`, which is empty.
-pub(super) fn answer(hub: &mut Hub, now: Ms, body: &[u8], out: &mut Vec<u8>) -> Outcome {
+pub(super) fn answer(service: &mut Service<'_>, body: &[u8], out: &mut Vec<u8>) -> Outcome {
     let body = json::mend_surrogates(body);
     let outcome = match std::str::from_utf8(&body) {
         Ok(text) => match serde_json::from_str::<&RawValue>(text) {
-            Ok(value) => answer_value(hub, now, value, out),
+            Ok(value) => answer_value(service, value, out),
             Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not JSON: {error}")),
         },
         Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not UTF-8: {error}")),
@@ -109,13 +147,13 @@ pub(super) fn answer(hub: &mut Hub, now: Ms, body: &[u8], out: &mut Vec<u8>) -> 
     outcome
 }
 
-fn answer_value(hub: &mut Hub, now: Ms, value: &RawValue, out: &mut Vec<u8>) -> Outcome {
+fn answer_value(service: &mut Service<'_>, value: &RawValue, out: &mut Vec<u8>) -> Outcome {
     match Kind::of(value) {
-        Kind::Object => answer_one(hub, now, members(value), out),
+        Kind::Object => answer_one(service, members(value), out),
         Kind::Array => {
             let batch = elements(value);
             if batch.iter().any(|request| is_two(request)) {
-                answer_batch(hub, now, &batch, out)
+                answer_batch(service, &batch, out)
             } else {
                 refuse(out, INVALID_REQUEST, "the list is no batch of JSON-RPC 2.0")
             }
@@ -126,17 +164,17 @@ fn answer_value(hub: &mut Hub, now: Ms, value: &RawValue, out: &mut Vec<u8>) -> 
     }
 }
 
-fn answer_one(hub: &mut Hub, now: Ms, request: Members<'_>, out: &mut Vec<u8>) -> Outcome {
+fn answer_one(service: &mut Service<'_>, request: Members<'_>, out: &mut Vec<u8>) -> Outcome {
     let two = says_two(&request) && request.contains_key("id");
     let dialect = if two { Dialect::Two } else { Dialect::Original };
     if !two && !names_method(&request) {
         return refuse(out, INVALID_REQUEST, "the member method is missing or no string");
     }
-    perform(hub, now, request, dialect, out);
+    perform(service, request, dialect, out);
     Outcome::Answered
 }
 
-fn answer_batch(hub: &mut Hub, now: Ms, batch: &[&RawValue], out: &mut Vec<u8>) -> Outcome {
+fn answer_batch(service: &mut Service<'_>, batch: &[&RawValue], out: &mut Vec<u8>) -> Outcome {
     if batch.len() > BATCH_MAX {
         let text = format!("a batch of {} calls; {BATCH_MAX} is the most", batch.len());
         return refuse(out, INVALID_REQUEST, &text);
@@ -148,7 +186,7 @@ fn answer_batch(hub: &mut Hub, now: Ms, batch: &[&RawValue], out: &mut Vec<u8>) 
         if is_two(request) {
             let request = members(request);
             let is_notification = !request.contains_key("id") && names_method(&request);
-            perform(hub, now, request, Dialect::Two, out);
+            perform(service, request, Dialect::Two, out);
             if is_notification {
                 out.truncate(start);
                 continue;
@@ -230,14 +268,14 @@ fn unquote(string: &RawValue) -> Cow<'_, str> {
 }
 
 /// Does one call and writes its answer.
-fn perform(hub: &mut Hub, now: Ms, mut request: Members<'_>, dialect: Dialect, out: &mut Vec<u8>) {
+fn perform(service: &mut Service<'_>, mut request: Members<'_>, dialect: Dialect, out: &mut Vec<u8>) {
     let id = request.remove("id").unwrap_or(RawValue::NULL);
     let start = out.len();
     out.extend_from_slice(match dialect {
         Dialect::Original => br#"{"result":"#,
         Dialect::Two => br#"{"jsonrpc":"2.0","result":"#,
     });
-    match dispatch(hub, now, request, dialect, out) {
+    match dispatch(service, request, dialect, out) {
         Ok(()) => {
             write_id(out, dialect, id);
             out.push(b'}');
@@ -258,8 +296,7 @@ fn write_id(out: &mut Vec<u8>, dialect: Dialect, id: &RawValue) {
 }
 
 fn dispatch(
-    hub: &mut Hub,
-    now: Ms,
+    service: &mut Service<'_>,
     mut request: Members<'_>,
     dialect: Dialect,
     out: &mut Vec<u8>,
@@ -272,7 +309,7 @@ fn dispatch(
         return Err(Fault::UnknownMethod(name.into_owned()));
     };
     let arguments = bind(method, dialect, request.remove("params").unwrap_or(RawValue::NULL))?;
-    (method.call)(&mut Call { hub, now, arguments, out })
+    (method.call)(&mut Call { service, arguments, out })
 }
 
 /// Brings the arguments into the order of the method's parameters; those left out are null (WIRE J4).
@@ -281,7 +318,11 @@ fn bind<'a>(method: &Method, dialect: Dialect, params: &'a RawValue) -> Result<V
     let least = most - method.optional;
     match Kind::of(params) {
         Kind::Null => bind_list(method, least, Vec::new()),
-        Kind::Array => bind_list(method, if dialect == Dialect::Original { most } else { least }, elements(params)),
+        // A list of three in the original's dialect is an error on which its callers rely (WIRE J6, M7).
+        Kind::Array if dialect == Dialect::Original && method.name == "new_message" => {
+            bind_list(method, most, elements(params))
+        }
+        Kind::Array => bind_list(method, least, elements(params)),
         Kind::Object => bind_names(method, least, members(params)),
         // WIRE J9, J10.
         Kind::Bool | Kind::Number | Kind::String => {
@@ -318,22 +359,53 @@ fn bind_names<'a>(method: &Method, least: usize, mut named: Members<'a>) -> Resu
 }
 
 /// A call under way.
-struct Call<'a, 'b> {
-    hub: &'b mut Hub,
-    now: Ms,
+struct Call<'a, 'b, 's> {
+    service: &'b mut Service<'s>,
     /// One for each parameter of the method.
     arguments: Vec<&'a RawValue>,
     out: &'b mut Vec<u8>,
 }
 
-impl<'a> Call<'a, '_> {
+impl<'a> Call<'a, '_, '_> {
     /// The `at`-th argument as an id or a name. Numbers are the same as their digits (WIRE M14, M15).
     fn name(&self, at: usize) -> Result<Cow<'a, str>, Fault> {
-        name(self.arguments[at])
+        self.limited(name(self.arguments[at])?)
     }
 
-    fn known<T>(&self, id: &str, done: Result<T, hub::Error>) -> Result<T, Fault> {
-        done.map_err(|hub::Error::UnknownClient| Fault::UnknownClient(id.to_owned()))
+    fn limited(&self, name: Cow<'a, str>) -> Result<Cow<'a, str>, Fault> {
+        let (bytes, most) = (name.len(), self.service.name_bytes_max);
+        if bytes > most {
+            return Err(Fault::Limit(format!("an id or a name has {bytes} bytes; --max-name is {most}")));
+        }
+        Ok(name)
+    }
+
+    /// The argument of that place, if it is there.
+    fn optional(&self, at: usize) -> Option<&'a RawValue> {
+        Some(self.arguments[at]).filter(|value| Kind::of(value) != Kind::Null)
+    }
+
+    /// A whole number that may be left out.
+    fn number(&self, at: usize, default: usize) -> Result<usize, Fault> {
+        self.optional(at).map_or(Ok(default), number)
+    }
+
+    /// A position that may be left out.
+    fn position(&self, value: Option<&RawValue>) -> Result<Option<u64>, Fault> {
+        let Some(value) = value else { return Ok(None) };
+        let token = (Kind::of(value) == Kind::String).then(|| Token::parse(&unquote(value))).flatten();
+        let token = token.ok_or_else(|| Fault::Arguments("since is no position that this server gave".to_owned()))?;
+        // Of another epoch: nothing is known of what came before.
+        Ok(Some(self.service.epoch.seq(token).unwrap_or(0).min(self.service.hub.position())))
+    }
+
+    fn write_position(&mut self, seq: u64) {
+        let token = self.service.epoch.token(seq).to_string();
+        json::write_str(self.out, &token);
+    }
+
+    fn write_member(&mut self, open: &str, name: &str, value: u64) {
+        self.out.extend_from_slice(format!("{open}\"{name}\":{value}").as_bytes());
     }
 
     /// `1`, as the original's single calls return.
@@ -347,6 +419,26 @@ impl<'a> Call<'a, '_> {
     }
 }
 
+/// What a verb of the hub says, in the words of the API. `name` is of whom or what it says it.
+fn faults(error: hub::Error, name: &str) -> Fault {
+    match error {
+        hub::Error::UnknownClient => Fault::UnknownClient(name.to_owned()),
+        hub::Error::UnknownChannel => Fault::UnknownChannel(name.to_owned()),
+        hub::Error::Full(limit) => {
+            let (count, what, knob) = match limit {
+                Limit::Clients(count) => (count, "clients", "--max-clients"),
+                Limit::Channels(count) => (count, "channels", "--max-channels"),
+                Limit::Subscriptions(count) => (count, "subscriptions of one client", "--max-subscriptions"),
+            };
+            Fault::Limit(format!("there are {count} {what} already; {knob} is the limit"))
+        }
+    }
+}
+
+fn number(value: &RawValue) -> Result<usize, Fault> {
+    value.get().parse().map_err(|_| Fault::Arguments("a number is no whole number of 0 or more".to_owned()))
+}
+
 fn name(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     match Kind::of(value) {
         Kind::String => Ok(unquote(value)),
@@ -358,45 +450,79 @@ fn name(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     }
 }
 
-fn create_client(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn create_client(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
+    let created = call.service.hub.create_client(call.service.now, &id, new_key());
+    write_key(call, created.map_err(|error| faults(error, &id))?);
+    Ok(())
+}
+
+fn rotate_key(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let (id, key) = (call.name(0)?, new_key());
+    call.service.hub.rotate_key(&id, key).map_err(|error| faults(error, &id))?;
+    write_key(call, key);
+    Ok(())
+}
+
+fn new_key() -> ClientKey {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the operating system's generator works once the system is up");
-    let key = call.hub.create_client(call.now, &id, ClientKey::new(random));
+    ClientKey::new(random)
+}
+
+fn write_key(call: &mut Call<'_, '_, '_>, key: ClientKey) {
     call.out.push(b'"');
     call.out.extend_from_slice(&key.hex());
     call.out.push(b'"');
-    Ok(())
 }
 
-fn subscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn subscribe(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let (id, channel) = (call.name(0)?, call.name(1)?);
-    let done = call.hub.subscribe(call.now, &id, &channel);
-    call.known(&id, done)?;
+    let mut options = options(call, 2)?;
+    let since = call.position(options.remove("since"))?;
+    none_left(&options)?;
+    let done = call.service.hub.subscribe(call.service.now, &id, &channel, since);
+    done.map_err(|error| faults(error, &id))?;
     call.one();
     Ok(())
 }
 
-fn unsubscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn unsubscribe(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let (id, channel) = (call.name(0)?, call.name(1)?);
-    let done = call.hub.unsubscribe(call.now, &id, &channel);
-    call.known(&id, done)?;
+    let done = call.service.hub.unsubscribe(call.service.now, &id, &channel);
+    done.map_err(|error| faults(error, &id))?;
     call.one();
     Ok(())
 }
 
-fn subscribe_many(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    each_pair(call, Hub::subscribe)
+/// The members of an object that may be left out.
+fn options<'a>(call: &Call<'a, '_, '_>, at: usize) -> Result<Members<'a>, Fault> {
+    match call.optional(at) {
+        None => Ok(Members::new()),
+        Some(value) if Kind::of(value) == Kind::Object => Ok(members(value)),
+        Some(_) => Err(Fault::Arguments("options is not an object".to_owned())),
+    }
 }
 
-fn unsubscribe_many(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn none_left(options: &Members<'_>) -> Result<(), Fault> {
+    match options.keys().next() {
+        Some(name) => Err(Fault::Arguments(format!("there is no option '{name}'"))),
+        None => Ok(()),
+    }
+}
+
+fn subscribe_many(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    each_pair(call, |hub, now, client, channel| hub.subscribe(now, client, channel, None))
+}
+
+fn unsubscribe_many(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     each_pair(call, Hub::unsubscribe)
 }
 
 /// Does the same for every client of every channel in `{channel: [client, ...]}` (WIRE M4). Stops at the first client
 /// that is not here; what was done stays done (WIRE M5).
 fn each_pair(
-    call: &mut Call<'_, '_>,
+    call: &mut Call<'_, '_, '_>,
     verb: fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>,
 ) -> Result<(), Fault> {
     if Kind::of(call.arguments[0]) != Kind::Object {
@@ -404,23 +530,23 @@ fn each_pair(
     }
     for (channel, clients) in members(call.arguments[0]) {
         for client in list(clients)? {
-            let id = name(client)?;
-            let done = verb(call.hub, call.now, &id, &channel);
-            call.known(&id, done)?;
+            let id = call.limited(name(client)?)?;
+            let channel = call.limited(Cow::Borrowed(&channel))?;
+            verb(call.service.hub, call.service.now, &id, &channel).map_err(|error| faults(error, &id))?;
         }
     }
     call.nothing();
     Ok(())
 }
 
-fn unsubscribe_all_channel(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn unsubscribe_all_channel(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
     let exclude = match Kind::of(call.arguments[1]) {
         Kind::Null => Vec::new(),
         _ => list(call.arguments[1])?,
     };
     let exclude = exclude.into_iter().map(name).collect::<Result<HashSet<_>, _>>()?;
-    call.hub.unsubscribe_all(call.now, &channel, |id| exclude.contains(id));
+    call.service.hub.unsubscribe_all(call.service.now, &channel, |id| exclude.contains(id));
     call.nothing();
     Ok(())
 }
@@ -432,15 +558,195 @@ fn list(value: &RawValue) -> Result<Vec<&RawValue>, Fault> {
     }
 }
 
-fn new_message(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn new_message(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(2)?;
     let [from, message] = [call.arguments[0], call.arguments[1]].map(text_of);
     let from = match Kind::of(call.arguments[0]) {
         Kind::String => Sender::Id(&from),
         _ => Sender::Json(from.as_bytes()),
     };
-    call.hub.publish(call.now, Submission { channel: &channel, from, text: &message });
+    let submission = Submission { channel: &channel, from, text: &message, exclude: &[], ttl: None };
+    call.service.hub.publish(call.service.now, submission).map_err(|error| faults(error, &channel))?;
     call.one();
+    Ok(())
+}
+
+/// How something is to be published.
+struct Publishing<'a> {
+    from: Cow<'a, str>,
+    from_is_id: bool,
+    once: Option<Cow<'a, str>>,
+    exclude: Vec<Cow<'a, str>>,
+    ttl: Option<Ms>,
+}
+
+impl<'a> Publishing<'a> {
+    fn read(call: &Call<'a, '_, '_>, at: usize) -> Result<Publishing<'a>, Fault> {
+        let mut options = options(call, at)?;
+        let from = options.remove("from").unwrap_or(RawValue::NULL);
+        let exclude = match options.remove("exclude") {
+            None => Vec::new(),
+            Some(one) if Kind::of(one) != Kind::Array => vec![name(one)?],
+            Some(several) => elements(several).into_iter().map(name).collect::<Result<_, _>>()?,
+        };
+        let publishing = Publishing {
+            from: text_of(from),
+            from_is_id: Kind::of(from) == Kind::String,
+            once: options.remove("idempotency_key").map(name).transpose()?,
+            exclude,
+            ttl: options.remove("ttl_ms").map(number).transpose()?.map(|ms| Ms(ms as u64)),
+        };
+        none_left(&options)?;
+        if let Some(once) = &publishing.once {
+            call.limited(once.clone())?;
+        }
+        Ok(publishing)
+    }
+
+    /// Publishes, and writes where the message stands. Each channel of a broadcast has its own idempotency key.
+    fn perform(&self, call: &mut Call<'_, '_, '_>, channel: &str, text: &str) -> Result<(), Fault> {
+        let from = if self.from_is_id { Sender::Id(&self.from) } else { Sender::Json(self.from.as_bytes()) };
+        let exclude: Vec<&str> = self.exclude.iter().map(|id| &**id).collect();
+        let submission = Submission { channel, from, text, exclude: &exclude, ttl: self.ttl };
+        let now = call.service.now;
+        let placed = match &self.once {
+            Some(key) => call.service.hub.publish_once(now, &format!("{key}\0{channel}"), submission),
+            None => call.service.hub.publish(now, submission),
+        };
+        let placed = placed.map_err(|error| faults(error, channel))?;
+        call.write_member("{", "id", placed.id);
+        call.out.extend_from_slice(br#","position":"#);
+        call.write_position(placed.seq);
+        call.out.push(b'}');
+        Ok(())
+    }
+}
+
+fn publish(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channel = call.name(0)?;
+    let text = text_of(call.arguments[1]);
+    Publishing::read(call, 2)?.perform(call, &channel, &text)
+}
+
+fn broadcast(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channels = list(call.arguments[0])?.into_iter().map(|channel| call.limited(name(channel)?));
+    let channels = channels.collect::<Result<Vec<_>, _>>()?;
+    let text = text_of(call.arguments[1]);
+    let publishing = Publishing::read(call, 2)?;
+    call.out.push(b'[');
+    for (at, channel) in channels.iter().enumerate() {
+        if at > 0 {
+            call.out.push(b',');
+        }
+        publishing.perform(call, channel, &text)?;
+    }
+    call.out.push(b']');
+    Ok(())
+}
+
+/// Messages in one answer of `history`, and names in one of the lists.
+const PAGE_MAX: usize = 1000;
+
+/// Places of a table that one call looks at: some 50 us of work.
+const PLACES_MAX: u32 = 10_000;
+
+fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channel = call.name(0)?;
+    let since = call.position(call.optional(1))?.unwrap_or(0);
+    let limit = call.number(2, PAGE_MAX)?.min(PAGE_MAX);
+    let Call { service, out, .. } = call;
+    let position = service.hub.position();
+    let (messages, gap) =
+        service.hub.history(service.now, &channel, since, limit).map_err(|error| faults(error, &channel))?;
+    // As long as there may be more, the position is that of the last one given.
+    let position = messages.last().filter(|_| messages.len() == limit).map_or(position, |last| last.seq());
+    out.extend_from_slice(br#"{"messages":["#);
+    for (at, message) in messages.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.push(b'{');
+        write_message(message, out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(format!("],\"gap\":{gap},\"position\":").as_bytes());
+    call.write_position(position);
+    call.out.push(b'}');
+    Ok(())
+}
+
+/// The members of a message, but for its channel's.
+pub(super) fn write_message(message: &Message, out: &mut Vec<u8>) {
+    let parts: [&[u8]; 7] = [
+        br#""id":"#,
+        message.id_json(),
+        br#","from":"#,
+        message.from_json(),
+        br#","data":"#,
+        message.text_json(),
+        if message.kind().is_system() { br#","system":true"# } else { br#","system":false"# },
+    ];
+    parts.into_iter().for_each(|part| out.extend_from_slice(part));
+    if let hub::Kind::System(Some(reason)) = message.kind() {
+        out.extend_from_slice(br#","reason":"#);
+        json::write_str(out, reason.name());
+    }
+}
+
+fn channel_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channel = call.name(0)?;
+    let info = call.service.hub.channel_info(&channel).map_err(|error| faults(error, &channel))?;
+    call.write_member("{", "subscribers", info.subscribers as u64);
+    call.write_member(",", "away", info.away as u64);
+    call.write_member(",", "messages", info.messages as u64);
+    call.write_member(",", "bytes", info.bytes as u64);
+    call.write_member(",", "next_id", info.next_id);
+    call.out.extend_from_slice(br#","position":"#);
+    call.write_position(info.position);
+    call.out.push(b'}');
+    Ok(())
+}
+
+fn client_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let id = call.name(0)?;
+    let info = call.service.hub.client_info(call.service.now, &id).map_err(|error| faults(error, &id))?;
+    call.out.extend_from_slice(format!("{{\"here\":{}", info.here).as_bytes());
+    call.write_member(",", "idle_ms", info.idle.0);
+    call.write_member(",", "parked", info.polls.iter().sum::<usize>() as u64);
+    let transports = [("poll", info.polls[0]), ("resume", info.polls[1])];
+    call.out.extend_from_slice(br#","transports":"#);
+    write_names(call.out, transports.into_iter().filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
+    call.write_member(",", "subscriptions", info.subscriptions as u64);
+    call.out.extend_from_slice(br#","acknowledged":"#);
+    call.write_position(info.position);
+    call.out.push(b'}');
+    Ok(())
+}
+
+fn list_channels(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    write_page(call, "channels", Hub::list_channels)
+}
+
+fn list_clients(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    write_page(call, "clients", Hub::list_clients)
+}
+
+/// A page of a list: `{"channels": [...], "after": 123}`; `after` asks for the next page and is null behind the last. A page
+/// may be short, even empty, with more behind it: one call looks at a bounded number of places.
+fn write_page(
+    call: &mut Call<'_, '_, '_>,
+    what: &str,
+    list: for<'a> fn(&'a Hub, &str, u32, usize, u32) -> Page<'a>,
+) -> Result<(), Fault> {
+    let prefix = if call.optional(0).is_some() { call.name(0)? } else { Cow::Borrowed("") };
+    let after = u32::try_from(call.number(1, 0)?).unwrap_or(u32::MAX);
+    let limit = call.number(2, PAGE_MAX)?.clamp(1, PAGE_MAX);
+    let Call { service, out, .. } = call;
+    let (names, next) = list(service.hub, &prefix, after, limit, PLACES_MAX);
+    out.extend_from_slice(format!("{{\"{what}\":").as_bytes());
+    write_names(out, names.into_iter());
+    let next = next.map_or("null".to_owned(), |next| next.to_string());
+    out.extend_from_slice(format!(",\"after\":{next}}}").as_bytes());
     Ok(())
 }
 
@@ -454,16 +760,17 @@ fn text_of(value: &RawValue) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8(text).expect("JSON is written in ASCII"))
 }
 
-fn get_channel_clients(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn get_channel_clients(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
-    write_names(call.out, call.hub.channel_clients(call.now, &channel));
+    let Call { service, out, .. } = call;
+    write_names(out, service.hub.channel_clients(service.now, &channel));
     Ok(())
 }
 
-fn get_client_channels(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn get_client_channels(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
-    let channels = call.hub.client_channels(&id).map_err(|_| Fault::UnknownClient(id.to_string()))?;
-    write_names(call.out, channels);
+    let Call { service, out, .. } = call;
+    write_names(out, service.hub.client_channels(&id).map_err(|error| faults(error, &id))?);
     Ok(())
 }
 
@@ -478,20 +785,19 @@ fn write_names<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>) {
     out.push(b']');
 }
 
-fn kill_client(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn kill_client(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
-    let done = call.hub.kill_client(call.now, &id);
-    call.known(&id, done)?;
+    call.service.hub.kill_client(call.service.now, &id).map_err(|error| faults(error, &id))?;
     call.nothing();
     Ok(())
 }
 
-fn list_methods(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn list_methods(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     write_methods(call.out);
     Ok(())
 }
 
-fn describe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+fn describe(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     call.out.extend_from_slice(
         br#"{"sdversion":"1.0","name":"Shaveet","summary":"A push server for the pages of a web application","procs":"#,
     );
@@ -502,7 +808,7 @@ fn describe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 fn write_methods(out: &mut Vec<u8>) {
     let mut open = b'[';
-    for method in METHODS {
+    for method in METHODS.iter().filter(|method| method.original) {
         out.push(open);
         out.extend_from_slice(br#"{"name":"#);
         json::write_str(out, method.name);
@@ -518,6 +824,8 @@ const METHOD_NOT_FOUND: i32 = -32601;
 const INVALID_PARAMS: i32 = -32602;
 /// From here to -32099 the codes are the server's own (JSON-RPC 2.0 section 5.1).
 const UNKNOWN_CLIENT: i32 = -32001;
+const UNKNOWN_CHANNEL: i32 = -32002;
+const LIMIT_REACHED: i32 = -32003;
 
 impl Fault {
     /// The code of JSON-RPC 2.0, the original's type (WIRE J6, J7), and the text.
@@ -525,6 +833,12 @@ impl Fault {
         match self {
             Fault::UnknownClient(id) => {
                 (UNKNOWN_CLIENT, "<type 'exceptions.KeyError'>", format!("Server Exception :: u'{id}'"))
+            }
+            Fault::UnknownChannel(name) => {
+                (UNKNOWN_CHANNEL, "<type 'exceptions.KeyError'>", format!("Server Exception :: no channel u'{name}'"))
+            }
+            Fault::Limit(text) => {
+                (LIMIT_REACHED, "<type 'exceptions.OverflowError'>", format!("Server Exception :: {text}"))
             }
             Fault::Arguments(text) => {
                 (INVALID_PARAMS, "<type 'exceptions.TypeError'>", format!("Server Exception :: {text}"))
@@ -573,25 +887,14 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::hub::Limits;
-
-    fn hub() -> Hub {
-        let limits = Limits {
-            history: 10,
-            max_idle: Ms(1),
-            min_alive: Ms(1),
-            sweep_interval: Ms(1),
-            channel_idle: Ms(1),
-            departed_max: 1,
-            departed_age: Ms(1),
-            answer_bytes: 1000,
-        };
-        Hub::new(Ms::ZERO, limits)
-    }
 
     fn ask(body: &str) -> (Outcome, String) {
+        let config = crate::config::Config::default();
+        let mut hub = Hub::new(Ms::ZERO, config.hub_limits());
+        let epoch = Epoch::new(1);
+        let mut service = Service { hub: &mut hub, now: Ms::ZERO, epoch, name_bytes_max: config.max_name };
         let mut out = Vec::new();
-        let outcome = answer(&mut hub(), Ms::ZERO, body.as_bytes(), &mut out);
+        let outcome = answer(&mut service, body.as_bytes(), &mut out);
         (outcome, String::from_utf8(out).unwrap().trim_end().to_owned())
     }
 

@@ -1,15 +1,16 @@
-//! A channel: a ring of recent messages, and who is subscribed.
+//! A channel: its recent messages, what fell out of reach, and who is subscribed.
 //!
-//! The ring is the only place where messages are kept. A reader holds one number, its position, so a slow or absent
-//! reader costs nothing here; what falls out of the ring is gone for whoever had not read it yet (WIRE C4).
+//! The rings are the only place where messages are kept. A reader holds one number, its position, so a slow or absent
+//! reader costs nothing here; whoever comes back for what has fallen out is told so.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::clock::Ms;
 use crate::json;
 
-use super::message::Message;
+use super::message::{Kind, Message};
+use super::policy::{Policy, SystemShare};
+use super::ring::{Loss, Ring};
 use super::subscription::Subscriber;
 
 /// One channel of the hub.
@@ -19,19 +20,55 @@ pub struct Channel {
     pub(super) name: Rc<str>,
     /// The name as a JSON string, quotes included: rendered once for all answers.
     name_json: Box<[u8]>,
-    ring: VecDeque<Message>,
+    pub(super) policy: Policy,
+    /// By [`Place`]: the web application's messages and the server's, or all in the first.
+    rings: [Ring; 2],
+    /// By [`index_of`]: the newest message of either kind that was ever appended, as seq...
+    newest: [u64; 2],
+    /// ...and the newest that fell out.
+    fallen: [Option<Fallen>; 2],
     last_id: u64,
-    last_seq: u64,
     /// The subscribed clients that are here. In no order: leaving swaps the last one into the gap.
     pub(super) subscribers: Vec<Subscriber>,
-    /// How many departed clients would be subscribed again if they came back. They keep the channel alive.
-    pub(super) departed: u32,
+    /// How many subscriptions have no seat here, of departed clients and ended ones: they keep the channel alive.
+    pub(super) held: u32,
     /// Where the sweep over the subscribers stands, while one is under way.
     pub(super) sweep: Option<Sweep>,
     /// When it was last published to, or lost a subscriber.
     pub(super) used: Ms,
-    /// A reminder to look whether it is idle is on its way.
-    pub(super) reminded: bool,
+    /// For [`Memory`](super::memory::Memory): it was published to since the hand came by, and it stands in the queue.
+    pub(super) used_lately: bool,
+    pub(super) queued: bool,
+    /// When its nearest reminder fires, to see whether it is idle or messages are too old; `Ms::MAX` if none is on its way.
+    pub(super) reminded: Ms,
+}
+
+/// The newest message of a kind that fell out.
+#[derive(Clone, Copy, Debug)]
+struct Fallen {
+    seq: u64,
+    id: u64,
+    loss: Loss,
+}
+
+/// What a reader cannot have any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first id that survives after what was lost; the next one to be given if none does.
+    pub next_id: u64,
+    /// Why the newest lost message was lost.
+    pub loss: Loss,
+    /// Only messages of the server itself were lost.
+    pub system: bool,
+    /// The newest lost message: a reader at this position has been told.
+    pub(super) seq: u64,
+}
+
+/// Where in a channel a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    ring: usize,
+    at: usize,
 }
 
 /// A walk over the subscribers from the last to the first, in slices.
@@ -41,39 +78,73 @@ pub struct Channel {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sweep {
     /// The subscribers below this index are still to be visited in this pass.
-    pub(super) left: usize,
+    left: usize,
     /// Something was published since the pass began: once more when it ends.
-    pub(super) again: bool,
+    again: bool,
 }
 
 impl Channel {
-    pub(super) fn new(now: Ms, name: Rc<str>) -> Channel {
+    pub(super) fn new(now: Ms, name: Rc<str>, policy: Policy) -> Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
         json::write_str(&mut name_json, &name);
         Channel {
             name,
             name_json: name_json.into_boxed_slice(),
-            ring: VecDeque::new(),
+            policy,
+            rings: Default::default(),
+            newest: [0; 2],
+            fallen: [None; 2],
             last_id: 0,
-            last_seq: 0,
             subscribers: Vec::new(),
-            departed: 0,
+            held: 0,
             sweep: None,
             used: now,
-            reminded: false,
+            used_lately: false,
+            queued: false,
+            reminded: Ms::MAX,
         }
     }
 
-    /// Puts a message behind the others; the oldest goes when there are more than `history`.
-    pub(super) fn append(&mut self, now: Ms, id: u64, message: Message, history: usize) {
-        assert!(id > self.last_id && message.seq() > self.last_seq, "ids and seqs only rise: they are given in order");
-        self.last_id = id;
-        self.last_seq = message.seq();
+    /// Puts a message behind the others; older ones go as the policy says.
+    pub(super) fn append(&mut self, now: Ms, message: Message) {
+        assert!(message.id > self.last_id && message.seq > self.last_seq(), "ids and seqs are given in order");
+        self.last_id = message.id;
+        self.newest[index_of(message.kind)] = message.seq;
         self.used = now;
-        while self.ring.len() >= history {
-            self.ring.pop_front();
+        let (ring, count) = match (message.kind, self.policy.history_system) {
+            (Kind::System(_), SystemShare::Own(count)) => (1, count),
+            _ => (0, self.policy.history),
+        };
+        let fallen = &mut self.fallen;
+        self.rings[ring].push(message, count, self.policy.history_bytes, |lost, loss| note(fallen, now, &lost, loss));
+    }
+
+    /// Lets go of what is older than the policy says.
+    pub(super) fn lose_old(&mut self, now: Ms) {
+        let fallen = &mut self.fallen;
+        for ring in &mut self.rings {
+            ring.lose_older(now - self.policy.history_age, |lost, loss| note(fallen, now, &lost, loss));
         }
-        self.ring.push_back(message);
+    }
+
+    /// Lets go of its oldest message for the sake of the whole. False if it has none to give.
+    pub(super) fn lose_oldest(&mut self, now: Ms) -> bool {
+        let oldest = |ring: &Ring| if ring.len() > 1 { ring.oldest().map(|message| message.seq) } else { None };
+        let order =
+            oldest(&self.rings[1]).is_some_and(|system| oldest(&self.rings[0]).is_none_or(|first| system < first));
+        match self.rings[usize::from(order)].lose_oldest() {
+            Some(lost) => {
+                note(&mut self.fallen, now, &lost, Loss::Memory);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// When its oldest message becomes too old, if it is not the newest of its ring too.
+    pub(super) fn ages_at(&self) -> Option<Ms> {
+        let oldest = self.rings.iter().filter(|ring| ring.len() > 1).filter_map(Ring::oldest).map(|message| message.at);
+        oldest.min().map(|at| at + self.policy.history_age + Ms(1))
     }
 
     /// Asks for every subscriber to be visited once from now on. True when no sweep was under way, so that the caller
@@ -108,9 +179,9 @@ impl Channel {
         Some(self.subscribers[sweep.left])
     }
 
-    /// Nobody is subscribed, and nobody who may come back is either.
+    /// Nobody is subscribed, and nobody who may still want something is either.
     pub(super) fn is_deserted(&self) -> bool {
-        self.subscribers.is_empty() && self.departed == 0
+        self.subscribers.is_empty() && self.held == 0
     }
 
     /// The id that the next message of this channel gets (WIRE C1: 1, 2, 3...).
@@ -122,7 +193,12 @@ impl Channel {
     /// The `seq` of its newest message; 0 if there never was one.
     #[must_use]
     pub fn last_seq(&self) -> u64 {
-        self.last_seq
+        self.newest[0].max(self.newest[1])
+    }
+
+    /// The same by kind: the web application's, the server's.
+    pub(super) fn newest(&self) -> [u64; 2] {
+        self.newest
     }
 
     /// Its name as a JSON string in pure ASCII, quotes included.
@@ -131,54 +207,127 @@ impl Channel {
         &self.name_json
     }
 
-    /// What the ring holds of the messages after `after` and up to `upto`, oldest first.
-    pub fn messages(&self, after: u64, upto: u64) -> impl Iterator<Item = &Message> {
-        let start = self.ring.partition_point(|message| message.seq() <= after);
-        let end = self.ring.partition_point(|message| message.seq() <= upto).max(start);
-        self.ring.range(start..end)
+    /// How many messages it holds, and how many bytes they are.
+    #[must_use]
+    pub fn held_messages(&self) -> (usize, usize) {
+        self.rings.iter().fold((0, 0), |(count, bytes), ring| (count + ring.len(), bytes + ring.bytes()))
+    }
+
+    /// Where the messages after `after` and up to `upto` are; each ring in order.
+    pub(super) fn places(&self, after: u64, upto: u64) -> impl Iterator<Item = Place> {
+        let [first, second] =
+            [0, 1].map(|ring| self.rings[ring].between(after, upto).map(move |at| Place { ring, at }));
+        first.chain(second)
+    }
+
+    /// The message at a place.
+    pub(super) fn message(&self, place: Place) -> &Message {
+        self.rings[place.ring].get(place.at)
+    }
+
+    /// What a reader has lost that has had everything up to `after`, and to whom nothing newer than `newest` (of either
+    /// kind) was meant.
+    pub(super) fn gap(&self, after: u64, newest: [u64; 2]) -> Option<Gap> {
+        let lost = |kind: usize| self.fallen[kind].filter(|fallen| fallen.seq > after && newest[kind] > after);
+        let (application, system) = (lost(0), lost(1));
+        let fallen = application.into_iter().chain(system).max_by_key(|fallen| fallen.seq)?;
+        let (system, seq, loss) = (application.is_none(), fallen.seq, fallen.loss);
+        Some(Gap { next_id: self.first_id_after(fallen.id), loss, system, seq })
+    }
+
+    /// What a reader is told whose position is unknown: everything up to here may be lost.
+    pub(super) fn restart_gap(&self, after: u64) -> Gap {
+        let newest_lost =
+            self.fallen.iter().flatten().filter(|fallen| fallen.seq > after).map(|fallen| fallen.id).max();
+        let survivor =
+            self.rings.iter().filter_map(|ring| ring.between(after, u64::MAX).next().map(|at| ring.get(at).id));
+        let next_id = match newest_lost {
+            Some(id) => self.first_id_after(id),
+            None => survivor.min().unwrap_or(self.next_id()),
+        };
+        Gap { next_id, loss: Loss::Restart, system: false, seq: 0 }
+    }
+
+    fn first_id_after(&self, id: u64) -> u64 {
+        let survivors = self.rings.iter().filter_map(|ring| ring.first_after_id(id)).map(|message| message.id);
+        survivors.min().unwrap_or(self.next_id())
     }
 
     /// Asserts what must always hold (for [`Hub::check`](super::Hub::check)).
-    pub(super) fn check(&self, history: usize) {
-        assert!(self.ring.len() <= history);
-        assert!(self.ring.iter().is_sorted_by(|a, b| a.seq() < b.seq()));
-        assert_eq!(self.ring.back().map_or(0, Message::seq), self.last_seq);
+    pub(super) fn check(&self) {
+        self.rings.iter().for_each(Ring::check);
+        assert!(self.rings[0].len() <= self.policy.history);
+        if let SystemShare::Own(count) = self.policy.history_system {
+            assert!(self.rings[1].len() <= count);
+        }
+        let newest = self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max();
+        assert_eq!(newest.unwrap_or(0), self.last_seq(), "the newest message stays");
+        for fallen in self.fallen.iter().flatten() {
+            assert!(fallen.seq <= self.last_seq() && fallen.id <= self.last_id);
+        }
     }
+}
+
+/// Remembers a message that has fallen out. One whose time was over is nobody's loss.
+fn note(fallen: &mut [Option<Fallen>; 2], now: Ms, lost: &Message, loss: Loss) {
+    if now < lost.expires {
+        fallen[index_of(lost.kind)] = Some(Fallen { seq: lost.seq, id: lost.id, loss });
+    }
+}
+
+/// The index of what is kept by kind.
+pub(super) fn index_of(kind: Kind) -> usize {
+    usize::from(kind.is_system())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Sender;
+    use super::super::message::{Reason, Sender};
     use super::*;
     use crate::slots::Key;
 
-    fn channel(history: usize, seqs: &[u64]) -> Channel {
-        let mut channel = Channel::new(Ms::ZERO, Rc::from("room"));
-        for &seq in seqs {
-            let id = channel.next_id();
-            channel.append(Ms::ZERO, id, Message::new(seq, id, "x", Sender::Json(b"null")), history);
-            channel.check(history);
-        }
-        channel
+    fn channel(system: SystemShare) -> Channel {
+        let (history_bytes, history_age) = (1000, Ms(1000));
+        let policy = Policy { history: 3, history_system: system, history_bytes, history_age, presence: true };
+        Channel::new(Ms::ZERO, Rc::from("room"), policy)
+    }
+
+    fn append(channel: &mut Channel, seq: u64, kind: Kind) {
+        let message = Message::new(Ms(seq), seq, channel.next_id(), kind, Sender::Json(b"null"), "x");
+        channel.append(Ms(seq), message);
+        channel.check();
     }
 
     fn seqs(channel: &Channel, after: u64, upto: u64) -> Vec<u64> {
-        channel.messages(after, upto).map(Message::seq).collect()
+        channel.places(after, upto).map(|place| channel.message(place).seq).collect()
     }
 
+    const SAID: Kind = Kind::Application;
+    const JOINED: Kind = Kind::System(Some(Reason::Subscribed));
+
     #[test]
-    fn the_ring_keeps_the_newest() {
-        let channel = channel(3, &[2, 5, 6, 9, 11]);
-        assert_eq!(seqs(&channel, 0, u64::MAX), [6, 9, 11]);
-        assert_eq!(channel.next_id(), 6);
-        assert_eq!(seqs(&channel, 6, 10), [9]);
-        assert_eq!(seqs(&channel, 11, 20), [0; 0]);
-        assert_eq!(seqs(&channel, 20, 3), [0; 0]);
+    fn joins_push_nobody_elses_messages_out_unless_they_share() {
+        let mut own = channel(SystemShare::Own(2));
+        let mut shared = channel(SystemShare::Shared);
+        for (seq, kind) in [(1, SAID), (2, JOINED), (3, JOINED), (4, JOINED), (5, JOINED)] {
+            append(&mut own, seq, kind);
+            append(&mut shared, seq, kind);
+        }
+        assert_eq!(seqs(&own, 0, 99), [1, 4, 5]);
+        assert_eq!(seqs(&shared, 0, 99), [3, 4, 5]);
+        let told = own.gap(0, [u64::MAX; 2]).unwrap();
+        assert_eq!((told.next_id, told.loss, told.system), (4, Loss::Count, true));
+        let told = shared.gap(0, [u64::MAX; 2]).unwrap();
+        assert_eq!((told.next_id, told.loss, told.system), (3, Loss::Count, false));
+        assert!(shared.gap(1, [u64::MAX; 2]).unwrap().system);
+        assert_eq!(shared.gap(2, [u64::MAX; 2]), None);
+        // To whom nothing of the server's after 1 was meant has lost nothing of it.
+        assert_eq!(own.gap(0, [1, 0]), None);
     }
 
     #[test]
     fn a_sweep_visits_everybody_and_once_more_when_marked_meanwhile() {
-        let mut channel = channel(3, &[]);
+        let mut channel = channel(SystemShare::Shared);
         for at in 0..3 {
             channel.subscribers.push(Subscriber { client: Key::unpack(7), at });
         }
@@ -192,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_sweep_survives_that_everybody_leaves() {
-        let mut channel = channel(3, &[]);
+        let mut channel = channel(SystemShare::Shared);
         channel.subscribers.push(Subscriber { client: Key::unpack(7), at: 0 });
         channel.mark();
         channel.subscribers.clear();

@@ -3,7 +3,7 @@
 use crate::clock::Ms;
 
 use super::Hub;
-use super::client::Presence;
+use super::subscription::{Seat, Subscription};
 use super::waiter::State;
 
 impl Hub {
@@ -14,21 +14,31 @@ impl Hub {
     pub fn check(&self) {
         self.check_names();
         for (key, client) in self.clients.iter() {
+            let mut ended = 0;
             for (at, subscription) in client.subscriptions.iter().enumerate() {
-                assert!(subscription.since <= self.seq);
+                assert!(subscription.begin <= subscription.made && subscription.made <= self.seq);
+                let is_same = |other: &Subscription| other.channel == subscription.channel && !other.has_ended();
                 let others = &client.subscriptions[at + 1..];
-                assert!(others.iter().all(|other| other.channel != subscription.channel), "subscribed twice");
-                assert_eq!(subscription.seat.is_some(), client.is_here(), "only who is here has a seat");
-                if let Some(seat) = subscription.seat {
-                    let subscriber = self.channels[subscription.channel].subscribers[seat as usize];
-                    assert_eq!((subscriber.client, subscriber.at as usize), (key, at));
+                assert!(subscription.has_ended() || !others.iter().any(is_same), "subscribed twice");
+                match &subscription.seat {
+                    Seat::Taken(seat) => {
+                        assert!(client.is_here(), "only who is here has a seat");
+                        let subscriber = self.channels[subscription.channel].subscribers[*seat as usize];
+                        assert_eq!((subscriber.client, subscriber.at as usize), (key, at));
+                    }
+                    Seat::Away => assert!(!client.is_here(), "who is here has a seat"),
+                    Seat::Ended(end) => {
+                        assert!(end.until >= subscription.made);
+                        ended += 1;
+                    }
                 }
             }
+            assert_eq!(ended, client.ended);
             assert!(client.position <= self.seq);
             for &waiter in client.polls() {
-                assert!(self.waiters[waiter].clients.contains(&key));
+                assert!(self.waiters[waiter].clients().any(|client| client == key));
             }
-            assert!(client.polls().iter().filter(|&&waiter| self.waiters[waiter].is_sent()).count() <= 1);
+            assert!(client.polls().iter().filter(|&&waiter| self.waiters[waiter].holds_up()).count() <= 1);
             let parked =
                 client.polls().iter().map(|&waiter| &self.waiters[waiter]).filter(|poll| poll.state == State::Parked);
             let looked_at_by = parked.map(|poll| poll.deadline).min();
@@ -37,7 +47,7 @@ impl Hub {
         }
         self.check_channels();
         for (key, waiter) in self.waiters.iter() {
-            for &client in &waiter.clients {
+            for client in waiter.clients() {
                 assert!(self.clients[client].polls().contains(&key));
             }
         }
@@ -53,19 +63,25 @@ impl Hub {
     }
 
     fn check_channels(&self) {
-        let mut departed = 0;
+        let mut held = 0;
         for (key, channel) in self.channels.iter() {
-            channel.check(self.limits.history);
+            channel.check();
             assert!(channel.last_seq() <= self.seq);
             for (seat, subscriber) in channel.subscribers.iter().enumerate() {
-                let subscription = self.clients[subscriber.client].subscriptions[subscriber.at as usize];
-                assert_eq!((subscription.channel, subscription.seat.map(|seat| seat as usize)), (key, Some(seat)));
+                let subscription = &self.clients[subscriber.client].subscriptions[subscriber.at as usize];
+                assert_eq!(subscription.channel, key);
+                assert!(matches!(subscription.seat, Seat::Taken(taken) if taken as usize == seat));
             }
             assert_eq!(channel.sweep.is_some(), self.sweeps.contains(&key));
-            assert!(channel.reminded || !channel.is_deserted(), "a deserted channel is looked at some time");
-            departed += channel.departed as usize;
+            let looked_at = channel.reminded < Ms::MAX;
+            assert!(looked_at || !channel.is_deserted() && channel.ages_at().is_none(), "looked at some time");
+            held += channel.held as usize;
         }
-        let away = self.clients.iter().filter(|(_, client)| matches!(client.presence, Presence::Departed { .. }));
-        assert_eq!(away.map(|(_, client)| client.subscriptions.len()).sum::<usize>(), departed);
+        assert_eq!(
+            self.channels.iter().map(|(_, channel)| channel.held_messages().1).sum::<usize>(),
+            self.memory.bytes
+        );
+        let seatless = self.clients.iter().flat_map(|(_, client)| &client.subscriptions);
+        assert_eq!(seatless.filter(|subscription| !matches!(subscription.seat, Seat::Taken(_))).count(), held);
     }
 }

@@ -23,9 +23,11 @@ pub struct Client {
     pub(super) created: Ms,
     /// The last time a poll came in, was answered or hung up (WIRE L1); RPC calls do not count.
     pub(super) seen: Ms,
-    /// Everything up to this `seq` has been delivered.
+    /// Everything up to this `seq` has been acknowledged, or in the original's protocol has left the process.
     pub(super) position: u64,
     pub(super) subscriptions: Vec<Subscription>,
+    /// How many of them have ended and are kept for what is still to be read.
+    pub(super) ended: u32,
     pub(super) presence: Presence,
     /// When its nearest reminder fires; `Ms::MAX` if none is on its way. A later one that fires before is a leftover.
     pub(super) reminded: Ms,
@@ -49,6 +51,7 @@ impl Client {
             seen: now,
             position: 0,
             subscriptions: Vec::new(),
+            ended: 0,
             presence: Presence::Here { polls: SmallVec::new() },
             reminded: Ms::MAX,
         }

@@ -7,9 +7,12 @@
 use crate::clock::Ms;
 use crate::slots::Key;
 
+use super::Hub;
 use super::channel::Channel;
 use super::client::Client;
-use super::{GONE, Hub, JOINED};
+use super::message::Reason;
+use super::subscription::Seat;
+use super::waiter::Ending;
 
 /// What a reminder is about.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +66,7 @@ impl Hub {
             let waiter = self.clients[client].polls()[at];
             let deadline = self.waiters[waiter].deadline;
             if deadline <= now {
-                self.end_waiting(waiter);
+                self.end_waiting(waiter, Ending::Time);
             } else {
                 next = next.min(deadline);
             }
@@ -94,10 +97,10 @@ impl Hub {
     /// Collects a client: it leaves its channels and may come back (WIRE L2, L3).
     fn depart(&mut self, now: Ms, client: Key<Client>) {
         for at in 0..self.clients[client].subscriptions.len() {
-            let channel = self.clients[client].subscriptions[at].channel;
-            self.leave_seat(now, client, at);
-            self.channels[channel].departed += 1;
-            self.say(now, client, channel, GONE);
+            if !self.clients[client].subscriptions[at].has_ended() {
+                self.leave_seat(now, client, at);
+                self.say(now, client, self.clients[client].subscriptions[at].channel, Reason::Expired);
+            }
         }
         self.departed.push(&mut self.clients, client);
         self.remind_client(client, now + self.limits.departed_age);
@@ -113,49 +116,56 @@ impl Hub {
         self.clients[client].seen = now;
         self.remind_of_expiry(client);
         for at in 0..self.clients[client].subscriptions.len() {
-            let channel = self.clients[client].subscriptions[at].channel;
-            self.channels[channel].departed -= 1;
-            let at = u32::try_from(at).expect("as many subscriptions as were linked");
-            self.take_seat(client, channel, at);
-            self.say(now, client, channel, JOINED);
+            if matches!(self.clients[client].subscriptions[at].seat, Seat::Away) {
+                self.take_seat(client, at);
+                self.say(now, client, self.clients[client].subscriptions[at].channel, Reason::Returned);
+            }
         }
     }
 
     /// Forgets a departed client for good: its next poll gets a 404.
     fn forget(&mut self, now: Ms, key: Key<Client>) {
+        while let Some(last) = self.clients[key].subscriptions.len().checked_sub(1) {
+            self.unlink(now, key, last);
+        }
         self.departed.remove(&mut self.clients, key);
         let client = self.clients.remove(key).expect("it was on the list");
         self.client_names.remove(&client.id);
-        for subscription in client.subscriptions {
-            let channel = &mut self.channels[subscription.channel];
-            channel.departed -= 1;
-            channel.used = now;
-            self.remind_channel(subscription.channel);
-        }
     }
 
     /// A client that is here leaves all its channels, for good (WIRE M11).
     pub(super) fn leave_all(&mut self, now: Ms, client: Key<Client>) {
         while let Some(subscription) = self.clients[client].subscriptions.last() {
-            let channel = subscription.channel;
-            self.unlink(now, client, self.clients[client].subscriptions.len() - 1);
-            self.say(now, client, channel, GONE);
+            let (channel, had_ended) = (subscription.channel, subscription.has_ended());
+            let at = self.clients[client].subscriptions.len() - 1;
+            if !had_ended {
+                self.leave_seat(now, client, at);
+            }
+            self.unlink(now, client, at);
+            if !had_ended {
+                self.say(now, client, channel, Reason::Killed);
+            }
         }
     }
 
-    /// Frees a channel that nobody has used for long (WIRE C5), or has it looked at again.
+    /// Lets go of a channel's old messages, frees it if nobody has used it for long (WIRE C5), or has it looked at again.
     fn look_at_channel(&mut self, now: Ms, key: Key<Channel>) {
         let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.reminded = false;
-        if !channel.is_deserted() {
+        if channel.reminded > now {
+            // A leftover, as of a client.
             return;
         }
-        if channel.used + self.limits.channel_idle > now {
+        channel.reminded = Ms::MAX;
+        let before = channel.held_messages().1;
+        channel.lose_old(now);
+        self.memory.bytes -= before - channel.held_messages().1;
+        if channel.is_deserted() && channel.used + self.limits.channel_idle <= now {
+            let channel = self.channels.remove(key).expect("it was here a line ago");
+            self.channel_names.remove(&channel.name);
+            self.memory.bytes -= channel.held_messages().1;
+        } else {
             self.remind_channel(key);
-            return;
         }
-        let channel = self.channels.remove(key).expect("it was here a line ago");
-        self.channel_names.remove(&channel.name);
     }
 
     /// Has the client looked at by `at`.
@@ -174,12 +184,14 @@ impl Hub {
         }
     }
 
-    /// Has a deserted channel looked at when it may be idle; one that is in use needs no reminder.
+    /// Has a channel looked at when it may be idle, or some of its messages too old.
     pub(super) fn remind_channel(&mut self, key: Key<Channel>) {
         let channel = &mut self.channels[key];
-        if channel.is_deserted() && !channel.reminded {
-            channel.reminded = true;
-            self.reminders.remind(channel.used + self.limits.channel_idle, Reminder::Channel(key));
+        let idle_at = channel.is_deserted().then_some(channel.used + self.limits.channel_idle);
+        let Some(at) = idle_at.into_iter().chain(channel.ages_at()).min() else { return };
+        if at < channel.reminded {
+            channel.reminded = at;
+            self.reminders.remind(at, Reminder::Channel(key));
         }
     }
 }

@@ -1,15 +1,31 @@
 //! One message of a channel, escaped once when it is published and copied from then on.
 //!
 //! Every client that gets the message gets the same bytes, whatever its transport, so the only work left on the way
-//! to the n-th reader is a copy. The text is kept in the shape that the original wire uses (WIRE P2).
+//! to the n-th reader is a copy. They are kept in the shape that the original wire uses, `[41,"text","alice"]` (WIRE P2);
+//! the parts of it are the parts of every other shape.
 
+use crate::clock::Ms;
 use crate::json;
+use crate::slots::Key;
+
+use super::client::Client;
 
 /// A message as it stands in its channel's ring.
 #[derive(Debug)]
 pub struct Message {
-    seq: u64,
+    pub(super) seq: u64,
+    pub(super) id: u64,
+    /// When it was published.
+    pub(super) at: Ms,
+    /// From then on it is not delivered any more; `Ms::MAX` for most.
+    pub(super) expires: Ms,
+    /// Clients that do not get it.
+    pub(super) exclude: Box<[Key<Client>]>,
+    pub(super) kind: Kind,
     triple: Box<[u8]>,
+    /// Where in the triple the text and the sender begin.
+    text_at: u32,
+    from_at: u32,
 }
 
 /// Who a message is from: the third element of what pages see (WIRE M7: "delivered as given").
@@ -21,21 +37,63 @@ pub enum Sender<'a> {
     Json(&'a [u8]),
 }
 
+/// Whether the web application says it or the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The web application.
+    Application,
+    /// The server: a channel is new, a client comes or goes. The reason stands beside the message, not in it, as the
+    /// original's text is fixed (WIRE S1, S2).
+    System(Option<Reason>),
+}
+
+/// Why a client comes or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The web application subscribed it.
+    Subscribed,
+    /// It had been collected, and polls again.
+    Returned,
+    /// The web application unsubscribed it.
+    Unsubscribed,
+    /// It has not polled for too long.
+    Expired,
+    /// The web application killed it.
+    Killed,
+}
+
+impl Reason {
+    /// The word for it on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Subscribed => "subscribed",
+            Reason::Returned => "returned",
+            Reason::Unsubscribed => "unsubscribed",
+            Reason::Expired => "expired",
+            Reason::Killed => "killed",
+        }
+    }
+}
+
 impl Message {
-    /// Renders a message. `id` counts within its channel, `seq` over the whole hub.
-    pub(super) fn new(seq: u64, id: u64, text: &str, from: Sender<'_>) -> Message {
+    /// Renders a message of no channel yet. `id` counts within its channel, `seq` over the whole hub.
+    pub(super) fn new(at: Ms, seq: u64, id: u64, kind: Kind, from: Sender<'_>, text: &str) -> Message {
         let mut triple = Vec::with_capacity(text.len() + 48);
         triple.push(b'[');
         triple.extend_from_slice(id.to_string().as_bytes());
         triple.push(b',');
+        let text_at = place(&triple);
         json::write_str(&mut triple, text);
         triple.push(b',');
+        let from_at = place(&triple);
         match from {
             Sender::Id(id) => json::write_str(&mut triple, id),
             Sender::Json(value) => triple.extend_from_slice(value),
         }
         triple.push(b']');
-        Message { seq, triple: triple.into_boxed_slice() }
+        let triple = triple.into_boxed_slice();
+        Message { seq, id, at, expires: Ms::MAX, exclude: Box::default(), kind, triple, text_at, from_at }
     }
 
     /// Its place in the order of all messages of the hub.
@@ -49,6 +107,52 @@ impl Message {
     pub fn triple(&self) -> &[u8] {
         &self.triple
     }
+
+    /// `41`.
+    #[must_use]
+    pub fn id_json(&self) -> &[u8] {
+        &self.triple[1..self.text_at as usize - 1]
+    }
+
+    /// `"text"`.
+    #[must_use]
+    pub fn text_json(&self) -> &[u8] {
+        &self.triple[self.text_at as usize..self.from_at as usize - 1]
+    }
+
+    /// `"alice"`.
+    #[must_use]
+    pub fn from_json(&self) -> &[u8] {
+        &self.triple[self.from_at as usize..self.triple.len() - 1]
+    }
+
+    /// Who says it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What it counts for in a ring's budget of bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.triple.len()
+    }
+
+    /// Whether a client gets it at the time `now`.
+    pub(super) fn is_for(&self, now: Ms, client: Key<Client>) -> bool {
+        now < self.expires && !self.exclude.contains(&client)
+    }
+}
+
+impl Kind {
+    /// Whether the server says it.
+    #[must_use]
+    pub fn is_system(self) -> bool {
+        matches!(self, Kind::System(_))
+    }
+}
+
+fn place(triple: &[u8]) -> u32 {
+    u32::try_from(triple.len()).expect("a message is far smaller than 4 GiB: bodies are limited")
 }
 
 #[cfg(test)]
@@ -56,9 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_rendered_as_the_wire_wants_it() {
-        let m = Message::new(9, 41, "say \"hé\"\u{2028}", Sender::Id("alice"));
+    fn a_message_is_rendered_once_and_taken_apart_for_other_shapes() {
+        let m = Message::new(Ms::ZERO, 9, 41, Kind::Application, Sender::Id("alice"), "say \"hé\"\u{2028}");
         assert_eq!(m.triple(), br#"[41,"say \"h\u00e9\"\u2028","alice"]"#);
-        assert_eq!(Message::new(1, 1, "", Sender::Json(b"null")).triple(), br#"[1,"",null]"#);
+        assert_eq!((m.id_json(), m.text_json()), (&b"41"[..], &br#""say \"h\u00e9\"\u2028""#[..]));
+        assert_eq!(m.from_json(), br#""alice""#);
+        let m = Message::new(Ms::ZERO, 1, 1, Kind::Application, Sender::Json(b"null"), "");
+        assert_eq!((m.triple(), m.from_json()), (&br#"[1,"",null]"#[..], &b"null"[..]));
     }
 }

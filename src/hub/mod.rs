@@ -26,8 +26,13 @@ mod check;
 mod client;
 mod departed;
 mod lifetimes;
+mod memory;
 mod message;
+mod once;
+mod policy;
 mod polling;
+mod questions;
+mod ring;
 mod subscription;
 mod waiter;
 
@@ -39,15 +44,20 @@ use crate::json;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
-pub use channel::Channel;
+pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};
-pub use message::{Message, Sender};
+pub use message::{Kind, Message, Reason, Sender};
+pub use policy::{Policies, Policy, SystemShare};
 pub use polling::{Answer, WaitError};
-pub use waiter::{Owner, Waiter};
+pub use questions::{ChannelInfo, ClientInfo, Page};
+pub use ring::Loss;
+pub use waiter::{Ending, Owner, Protocol, Since, Waiter};
 
 use departed::Departed;
 use lifetimes::Reminder;
-use polling::Due;
+use memory::Memory;
+use once::Once;
+use polling::Draft;
 
 /// The channel on which new channels are announced (WIRE A1).
 pub const ADMIN_CHANNEL: &str = "admin";
@@ -61,8 +71,8 @@ const SYSTEM_SENDER: &str = "system";
 /// The hub's own limits and times, all from the operator's configuration.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Messages kept per channel, at least 1 (WIRE C4).
-    pub history: usize,
+    /// What channels keep of their past.
+    pub policies: Policies,
     /// A client is collected when it was not seen for longer than this (WIRE L1)...
     pub max_idle: Ms,
     /// ...and was created longer ago than this (WIRE L1).
@@ -77,6 +87,16 @@ pub struct Limits {
     pub departed_age: Ms,
     /// How many bytes of messages one answer carries at most; a single larger message still goes out whole.
     pub answer_bytes: usize,
+    /// Polls that one client may have parked at a time.
+    pub polls_per_client: usize,
+    /// Clients, the departed included.
+    pub clients_max: usize,
+    /// Channels.
+    pub channels_max: usize,
+    /// Subscriptions of one client, the ended ones included of which something is still to be read.
+    pub subscriptions_max: usize,
+    /// Bytes of rendered messages in all channels together, but for each one's newest.
+    pub history_bytes_max: usize,
 }
 
 /// Why a verb of the web application's side failed.
@@ -84,6 +104,21 @@ pub struct Limits {
 pub enum Error {
     /// No client of that name is here: never created, collected or killed (WIRE J6's KeyError).
     UnknownClient,
+    /// No channel of that name exists.
+    UnknownChannel,
+    /// There are as many as there may be.
+    Full(Limit),
+}
+
+/// A limit that has been reached, and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// [`Limits::clients_max`]
+    Clients(usize),
+    /// [`Limits::channels_max`]
+    Channels(usize),
+    /// [`Limits::subscriptions_max`]
+    Subscriptions(usize),
 }
 
 /// A wish to publish: what is to be said and where, not yet in any order.
@@ -95,14 +130,26 @@ pub struct Submission<'a> {
     pub from: Sender<'a>,
     /// The text, delivered as it is.
     pub text: &'a str,
+    /// Clients that are not to get it; names that nobody has are nobody.
+    pub exclude: &'a [&'a str],
+    /// How long it is worth delivering; `None` for as long as it is kept.
+    pub ttl: Option<Ms>,
 }
 
 /// An ordered fact: a submission that has been given its place.
 #[derive(Debug)]
 struct Fact {
     channel: Key<Channel>,
-    id: u64,
     message: Message,
+}
+
+/// Where a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// In its channel.
+    pub id: u64,
+    /// In the hub.
+    pub seq: u64,
 }
 
 /// How many there are of each.
@@ -124,6 +171,8 @@ pub struct Hub {
     limits: Limits,
     /// The `seq` of the newest message of all.
     seq: u64,
+    /// What was published with a key to publish it by only once.
+    once: Once,
     clients: Slots<Client>,
     client_names: HashMap<Rc<str>, Key<Client>>,
     channels: Slots<Channel>,
@@ -134,26 +183,25 @@ pub struct Hub {
     ready: VecDeque<Key<Waiter>>,
     /// Channels whose subscribers are being visited, in turns.
     sweeps: VecDeque<Key<Channel>>,
+    /// What all channels hold together.
+    memory: Memory,
     /// How many subscribers the front channel may still visit before the next one has its turn.
     slice: u32,
     reminders: Wheel<Reminder>,
     /// Reminders that have fired and are not looked at yet; kept for its memory.
     fired: Vec<Reminder>,
-    /// What the answer being made consists of; kept for its memory.
-    due: Vec<Due>,
+    /// The answer being made; kept for its memory.
+    draft: Draft,
 }
 
 impl Hub {
     /// An empty hub at the time `now`.
-    ///
-    /// # Panics
-    /// If `limits.history` is 0: the newest message always stays.
     #[must_use]
     pub fn new(now: Ms, limits: Limits) -> Hub {
-        assert!(limits.history > 0, "a channel keeps its newest message");
         Hub {
             limits,
             seq: 0,
+            once: Once::default(),
             clients: Slots::new(),
             client_names: HashMap::new(),
             channels: Slots::new(),
@@ -162,16 +210,20 @@ impl Hub {
             departed: Departed::default(),
             ready: VecDeque::new(),
             sweeps: VecDeque::new(),
+            memory: Memory::default(),
             slice: 0,
             reminders: Wheel::new(now),
             fired: Vec::new(),
-            due: Vec::new(),
+            draft: Draft::default(),
         }
     }
 
     /// Makes a client and returns its key (WIRE M1): `key` for a new one, which must be unpredictable; the one it has
     /// for a client that is here. One that has departed comes back with its key and subscriptions (WIRE L6).
-    pub fn create_client(&mut self, now: Ms, id: &str, key: ClientKey) -> ClientKey {
+    ///
+    /// # Errors
+    /// [`Error::Full`] if there are too many already.
+    pub fn create_client(&mut self, now: Ms, id: &str, key: ClientKey) -> Result<ClientKey, Error> {
         if let Some(&client) = self.client_names.get(id) {
             if !self.clients[client].is_here() {
                 self.revive(now, client);
@@ -179,42 +231,66 @@ impl Hub {
                 self.clients[client].created = now;
                 self.remind_of_expiry(client);
             }
-            return self.clients[client].key;
+            return Ok(self.clients[client].key);
+        }
+        if self.clients.len() >= self.limits.clients_max {
+            return Err(Error::Full(Limit::Clients(self.limits.clients_max)));
         }
         let id: Rc<str> = Rc::from(id);
         let client = self.clients.insert(Client::new(now, Rc::clone(&id), key));
         self.client_names.insert(id, client);
         self.remind_of_expiry(client);
-        key
+        Ok(key)
     }
 
-    /// Subscribes a client, which gets the messages from its own `subscribe` message on (WIRE M2, C1). If it was
-    /// subscribed already it stays where it was, and the message is published all the same (WIRE C2).
+    /// Gives a client another key. It keeps everything else; polls with the old key end.
     ///
     /// # Errors
     /// [`Error::UnknownClient`] if it is not here.
-    pub fn subscribe(&mut self, now: Ms, client: &str, channel: &str) -> Result<(), Error> {
-        let client = self.here(client)?;
-        let channel = self.open_channel(now, channel);
-        if self.find_subscription(client, channel).is_none() {
-            self.link(client, channel);
+    pub fn rotate_key(&mut self, id: &str, key: ClientKey) -> Result<(), Error> {
+        let client = self.here(id)?;
+        self.clients[client].key = key;
+        for at in 0..self.clients[client].polls().len() {
+            self.end_waiting(self.clients[client].polls()[at], Ending::Gone);
         }
-        self.say(now, client, channel, JOINED);
         Ok(())
     }
 
-    /// Ends a subscription; what the client had not read of the channel it will not read (WIRE M3, C3). The
-    /// `unsubscribe` message is published even if it was not subscribed.
+    /// Subscribes a client, which gets the messages from its own `subscribe` message on (WIRE M2, C1), or from an earlier
+    /// position (`since`, a `seq`). If it was subscribed already it stays where it was, and the message is published all
+    /// the same (WIRE C2).
+    ///
+    /// # Errors
+    /// [`Error::UnknownClient`] if it is not here, [`Error::Full`] if it or the hub has too many already.
+    pub fn subscribe(&mut self, now: Ms, client: &str, channel: &str, since: Option<u64>) -> Result<(), Error> {
+        let client = self.here(client)?;
+        if self.clients[client].subscriptions.len() >= self.limits.subscriptions_max
+            && self.channel_names.get(channel).is_none_or(|&key| self.find_subscription(client, key).is_none())
+        {
+            return Err(Error::Full(Limit::Subscriptions(self.limits.subscriptions_max)));
+        }
+        let channel = self.open_channel(now, channel)?;
+        if self.find_subscription(client, channel).is_none() {
+            self.link(client, channel, since);
+            self.look_at_polls(client);
+        }
+        self.say(now, client, channel, Reason::Subscribed);
+        Ok(())
+    }
+
+    /// Ends a subscription (WIRE M3). What was published until now is still due in the resume protocol; in the original's
+    /// what the client had not read it will not read (WIRE C3). The `unsubscribe` message is published even if it was
+    /// not subscribed.
     ///
     /// # Errors
     /// [`Error::UnknownClient`] if it is not here.
     pub fn unsubscribe(&mut self, now: Ms, client: &str, channel: &str) -> Result<(), Error> {
         let client = self.here(client)?;
-        let channel = self.open_channel(now, channel);
+        let channel = self.open_channel(now, channel)?;
         if let Some(at) = self.find_subscription(client, channel) {
-            self.unlink(now, client, at);
+            self.end(now, client, at);
         }
-        self.say(now, client, channel, LEFT);
+        self.say(now, client, channel, Reason::Unsubscribed);
         Ok(())
     }
 
@@ -225,8 +301,8 @@ impl Hub {
             self.listed(now, key).filter(|&client| !exclude(&self.clients[client].id)).collect();
         for client in leaving {
             let at = self.find_subscription(client, key).expect("a listed client is subscribed");
-            self.unlink(now, client, at);
-            self.say(now, client, key, LEFT);
+            self.end(now, client, at);
+            self.say(now, client, key, Reason::Unsubscribed);
         }
     }
 
@@ -239,9 +315,9 @@ impl Hub {
         self.leave_all(now, client);
         for waiter in std::mem::take(self.clients[client].polls_mut()) {
             let poll = &mut self.waiters[waiter];
-            poll.clients.retain(|other| *other != client);
-            if poll.clients.is_empty() {
-                self.end_waiting(waiter);
+            poll.members.retain(|member| member.client != client);
+            if poll.members.is_empty() {
+                self.end_waiting(waiter, Ending::Gone);
             }
         }
         self.client_names.remove(id);
@@ -250,55 +326,113 @@ impl Hub {
     }
 
     /// Publishes a message (WIRE M7). Its subscribers are answered by [`Hub::next_answer`] from now on.
-    pub fn publish(&mut self, now: Ms, submission: Submission<'_>) {
-        let fact = self.submit(now, submission);
+    ///
+    /// # Errors
+    /// [`Error::Full`] if the channel is new and there are too many already.
+    pub fn publish(&mut self, now: Ms, submission: Submission<'_>) -> Result<Placed, Error> {
+        let fact = self.submit(now, submission)?;
+        let placed = Placed { id: fact.message.id, seq: fact.message.seq };
         self.append(now, fact);
+        Ok(placed)
+    }
+
+    /// Publishes, unless the same key was used to publish within the last minutes: then nothing happens, and the result is
+    /// that of the first time.
+    ///
+    /// # Errors
+    /// As [`Hub::publish`].
+    pub fn publish_once(&mut self, now: Ms, key: &str, submission: Submission<'_>) -> Result<Placed, Error> {
+        if let Some(placed) = self.once.find(now, key) {
+            return Ok(placed);
+        }
+        let placed = self.publish(now, submission)?;
+        self.once.note(now, key, placed);
+        Ok(placed)
     }
 
     /// The first half of publishing: the wish is given its place in the order of all messages. A hub that stands alone
     /// gives it itself.
-    fn submit(&mut self, now: Ms, submission: Submission<'_>) -> Fact {
-        let channel = self.open_channel(now, submission.channel);
-        self.order(channel, submission.from, submission.text)
+    fn submit(&mut self, now: Ms, submission: Submission<'_>) -> Result<Fact, Error> {
+        let channel = self.open_channel(now, submission.channel)?;
+        let mut fact = self.order(now, channel, Kind::Application, submission.from, submission.text);
+        fact.message.exclude = submission.exclude.iter().filter_map(|id| self.client_names.get(*id).copied()).collect();
+        fact.message.expires = submission.ttl.map_or(Ms::MAX, |ttl| now + ttl);
+        Ok(fact)
     }
 
-    fn order(&mut self, channel: Key<Channel>, from: Sender<'_>, text: &str) -> Fact {
+    fn order(&mut self, now: Ms, channel: Key<Channel>, kind: Kind, from: Sender<'_>, text: &str) -> Fact {
         self.seq += 1;
         let id = self.channels[channel].next_id();
-        Fact { channel, id, message: Message::new(self.seq, id, text, from) }
+        Fact { channel, message: Message::new(now, self.seq, id, kind, from, text) }
     }
 
     /// The second half: the fact goes into its channel's ring, and a sweep over the subscribers is asked for.
     fn append(&mut self, now: Ms, fact: Fact) {
         let channel = &mut self.channels[fact.channel];
-        channel.append(now, fact.id, fact.message, self.limits.history);
+        let before = channel.held_messages().1;
+        channel.append(now, fact.message);
+        let after = channel.held_messages().1;
         if channel.mark() {
             self.sweeps.push_back(fact.channel);
         }
+        self.memory.note(fact.channel, channel, before, after);
+        self.remind_channel(fact.channel);
+        self.keep_within_memory(now);
     }
 
-    /// Publishes what the server itself says about a client, from that client (WIRE S1, S2).
-    fn say(&mut self, now: Ms, client: Key<Client>, channel: Key<Channel>, text: &str) {
+    /// Publishes what the server itself says about a client, from that client (WIRE S1, S2), if the channel wants it.
+    fn say(&mut self, now: Ms, client: Key<Client>, channel: Key<Channel>, reason: Reason) {
+        if !self.channels[channel].policy.presence {
+            return;
+        }
+        let text = match reason {
+            Reason::Subscribed | Reason::Returned => JOINED,
+            Reason::Unsubscribed => LEFT,
+            Reason::Expired | Reason::Killed => GONE,
+        };
         let id = Rc::clone(&self.clients[client].id);
-        let fact = self.order(channel, Sender::Id(&id), text);
+        let fact = self.order(now, channel, Kind::System(Some(reason)), Sender::Id(&id), text);
         self.append(now, fact);
     }
 
     /// The channel of that name, made and announced if it is new (WIRE A1; `admin` is its own first message).
-    fn open_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
+    fn open_channel(&mut self, now: Ms, name: &str) -> Result<Key<Channel>, Error> {
         if let Some(&channel) = self.channel_names.get(name) {
-            return channel;
+            return Ok(channel);
         }
+        // The channel of announcements has its place in any case.
+        if name != ADMIN_CHANNEL && self.channels.len() >= self.limits.channels_max {
+            return Err(Error::Full(Limit::Channels(self.limits.channels_max)));
+        }
+        let channel = self.make_channel(now, name);
+        let admin = match self.channel_names.get(ADMIN_CHANNEL) {
+            Some(&admin) => admin,
+            None => {
+                let admin = self.make_channel(now, ADMIN_CHANNEL);
+                self.announce(now, admin, ADMIN_CHANNEL);
+                admin
+            }
+        };
+        self.announce(now, admin, name);
+        Ok(channel)
+    }
+
+    fn make_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
         let shared: Rc<str> = Rc::from(name);
-        let channel = self.channels.insert(Channel::new(now, Rc::clone(&shared)));
+        let policy = self.limits.policies.of(name).clone();
+        let channel = self.channels.insert(Channel::new(now, Rc::clone(&shared), policy));
         self.channel_names.insert(shared, channel);
         self.remind_channel(channel);
+        channel
+    }
+
+    fn announce(&mut self, now: Ms, admin: Key<Channel>, name: &str) {
         let mut text = br#"{"type": "new_channel", "name": "#.to_vec();
         json::write_str(&mut text, name);
         text.push(b'}');
         let text = String::from_utf8(text).expect("JSON is written in ASCII");
-        self.publish(now, Submission { channel: ADMIN_CHANNEL, from: Sender::Id(SYSTEM_SENDER), text: &text });
-        channel
+        let fact = self.order(now, admin, Kind::System(None), Sender::Id(SYSTEM_SENDER), &text);
+        self.append(now, fact);
     }
 
     /// The ids of a channel's clients that are active, less the hidden ones (WIRE M9). Asking makes no channel.
@@ -320,7 +454,8 @@ impl Hub {
     /// [`Error::UnknownClient`] if it is not here.
     pub fn client_channels(&self, client: &str) -> Result<impl Iterator<Item = &str>, Error> {
         let client = self.here(client)?;
-        Ok(self.clients[client].subscriptions.iter().map(|subscription| &*self.channels[subscription.channel].name))
+        let subscribed = self.clients[client].subscriptions.iter().filter(|subscription| !subscription.has_ended());
+        Ok(subscribed.map(|subscription| &*self.channels[subscription.channel].name))
     }
 
     /// How many there are of each.

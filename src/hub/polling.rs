@@ -11,29 +11,49 @@ use crate::clock::Ms;
 use crate::slots::Key;
 
 use super::Hub;
-use super::channel::Channel;
+use super::channel::{Channel, Gap, Place};
 use super::client::Client;
 use super::message::Message;
-use super::waiter::{Owner, State, Waiter};
+use super::subscription::Subscription;
+use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Waiter};
 
 /// Subscribers of one channel that are visited before another channel has its turn, so that a message to one client
 /// does not wait behind a message to a million.
 const SWEEP_SLICE: u32 = 16;
 
-/// Why a poll cannot be parked (WIRE P11: both are a 404 to the page).
+/// Messages in one answer of the resume protocol: the page asks for the rest at once.
+const RESUME_MESSAGES_MAX: usize = 1000;
+
+/// Bytes of messages in one answer of the resume protocol; a single larger message still goes out whole.
+const RESUME_BYTES_MAX: usize = 1 << 20;
+
+/// Why a poll cannot be parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError {
-    /// A client was never created, is forgotten or was killed.
+    /// A client was never created, is forgotten or was killed (WIRE P11).
     UnknownClient,
-    /// The key is not that client's.
+    /// The key is not that client's (WIRE P11).
     WrongKey,
+    /// A client has as many polls as it may, and none of them can be answered early.
+    TooManyPolls,
 }
 
-/// A channel's share of an answer: what its ring holds after this `seq`.
+/// A message of the answer being made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Due {
+pub(super) struct Pick {
+    seq: u64,
     channel: Key<Channel>,
-    after: u64,
+    place: Place,
+}
+
+/// The answer being made.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    picks: Vec<Pick>,
+    gaps: Vec<(Key<Channel>, Gap)>,
+    /// The page's position after it, `None` if that is as unknown as before.
+    upto: Option<u64>,
+    more: bool,
 }
 
 /// What is owed to one waiter, lent until the next call of the hub.
@@ -41,49 +61,103 @@ pub(super) struct Due {
 pub struct Answer<'a> {
     hub: &'a Hub,
     waiter: Key<Waiter>,
-    upto: u64,
+    ending: Option<Ending>,
 }
 
 impl Hub {
     /// Parks a poll for one or several clients (WIRE P15), given by id and key, until `deadline` at the latest.
-    /// Clients that had departed come back (WIRE L3).
+    /// Clients that had departed come back (WIRE L3). A position that the poll names is acknowledged for all of them.
     ///
     /// # Errors
-    /// [`WaitError`] if one of them is unknown or its key is wrong; then nothing has happened to any (WIRE P11, L4).
+    /// [`WaitError`] if one of them is unknown, its key is wrong, or it has too many polls; then nothing has happened to
+    /// any (WIRE P11, L4).
     pub fn wait<'a>(
         &mut self,
         now: Ms,
         owner: Owner,
         ids_and_keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+        protocol: Protocol,
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
-        let mut clients = SmallVec::new();
+        let mut members: SmallVec<[Member; 1]> = SmallVec::new();
         for (id, key) in ids_and_keys {
             let client = *self.client_names.get(id).ok_or(WaitError::UnknownClient)?;
             if !self.clients[client].key.matches(key) {
                 return Err(WaitError::WrongKey);
             }
-            if !clients.contains(&client) {
-                clients.push(client);
+            if members.iter().all(|member| member.client != client) {
+                members.push(Member { client, position: 0 });
             }
         }
-        for &client in &clients {
-            if !self.clients[client].is_here() {
-                self.revive(now, client);
-            }
-            self.clients[client].seen = now;
-            self.remind_client(client, deadline);
+        self.make_room(&members)?;
+        for member in &mut members {
+            self.admit(now, member.client, protocol, deadline);
+            member.position = match protocol {
+                Protocol::Original | Protocol::Resume(Since::Lost) => 0,
+                Protocol::Resume(Since::At(position)) => position,
+                Protocol::Resume(Since::Acknowledged) => self.clients[member.client].position,
+            };
         }
-        let waiter = self.waiters.insert(Waiter { owner, clients, deadline, state: State::Parked, queued: false });
-        for at in 0..self.waiters[waiter].clients.len() {
-            let client = self.waiters[waiter].clients[at];
+        let came = self.seq;
+        let waiter = Waiter { owner, members, deadline, protocol, came, state: State::Parked, queued: false };
+        let waiter = self.waiters.insert(waiter);
+        for at in 0..self.waiters[waiter].members.len() {
+            let client = self.waiters[waiter].members[at].client;
             self.clients[client].polls_mut().push(waiter);
         }
         self.look_at(waiter);
         Ok(waiter)
     }
 
-    /// The answer has left the process whole: its clients' positions move (WIRE P18).
+    /// A client with a valid key polls.
+    fn admit(&mut self, now: Ms, client: Key<Client>, protocol: Protocol, deadline: Ms) {
+        if !self.clients[client].is_here() {
+            self.revive(now, client);
+        }
+        self.clients[client].seen = now;
+        self.remind_client(client, deadline);
+        if let Protocol::Resume(Since::At(position)) = protocol {
+            self.acknowledge(now, client, position);
+        }
+    }
+
+    /// Everything up to `position` has been had.
+    fn acknowledge(&mut self, now: Ms, client: Key<Client>, position: u64) {
+        assert!(position <= self.seq, "nobody has had what is still to come");
+        let known = &mut self.clients[client].position;
+        if position > *known {
+            *known = position;
+            self.forget_read(now, client);
+        }
+    }
+
+    /// Sees to it that each client may have one more poll: where there are too many, the oldest that can name its own
+    /// position goes.
+    fn make_room(&mut self, members: &[Member]) -> Result<(), WaitError> {
+        let mut crowded: SmallVec<[Key<Waiter>; 1]> = SmallVec::new();
+        for member in members {
+            let polls = self.clients[member.client].polls();
+            if polls.len() < self.limits.polls_per_client {
+                continue;
+            }
+            let oldest = polls.iter().find(|&&poll| {
+                let poll = &self.waiters[poll];
+                !poll.is_original() && poll.state == State::Parked
+            });
+            let leaving = |poll: &&Key<Waiter>| matches!(self.waiters[**poll].state, State::Over(Ending::Crowded));
+            match oldest {
+                Some(&oldest) => crowded.push(oldest),
+                None if polls.iter().any(|poll| leaving(&poll)) && polls.len() < 2 * self.limits.polls_per_client => {}
+                None => return Err(WaitError::TooManyPolls),
+            }
+        }
+        for waiter in crowded {
+            self.end_waiting(waiter, Ending::Crowded);
+        }
+        Ok(())
+    }
+
+    /// The answer has left the process whole: in the original's protocol its clients' positions move (WIRE P18).
     ///
     /// # Panics
     /// If the waiter was not handed out by [`Hub::next_answer`].
@@ -91,9 +165,10 @@ impl Hub {
         let State::Sent { upto } = self.waiters[waiter].state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
-        for at in 0..self.waiters[waiter].clients.len() {
-            let client = &mut self.clients[self.waiters[waiter].clients[at]];
-            client.position = client.position.max(upto);
+        if self.waiters[waiter].is_original() {
+            for at in 0..self.waiters[waiter].members.len() {
+                self.acknowledge(now, self.waiters[waiter].members[at].client, upto);
+            }
         }
         self.remove_waiter(now, waiter);
     }
@@ -109,11 +184,15 @@ impl Hub {
     /// The next poll that is to be answered, if there is one: it counts as sent until [`Hub::delivered`] or
     /// [`Hub::cancel`]. Takes one off `budget` for each poll or subscriber it looks at, and finds nothing any more
     /// when that is used up; [`Hub::has_answers`] says whether to come back.
-    pub fn next_answer(&mut self, budget: &mut u32) -> Option<Answer<'_>> {
-        let waiter = self.next_due_waiter(budget)?;
-        let upto = self.limit_answer();
-        self.waiters[waiter].state = State::Sent { upto };
-        Some(Answer { hub: self, waiter, upto })
+    pub fn next_answer(&mut self, now: Ms, budget: &mut u32) -> Option<Answer<'_>> {
+        let waiter = self.next_due_waiter(now, budget)?;
+        let upto = self.draft.upto.filter(|_| !self.draft.picks.is_empty()).unwrap_or(0);
+        let state = std::mem::replace(&mut self.waiters[waiter].state, State::Sent { upto });
+        let ending = match state {
+            State::Over(ending) => Some(ending),
+            State::Parked | State::Sent { .. } => None,
+        };
+        Some(Answer { hub: self, waiter, ending })
     }
 
     /// Whether [`Hub::next_answer`] may have something.
@@ -126,39 +205,46 @@ impl Hub {
     pub fn end_all_waiting(&mut self) {
         let all: Vec<Key<Waiter>> = self.waiters.iter().map(|(waiter, _)| waiter).collect();
         for waiter in all {
-            self.end_waiting(waiter);
+            self.end_waiting(waiter, Ending::Stopping);
         }
     }
 
     /// A parked poll is to be answered now, with nothing if nothing is due.
-    pub(super) fn end_waiting(&mut self, waiter: Key<Waiter>) {
+    pub(super) fn end_waiting(&mut self, waiter: Key<Waiter>, why: Ending) {
         let state = &mut self.waiters[waiter].state;
         if *state == State::Parked {
-            *state = State::Over;
+            *state = State::Over(why);
             self.look_at(waiter);
         }
     }
 
     /// Has a waiter looked at before the hub sleeps again.
-    fn look_at(&mut self, waiter: Key<Waiter>) {
+    pub(super) fn look_at(&mut self, waiter: Key<Waiter>) {
         if !std::mem::replace(&mut self.waiters[waiter].queued, true) {
             self.ready.push_back(waiter);
         }
     }
 
+    /// Has all polls of a client looked at.
+    pub(super) fn look_at_polls(&mut self, client: Key<Client>) {
+        for at in 0..self.clients[client].polls().len() {
+            self.look_at(self.clients[client].polls()[at]);
+        }
+    }
+
     /// A look at single polls goes before the sweeps: small work first.
-    fn next_due_waiter(&mut self, budget: &mut u32) -> Option<Key<Waiter>> {
+    fn next_due_waiter(&mut self, now: Ms, budget: &mut u32) -> Option<Key<Waiter>> {
         while *budget > 0 {
             *budget -= 1;
             if let Some(waiter) = self.ready.pop_front() {
                 if let Some(found) = self.waiters.get_mut(waiter) {
                     found.queued = false;
                 }
-                if self.collect(waiter) {
+                if self.collect(now, waiter) {
                     return Some(waiter);
                 }
             } else if let Some(&channel) = self.sweeps.front() {
-                if let Some(waiter) = self.sweep(channel) {
+                if let Some(waiter) = self.sweep(now, channel) {
                     return Some(waiter);
                 }
             } else {
@@ -168,9 +254,8 @@ impl Hub {
         None
     }
 
-    /// Visits one subscriber of the channel whose turn it is: of its polls the oldest that can be answered is
-    /// (WIRE P17).
-    fn sweep(&mut self, channel: Key<Channel>) -> Option<Key<Waiter>> {
+    /// Visits one subscriber of the channel whose turn it is.
+    fn sweep(&mut self, now: Ms, channel: Key<Channel>) -> Option<Key<Waiter>> {
         let Some(subscriber) = self.channels.get_mut(channel).and_then(Channel::visit) else {
             self.sweeps.pop_front();
             self.slice = 0;
@@ -181,82 +266,160 @@ impl Hub {
             self.sweeps.rotate_left(1);
             self.slice = 0;
         }
-        for at in 0..self.clients[subscriber.client].polls().len() {
-            let waiter = self.clients[subscriber.client].polls()[at];
-            if self.collect(waiter) {
-                return Some(waiter);
+        match *self.clients[subscriber.client].polls() {
+            [] => None,
+            [waiter] => self.collect(now, waiter).then_some(waiter),
+            // Each by itself, the oldest first (WIRE P17).
+            _ => {
+                self.look_at_polls(subscriber.client);
+                None
             }
         }
-        None
     }
 
-    /// Finds what is due to a waiter. True if it is to be answered, with what then stands in `self.due`.
-    fn collect(&mut self, waiter: Key<Waiter>) -> bool {
-        self.due.clear();
-        let Some(waiter) = self.waiters.get(waiter) else { return false };
-        let over = match waiter.state {
-            State::Parked => false,
-            State::Over => true,
-            State::Sent { .. } => return false,
+    /// Finds what is due to a waiter. True if it is to be answered, with what then stands in the draft.
+    fn collect(&mut self, now: Ms, waiter: Key<Waiter>) -> bool {
+        let mut draft = std::mem::take(&mut self.draft);
+        draft.clear();
+        let found = match self.waiters.get(waiter).map(|waiter| (waiter, waiter.state)) {
+            None | Some((_, State::Sent { .. })) => false,
+            Some((waiter, State::Parked)) => self.fill(now, waiter, &mut draft),
+            Some((_, State::Over(Ending::Gone))) => true,
+            Some((waiter, State::Over(Ending::Crowded))) => {
+                draft.upto = waiter.own_position(self.seq);
+                true
+            }
+            Some((waiter, State::Over(Ending::Time | Ending::Stopping))) => {
+                self.fill(now, waiter, &mut draft);
+                true
+            }
         };
+        self.draft = draft;
+        found
+    }
+
+    /// Fills in what is due. True if anything is.
+    fn fill(&self, now: Ms, waiter: &Waiter, draft: &mut Draft) -> bool {
         // While an answer is on its way to one of the clients nobody knows what it has got: nothing is due (P17).
-        if waiter.clients.iter().any(|&client| self.is_being_answered(client)) {
-            return over;
+        if waiter.is_original() && waiter.clients().any(|client| self.is_held_up(client)) {
+            return false;
         }
-        for &client in &waiter.clients {
-            let client = &self.clients[client];
+        for member in &waiter.members {
+            let client = &self.clients[member.client];
+            let position = if waiter.is_original() { client.position } else { member.position };
             for subscription in &client.subscriptions {
-                let after = client.position.max(subscription.since);
-                if self.channels[subscription.channel].last_seq() > after {
-                    self.due.push(Due { channel: subscription.channel, after });
+                if waiter.is_original() && subscription.has_ended() {
+                    // What was not read by then is not read any more (WIRE C3).
+                    continue;
                 }
+                self.fill_from(now, waiter, member.client, subscription, position, draft);
             }
         }
-        if waiter.clients.len() > 1 {
-            // All that any of them has not had, once (WIRE P16).
-            self.due.sort_unstable_by_key(|due| (due.channel, due.after));
-            self.due.dedup_by_key(|due| due.channel);
-        }
-        over || !self.due.is_empty()
+        self.finish(waiter, draft);
+        !draft.picks.is_empty() || !draft.gaps.is_empty()
     }
 
-    fn is_being_answered(&self, client: Key<Client>) -> bool {
-        self.clients[client].polls().iter().any(|&waiter| self.waiters[waiter].is_sent())
+    /// Fills in one subscription's share.
+    fn fill_from(
+        &self,
+        now: Ms,
+        waiter: &Waiter,
+        client: Key<Client>,
+        subscription: &Subscription,
+        position: u64,
+        draft: &mut Draft,
+    ) {
+        let channel = &self.channels[subscription.channel];
+        let after = subscription.after(position);
+        let (upto, newest) = subscription.reach();
+        let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
+        if is_lost && !subscription.has_ended() {
+            draft.tell(subscription.channel, channel.restart_gap(after));
+        } else if channel.last_seq() <= after {
+            return;
+        } else if !waiter.is_original()
+            && let Some(gap) = channel.gap(after, newest)
+        {
+            draft.tell(subscription.channel, gap);
+        }
+        draft.picks.extend(channel.places(after, upto).filter_map(|place| {
+            let message = channel.message(place);
+            message.is_for(now, client).then_some(Pick { seq: message.seq, channel: subscription.channel, place })
+        }));
     }
 
-    /// Up to which `seq` the collected answer goes: all there is, or as many of the oldest messages as fit.
-    /// At least one message is in it, however large. 0 if nothing is due.
-    fn limit_answer(&self) -> u64 {
-        if self.due.is_empty() {
-            return 0;
+    /// Brings what was found into order, and cuts it where it becomes too much.
+    fn finish(&self, waiter: &Waiter, draft: &mut Draft) {
+        if !draft.picks.is_sorted_by(|a, b| a.seq < b.seq) {
+            // Several channels, rings or clients: all that any of them has not had, once (WIRE P16).
+            draft.picks.sort_unstable_by_key(|pick| pick.seq);
+            draft.picks.dedup_by_key(|pick| pick.seq);
         }
-        let messages = || self.due.iter().flat_map(|due| self.channels[due.channel].messages(due.after, u64::MAX));
-        if messages().map(|message| message.triple().len()).sum::<usize>() <= self.limits.answer_bytes {
-            return self.seq;
-        }
-        let mut sizes: Vec<(u64, usize)> = messages().map(|message| (message.seq(), message.triple().len())).collect();
-        sizes.sort_unstable();
+        let (count_max, bytes_max) = match waiter.protocol {
+            Protocol::Original => (usize::MAX, self.limits.answer_bytes),
+            Protocol::Resume(_) => (RESUME_MESSAGES_MAX, RESUME_BYTES_MAX.min(self.limits.answer_bytes)),
+        };
         let mut bytes = 0;
-        let fitting = sizes.iter().take_while(|(_, size)| {
-            bytes += size;
-            bytes <= self.limits.answer_bytes
+        let fitting = draft.picks.iter().take(count_max).take_while(|pick| {
+            bytes += self.channels[pick.channel].message(pick.place).bytes();
+            bytes <= bytes_max
         });
         let fitting = fitting.count().max(1);
-        sizes[fitting - 1].0
+        draft.more = draft.picks.len() > fitting;
+        draft.picks.truncate(fitting);
+        let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
+        let upto = if draft.more { last } else { self.seq };
+        draft.upto = Some(upto);
+        // What lies beyond the cut is told by the answer that goes beyond it.
+        draft.gaps.retain(|(_, gap)| gap.seq <= upto);
+        if waiter.is_original() && draft.picks.iter().any(|pick| pick.channel != draft.picks[0].channel) {
+            draft.picks.sort_by_key(|pick| pick.channel);
+        }
+    }
+
+    fn is_held_up(&self, client: Key<Client>) -> bool {
+        self.clients[client].polls().iter().any(|&waiter| self.waiters[waiter].holds_up())
     }
 
     fn remove_waiter(&mut self, now: Ms, key: Key<Waiter>) {
         let waiter = self.waiters.remove(key).expect("the caller has seen it");
-        for &client in &waiter.clients {
+        for client in waiter.clients() {
             self.clients[client].seen = now;
             self.clients[client].polls_mut().retain(|poll| *poll != key);
-            if waiter.is_sent() {
-                // It may have held up the others.
-                for at in 0..self.clients[client].polls().len() {
-                    self.look_at(self.clients[client].polls()[at]);
-                }
+            if waiter.holds_up() {
+                self.look_at_polls(client);
             }
             self.remind_of_expiry(client);
+        }
+    }
+}
+
+impl Draft {
+    fn clear(&mut self) {
+        self.picks.clear();
+        self.gaps.clear();
+        self.upto = None;
+        self.more = false;
+    }
+
+    /// Notes a gap, one for a channel: of several clients' the one that says more.
+    fn tell(&mut self, channel: Key<Channel>, gap: Gap) {
+        match self.gaps.iter_mut().find(|(told, _)| *told == channel) {
+            Some((_, told)) if told.system && !gap.system => *told = gap,
+            Some(_) => {}
+            None => self.gaps.push((channel, gap)),
+        }
+    }
+}
+
+impl Waiter {
+    /// The position that a page has which is answered nothing; `None` if it is what its clients have acknowledged.
+    fn own_position(&self, seq: u64) -> Option<u64> {
+        match self.protocol {
+            Protocol::Original | Protocol::Resume(Since::Acknowledged) => None,
+            Protocol::Resume(Since::At(position)) => Some(position),
+            // It had nothing to be told of, or it would not have waited.
+            Protocol::Resume(Since::Lost) => Some(seq),
         }
     }
 }
@@ -274,12 +437,46 @@ impl Answer<'_> {
         self.waiter
     }
 
-    /// The channels with news, each with its messages, the oldest first; never one without messages (WIRE P2).
+    /// Why it is answered, if not for news alone.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// The position after it; `None` if that is what the clients have acknowledged.
+    #[must_use]
+    pub fn upto(&self) -> Option<u64> {
+        self.hub.draft.upto
+    }
+
+    /// There is more than fits: the page asks again at once.
+    #[must_use]
+    pub fn more(&self) -> bool {
+        self.hub.draft.more
+    }
+
+    /// The messages, in the order in which they were published.
+    pub fn messages(&self) -> impl Iterator<Item = (&Channel, &Message)> {
+        self.hub.draft.picks.iter().map(|pick| self.hub.picked(pick))
+    }
+
+    /// What the page has missed for good.
+    pub fn gaps(&self) -> impl Iterator<Item = (&Channel, Gap)> {
+        self.hub.draft.gaps.iter().map(|&(channel, gap)| (&self.hub.channels[channel], gap))
+    }
+
+    /// The messages by channel, the oldest first; never a channel without (WIRE P2).
     pub fn channels(&self) -> impl Iterator<Item = (&Channel, impl Iterator<Item = &Message>)> {
-        self.hub.due.iter().filter_map(|due| {
-            let channel = &self.hub.channels[due.channel];
-            let mut messages = channel.messages(due.after, self.upto).peekable();
-            messages.peek().is_some().then_some((channel, messages))
+        self.hub.draft.picks.chunk_by(|a, b| a.channel == b.channel).map(|picks| {
+            let channel = &self.hub.channels[picks[0].channel];
+            (channel, picks.iter().map(|pick| self.hub.picked(pick).1))
         })
+    }
+}
+
+impl Hub {
+    fn picked(&self, pick: &Pick) -> (&Channel, &Message) {
+        let channel = &self.channels[pick.channel];
+        (channel, channel.message(pick.place))
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! It is kept at both ends, as plain vectors whose entries know each other's index: the fan-out walks the channel's
 //! end in one contiguous run, a poll walks the client's end, and leaving is two swaps whatever the crowd's size.
+//!
+//! A subscription that has ended stays at the client's end while something from its time is still to be read, as what
+//! was published before the end was meant for the client.
 
 use crate::clock::Ms;
 use crate::slots::Key;
@@ -11,13 +14,35 @@ use super::channel::Channel;
 use super::client::Client;
 
 /// The client's end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) channel: Key<Channel>,
-    /// The `seq` of the hub when it began: what is older was never meant for this client (WIRE C1).
-    pub(super) since: u64,
-    /// Its seat among the channel's subscribers; `None` while the client has departed.
-    pub(super) seat: Option<u32>,
+    /// The `seq` of the hub when it was made.
+    pub(super) made: u64,
+    /// The `seq` at which it begins: when it was made, or earlier if the web application wanted so. What is older was
+    /// never meant for this client (WIRE C1).
+    pub(super) begin: u64,
+    pub(super) seat: Seat,
+}
+
+/// A subscription's place among the channel's subscribers.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// The index there.
+    Taken(u32),
+    /// None, as the client has departed; it may come back.
+    Away,
+    /// None any more: the client was unsubscribed.
+    Ended(Box<End>),
+}
+
+/// The end of a subscription.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The `seq` of the hub when it ended: what is newer was not meant for the client.
+    pub(super) until: u64,
+    /// The newest messages of the channel at that time, by kind.
+    pub(super) newest: [u64; 2],
 }
 
 /// The channel's end.
@@ -28,55 +53,126 @@ pub(super) struct Subscriber {
     pub(super) at: u32,
 }
 
+impl Subscription {
+    /// What a reader at `position` has had of the channel: all up to here. Who was there before the subscription was made
+    /// has had nothing of it.
+    pub(super) fn after(&self, position: u64) -> u64 {
+        if position < self.made { self.begin } else { position }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.seat, Seat::Ended(_))
+    }
+
+    /// Up to where messages are meant for the client, and the newest of either kind that can be.
+    pub(super) fn reach(&self) -> (u64, [u64; 2]) {
+        match &self.seat {
+            Seat::Taken(_) | Seat::Away => (u64::MAX, [u64::MAX; 2]),
+            Seat::Ended(end) => (end.until, end.newest),
+        }
+    }
+}
+
 impl Hub {
-    /// Where in the client's list the channel is. A walk over a contiguous run: clients have few subscriptions.
+    /// Where in the client's list the channel is, if it is subscribed. A walk over a contiguous run: clients have few
+    /// subscriptions.
     pub(super) fn find_subscription(&self, client: Key<Client>, channel: Key<Channel>) -> Option<usize> {
-        self.clients[client].subscriptions.iter().position(|subscription| subscription.channel == channel)
+        let subscriptions = &self.clients[client].subscriptions;
+        subscriptions.iter().position(|subscription| subscription.channel == channel && !subscription.has_ended())
     }
 
-    /// Begins a subscription, behind all that was published so far.
-    pub(super) fn link(&mut self, client: Key<Client>, channel: Key<Channel>) {
-        let at = index(self.clients[client].subscriptions.len());
-        self.clients[client].subscriptions.push(Subscription { channel, since: self.seq, seat: None });
-        self.take_seat(client, channel, at);
-    }
-
-    /// Ends a subscription of a client that is here: its position in the channel is forgotten (WIRE C3).
-    pub(super) fn unlink(&mut self, now: Ms, client: Key<Client>, at: usize) {
-        self.leave_seat(now, client, at);
+    /// Begins a subscription: behind all that was published so far, or at an earlier `seq`.
+    pub(super) fn link(&mut self, client: Key<Client>, channel: Key<Channel>, begin: Option<u64>) {
+        if begin.is_some() {
+            // A number of its own, so that every position of before is before it.
+            self.seq += 1;
+        }
+        let made = self.seq;
+        let begin = begin.unwrap_or(made).min(made);
         let subscriptions = &mut self.clients[client].subscriptions;
-        subscriptions.swap_remove(at);
+        let at = index(subscriptions.len());
+        if subscriptions.is_empty() {
+            // Most clients have one.
+            subscriptions.reserve_exact(1);
+        }
+        subscriptions.push(Subscription { channel, made, begin, seat: Seat::Away });
+        self.channels[channel].held += 1;
+        self.take_seat(client, at as usize);
+    }
+
+    /// Ends a subscription of a client that is here. What it has not read of it stays for the resume protocol.
+    pub(super) fn end(&mut self, now: Ms, client: Key<Client>, at: usize) {
+        self.leave_seat(now, client, at);
+        let Client { subscriptions, position, ended, .. } = &mut self.clients[client];
+        let subscription = &mut subscriptions[at];
+        let channel = &self.channels[subscription.channel];
+        if channel.last_seq() > subscription.after(*position) {
+            subscription.seat = Seat::Ended(Box::new(End { until: self.seq, newest: channel.newest() }));
+            *ended += 1;
+        } else {
+            self.unlink(now, client, at);
+        }
+    }
+
+    /// Forgets a subscription that has no seat.
+    pub(super) fn unlink(&mut self, now: Ms, client: Key<Client>, at: usize) {
+        let Client { subscriptions, ended, .. } = &mut self.clients[client];
+        let gone = subscriptions.swap_remove(at);
+        match gone.seat {
+            Seat::Taken(_) => unreachable!("it has left its seat"),
+            Seat::Away => {}
+            Seat::Ended(_) => *ended -= 1,
+        }
+        if let Some(&Subscription { channel, seat: Seat::Taken(seat), .. }) = subscriptions.get(at) {
+            self.channels[channel].subscribers[seat as usize].at = index(at);
+        }
         if subscriptions.is_empty() {
             *subscriptions = Vec::new();
         }
-        if let Some(&Subscription { channel, seat: Some(seat), .. }) = self.clients[client].subscriptions.get(at) {
-            self.channels[channel].subscribers[seat as usize].at = index(at);
+        let channel = &mut self.channels[gone.channel];
+        channel.held -= 1;
+        channel.used = now;
+        self.remind_channel(gone.channel);
+    }
+
+    /// Forgets the ended subscriptions of which everything has been read.
+    pub(super) fn forget_read(&mut self, now: Ms, client: Key<Client>) {
+        let mut at = 0;
+        while self.clients[client].ended > 0 && at < self.clients[client].subscriptions.len() {
+            let Client { subscriptions, position, .. } = &self.clients[client];
+            match &subscriptions[at].seat {
+                Seat::Ended(end) if end.newest[0].max(end.newest[1]) <= *position => self.unlink(now, client, at),
+                _ => at += 1,
+            }
         }
     }
 
-    /// Seats a client among the channel's subscribers.
-    pub(super) fn take_seat(&mut self, client: Key<Client>, channel: Key<Channel>, at: u32) {
-        let subscribers = &mut self.channels[channel].subscribers;
-        let seat = index(subscribers.len());
-        subscribers.push(Subscriber { client, at });
-        self.clients[client].subscriptions[at as usize].seat = Some(seat);
+    /// Seats a client that was away among the channel's subscribers.
+    pub(super) fn take_seat(&mut self, client: Key<Client>, at: usize) {
+        let subscription = &mut self.clients[client].subscriptions[at];
+        assert!(matches!(subscription.seat, Seat::Away), "who has a seat or has ended takes none");
+        let channel = &mut self.channels[subscription.channel];
+        subscription.seat = Seat::Taken(index(channel.subscribers.len()));
+        channel.subscribers.push(Subscriber { client, at: index(at) });
+        channel.held -= 1;
     }
 
     /// Takes a client's seat among the channel's subscribers away; whoever sat last moves there.
     pub(super) fn leave_seat(&mut self, now: Ms, client: Key<Client>, at: usize) {
         let subscription = &mut self.clients[client].subscriptions[at];
-        let seat = subscription.seat.take().expect("a client that is here has a seat in each of its channels") as usize;
-        let key = subscription.channel;
-        let channel = &mut self.channels[key];
-        channel.subscribers.swap_remove(seat);
+        let Seat::Taken(seat) = std::mem::replace(&mut subscription.seat, Seat::Away) else {
+            panic!("a client that is here has a seat in each of its channels");
+        };
+        let channel = &mut self.channels[subscription.channel];
+        channel.held += 1;
+        channel.used = now;
+        channel.subscribers.swap_remove(seat as usize);
         if channel.subscribers.len() * 4 < channel.subscribers.capacity() {
             channel.subscribers.shrink_to(channel.subscribers.len() * 2);
         }
-        if let Some(&Subscriber { client: moved, at: moved_at }) = channel.subscribers.get(seat) {
-            self.clients[moved].subscriptions[moved_at as usize].seat = Some(index(seat));
+        if let Some(&Subscriber { client: moved, at: moved_at }) = channel.subscribers.get(seat as usize) {
+            self.clients[moved].subscriptions[moved_at as usize].seat = Seat::Taken(seat);
         }
-        channel.used = now;
-        self.remind_channel(key);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// Ten messages a channel, and the original's times.
+/// The original's history and times (WIRE C4, section 6).
 fn limits() -> Limits {
     Limits {
-        history: 10,
+        policies: Policies::uniform(policy(10, SystemShare::Shared)),
         max_idle: Ms::from_secs(10),
         min_alive: Ms::from_secs(60),
         sweep_interval: Ms::from_secs(10),
@@ -13,7 +13,17 @@ fn limits() -> Limits {
         departed_max: 100,
         departed_age: Ms::from_secs(86_400),
         answer_bytes: 1 << 20,
+        polls_per_client: 4,
+        clients_max: 2000,
+        channels_max: 100,
+        subscriptions_max: 50,
+        history_bytes_max: 1 << 20,
     }
+}
+
+fn policy(history: usize, history_system: SystemShare) -> Policy {
+    let (history_bytes, history_age) = (1 << 20, Ms::from_secs(86_400));
+    Policy { history, history_system, history_bytes, history_age, presence: true }
 }
 
 /// A hub whose clock the test turns, and whose polls are named by numbers.
@@ -31,20 +41,21 @@ impl World {
     }
 
     fn client(&mut self, id: &str, channels: &[&str]) {
-        self.hub.create_client(self.now, id, key_of(id));
+        self.hub.create_client(self.now, id, key_of(id)).unwrap();
         for channel in channels {
-            self.hub.subscribe(self.now, id, channel).unwrap();
+            self.hub.subscribe(self.now, id, channel, None).unwrap();
         }
     }
 
     fn publish(&mut self, channel: &str, text: &str) {
-        self.hub.publish(self.now, Submission { channel, from: Sender::Id("p"), text });
+        let submission = Submission { channel, from: Sender::Id("p"), text, exclude: &[], ttl: None };
+        self.hub.publish(self.now, submission).unwrap();
     }
 
     fn try_poll(&mut self, owner: u64, ids: &[&str]) -> Result<Key<Waiter>, WaitError> {
         let keys: Vec<String> = ids.iter().map(|id| key_of(id).to_string()).collect();
         let pairs = ids.iter().copied().zip(keys.iter().map(String::as_str));
-        let waiter = self.hub.wait(self.now, Owner(owner), pairs, self.now + Ms::from_secs(25));
+        let waiter = self.hub.wait(self.now, Owner(owner), pairs, Protocol::Original, self.now + Ms::from_secs(25));
         self.hub.check();
         waiter
     }
@@ -56,7 +67,7 @@ impl World {
     /// The next answer, left on its way.
     fn hear(&mut self) -> Option<Heard> {
         let mut budget = u32::MAX;
-        let answer = self.hub.next_answer(&mut budget)?;
+        let answer = self.hub.next_answer(self.now, &mut budget)?;
         let mut messages = Vec::new();
         for (channel, news) in answer.channels() {
             messages.extend(news.map(|message| {
@@ -226,7 +237,7 @@ fn l1_to_l3_a_stale_client_departs_and_comes_back_with_what_it_missed() {
     world.poll(1, &["witness"]);
     world.pass(Ms::from_secs(11));
     assert_eq!(world.hub.stats(), Stats { clients: 1, departed: 1, channels: 2, waiters: 1 });
-    assert_eq!(world.hub.subscribe(world.now, "a", "room"), Err(Error::UnknownClient));
+    assert_eq!(world.hub.subscribe(world.now, "a", "room", None), Err(Error::UnknownClient));
     assert_eq!(world.hear_all(), [(1, vec![r"room:[3,{\type\: \unsubscribe\, \gc\: true},a]".to_owned()])]);
     world.publish("room", "meanwhile");
     let missed = [
@@ -244,7 +255,7 @@ fn l4_a_wrong_key_brings_nobody_back() {
     world.client("a", &["room"]);
     world.pass(Ms::from_secs(80));
     let wrong = [("a", "00000000000000000000000000000000")];
-    assert_eq!(world.hub.wait(world.now, Owner(1), wrong, world.now), Err(WaitError::WrongKey));
+    assert_eq!(world.hub.wait(world.now, Owner(1), wrong, Protocol::Original, world.now), Err(WaitError::WrongKey));
     assert_eq!(world.hub.stats().departed, 1);
 }
 
@@ -254,7 +265,7 @@ fn l6_creating_a_departed_client_brings_it_back_with_its_key() {
     world.client("a", &["room"]);
     world.pass(Ms::from_secs(80));
     world.publish("room", "meanwhile");
-    assert!(world.hub.create_client(world.now, "a", ClientKey::new([9; 16])) == key_of("a"));
+    assert!(world.hub.create_client(world.now, "a", ClientKey::new([9; 16])) == Ok(key_of("a")));
     assert_eq!(world.news(&["a"]).len(), 4);
 }
 
@@ -322,14 +333,14 @@ fn small_work_does_not_wait_behind_a_large_sweep() {
         world.client(&format!("c{i}"), &["crowd"]);
     }
     world.client("single", &["quiet"]);
-    while world.hub.next_answer(&mut 1000).is_some() || world.hub.has_answers() {}
+    while world.hub.next_answer(world.now, &mut 1000).is_some() || world.hub.has_answers() {}
     world.news(&["single"]);
     world.poll(1, &["single"]);
     world.hear_all();
     world.publish("crowd", "to a thousand, none of whom waits");
     world.publish("quiet", "to one");
     let mut budget = 40;
-    let answer = world.hub.next_answer(&mut budget).expect("the other channel has its turn after one slice");
+    let answer = world.hub.next_answer(world.now, &mut budget).expect("the other channel has its turn after one slice");
     assert_eq!(answer.owner(), Owner(1));
 }
 
@@ -351,7 +362,7 @@ fn a_budget_stops_the_search_and_nothing_is_lost() {
     while world.hub.has_answers() {
         turns += 1;
         let mut budget = 7;
-        while let Some(answer) = world.hub.next_answer(&mut budget) {
+        while let Some(answer) = world.hub.next_answer(world.now, &mut budget) {
             heard.push(answer.owner().0);
             let waiter = answer.waiter();
             world.hub.delivered(world.now, waiter);

@@ -15,17 +15,48 @@ use super::client::Client;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(pub u64);
 
+/// By what a poll says how far its page has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The original's: it says nothing, and the hub believes that what has left the process has arrived.
+    Original,
+    /// The resume protocol's: the page says what it has had.
+    Resume(Since),
+}
+
+/// Where a page of the resume protocol wants to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// At what its client has acknowledged; acknowledges nothing.
+    Acknowledged,
+    /// Behind this `seq`; acknowledges everything up to it.
+    At(u64),
+    /// It names a position that this hub never gave: somebody has forgotten something.
+    Lost,
+}
+
 /// One parked poll.
 #[derive(Debug)]
 pub struct Waiter {
     pub(super) owner: Owner,
     /// Whom it waits for, each once (WIRE P20).
-    pub(super) clients: SmallVec<[Key<Client>; 2]>,
+    pub(super) members: SmallVec<[Member; 1]>,
     /// When it is answered at the latest (WIRE P7).
     pub(super) deadline: Ms,
+    pub(super) protocol: Protocol,
+    /// The `seq` of the hub when it came: a [`Since::Lost`] is told of the subscriptions that there were by then.
+    pub(super) came: u64,
     pub(super) state: State,
     /// It is on the list of those to look at.
     pub(super) queued: bool,
+}
+
+/// A client of a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) client: Key<Client>,
+    /// In the resume protocol, how far this page has come with it. The original's polls go by the client's own position.
+    pub(super) position: u64,
 }
 
 /// Where a waiter stands. Next: `Parked` to `Over` or `Sent`, `Over` to `Sent`; after `Sent` it is removed.
@@ -33,15 +64,38 @@ pub struct Waiter {
 pub(super) enum State {
     /// It waits for news.
     Parked,
-    /// Its time has come, or nobody is left for whom it waits: it is answered, with nothing if nothing is due.
-    Over,
-    /// Its answer is on the way. When it has left whole, its clients' positions move up to here. Meanwhile nothing is
-    /// due to the other polls of these clients, or they would get the same messages (WIRE P17).
+    /// It is answered now, with nothing if nothing is due.
+    Over(Ending),
+    /// Its answer is on the way. In the original's protocol its clients' positions move up to here when it has left
+    /// whole, and meanwhile nothing is due to the other such polls of these clients, or they would get the same messages
+    /// (WIRE P17).
     Sent { upto: u64 },
 }
 
+/// Why a poll is answered though nothing may be due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its time is up.
+    Time,
+    /// Its client has too many polls: the oldest go.
+    Crowded,
+    /// The server stops.
+    Stopping,
+    /// Its clients were killed, or their keys are not theirs any more.
+    Gone,
+}
+
 impl Waiter {
-    pub(super) fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent { .. })
+    pub(super) fn is_original(&self) -> bool {
+        self.protocol == Protocol::Original
+    }
+
+    /// Whether what its clients have had is not known just now.
+    pub(super) fn holds_up(&self) -> bool {
+        self.is_original() && matches!(self.state, State::Sent { .. })
+    }
+
+    pub(super) fn clients(&self) -> impl Iterator<Item = Key<Client>> {
+        self.members.iter().map(|member| member.client)
     }
 }

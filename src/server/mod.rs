@@ -22,8 +22,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::api::Api;
 use crate::clock::Ms;
 use crate::config::Config;
-use crate::http;
-use crate::hub::{self, Hub};
+use crate::hub::Hub;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
@@ -110,11 +109,11 @@ impl Server {
         }
         let mut clock = Clock::start();
         let now = clock.now();
-        let hub = Hub::new(now, hub_limits(&config));
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed).map_err(|error| BindError::Loop(io::Error::other(error)))?;
+        let hub = Hub::new(now, config.hub_limits());
+        let epoch = random().map_err(BindError::Loop)?;
+        let seed = random().map_err(BindError::Loop)?;
         Ok(Server {
-            api: Api::new(&config, hub, clock.date(), u64::from_ne_bytes(seed)),
+            api: Api::new(&config, hub, clock.date(), epoch, seed),
             door: Door::new(listeners.len(), accept::raise_descriptor_limit()),
             config,
             poll,
@@ -256,7 +255,7 @@ impl Server {
         }
         let mut looks = LOOKS_PER_TURN;
         for _ in 0..ANSWERS_PER_TURN {
-            let Some(answer) = self.api.hub.next_answer(&mut looks) else { break };
+            let Some(answer) = self.api.hub.next_answer(self.now, &mut looks) else { break };
             let key = Key::unpack(answer.owner().0);
             let peer = self.peers.get_mut(key).expect("a peer that goes takes its waiter with it");
             self.output.clear();
@@ -285,19 +284,8 @@ impl Server {
     }
 }
 
-fn hub_limits(config: &Config) -> hub::Limits {
-    hub::Limits {
-        history: config.history,
-        max_idle: config.max_idle,
-        min_alive: config.min_alive,
-        sweep_interval: config.sweep_interval,
-        channel_idle: config.channel_idle,
-        departed_max: config.departed_max,
-        departed_age: config.departed_age,
-        answer_bytes: config.max_answer,
-    }
-}
-
-fn http_limits(config: &Config) -> http::Limits {
-    http::Limits { head_bytes: config.max_head, body_bytes: config.max_body }
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(u64::from_ne_bytes(bytes))
 }

@@ -7,8 +7,8 @@ use crate::http::{Exchange, Limits, Method, Step, write_continue};
 use crate::hub::{Answer, Owner};
 use crate::slots::Key;
 
+use super::Server;
 use super::peer::{Peer, Phase, Sent};
-use super::{Server, http_limits};
 
 /// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
 const PIPELINE_BYTES_MAX: usize = 64 << 10;
@@ -153,7 +153,7 @@ impl Server {
     /// Answers the requests that `input` begins with, as far as they are whole and none parks. Returns how many bytes
     /// they were.
     fn answer_requests(&mut self, key: Key<Peer>, input: &[u8]) -> usize {
-        let limits = http_limits(&self.config);
+        let limits = self.config.http_limits();
         self.output.clear();
         let mut used = 0;
         loop {

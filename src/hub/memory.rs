@@ -1,0 +1,60 @@
+//! What all channels together may hold.
+//!
+//! When they hold more, the channels that were not used for longest give up their messages, all but the newest. Which
+//! those are is found as a clock's hand finds it: every channel with messages stands in one queue; the hand passes over
+//! who was used since it came by last, and takes from who was not. So a publish moves nobody, it sets a flag.
+
+use std::collections::VecDeque;
+
+use crate::clock::Ms;
+use crate::slots::Key;
+
+use super::Hub;
+use super::channel::Channel;
+
+/// Channels or messages that the hand looks at for one publish: more than a publish can add, so that it keeps up.
+const STEPS: usize = 64;
+
+/// The sum, and the queue.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Bytes of rendered messages.
+    pub(super) bytes: usize,
+    queue: VecDeque<Key<Channel>>,
+}
+
+impl Memory {
+    /// A channel has been published to: it held `before` bytes and holds `after`.
+    pub(super) fn note(&mut self, key: Key<Channel>, channel: &mut Channel, before: usize, after: usize) {
+        self.bytes = self.bytes - before + after;
+        channel.used_lately = true;
+        if !std::mem::replace(&mut channel.queued, true) {
+            self.queue.push_back(key);
+        }
+    }
+}
+
+impl Hub {
+    /// Lets channels give up messages until the sum fits, or the steps are used up.
+    pub(super) fn keep_within_memory(&mut self, now: Ms) {
+        for _ in 0..STEPS {
+            if self.memory.bytes <= self.limits.history_bytes_max {
+                return;
+            }
+            let Some(key) = self.memory.queue.pop_front() else { return };
+            let Some(channel) = self.channels.get_mut(key) else { continue };
+            if std::mem::take(&mut channel.used_lately) {
+                self.memory.queue.push_back(key);
+                continue;
+            }
+            let before = channel.held_messages().1;
+            if channel.lose_oldest(now) {
+                self.memory.bytes -= before - channel.held_messages().1;
+                self.memory.queue.push_front(key);
+            } else {
+                // Only its newest are left, which stay. It stands here again when it is published to.
+                channel.queued = false;
+            }
+        }
+    }
+}

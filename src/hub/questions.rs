@@ -1,0 +1,129 @@
+//! What the web application may ask about clients and channels. Nothing here changes anything.
+
+use crate::clock::Ms;
+use crate::slots::Slots;
+
+use super::client::Client;
+use super::message::Message;
+use super::{Error, Hub, Protocol};
+
+/// What is known of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// Subscribed clients that are here.
+    pub subscribers: usize,
+    /// Subscribed clients that have departed and may come back, and ended subscriptions that are still read.
+    pub away: usize,
+    /// Messages that it holds.
+    pub messages: usize,
+    /// Bytes that they are.
+    pub bytes: usize,
+    /// The id that its next message gets.
+    pub next_id: u64,
+    /// The hub's `seq`: who subscribes or reads from here on misses nothing from now on.
+    pub position: u64,
+}
+
+/// What is known of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// It takes part; if not, it has departed and may come back.
+    pub here: bool,
+    /// Time since it was last seen; 0 while it polls.
+    pub idle: Ms,
+    /// Polls that it has parked, by protocol: the original's, the resume protocol's.
+    pub polls: [usize; 2],
+    /// Everything up to this `seq` is acknowledged.
+    pub position: u64,
+    /// How many channels it is subscribed to.
+    pub subscriptions: usize,
+}
+
+/// A page of a long list: names, and from where the next page goes on.
+pub type Page<'a> = (Vec<&'a str>, Option<u32>);
+
+impl Hub {
+    /// The `seq` of the newest message of all: a position from which everything is still to come.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.seq
+    }
+
+    /// What is known of a channel.
+    ///
+    /// # Errors
+    /// [`Error::UnknownChannel`] if there is none of that name: asking makes none (WIRE M18).
+    pub fn channel_info(&self, name: &str) -> Result<ChannelInfo, Error> {
+        let channel = &self.channels[*self.channel_names.get(name).ok_or(Error::UnknownChannel)?];
+        let (messages, bytes) = channel.held_messages();
+        Ok(ChannelInfo {
+            subscribers: channel.subscribers.len(),
+            away: channel.held as usize,
+            messages,
+            bytes,
+            next_id: channel.next_id(),
+            position: self.seq,
+        })
+    }
+
+    /// What is known of a client, here or departed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClient`] if there is none of that name.
+    pub fn client_info(&self, now: Ms, id: &str) -> Result<ClientInfo, Error> {
+        let client = &self.clients[*self.client_names.get(id).ok_or(Error::UnknownClient)?];
+        let original = client.polls().iter().filter(|&&poll| self.waiters[poll].protocol == Protocol::Original).count();
+        Ok(ClientInfo {
+            here: client.is_here(),
+            idle: if client.polls().is_empty() { now - client.seen } else { Ms::ZERO },
+            polls: [original, client.polls().len() - original],
+            position: client.position,
+            subscriptions: client.subscriptions.len() - client.ended as usize,
+        })
+    }
+
+    /// What a channel holds after `since` (a `seq`), in order, `limit` messages at most; and whether something after
+    /// `since` has fallen out already.
+    ///
+    /// # Errors
+    /// [`Error::UnknownChannel`] if there is none of that name.
+    pub fn history(&self, now: Ms, name: &str, since: u64, limit: usize) -> Result<(Vec<&Message>, bool), Error> {
+        let channel = &self.channels[*self.channel_names.get(name).ok_or(Error::UnknownChannel)?];
+        let mut messages: Vec<&Message> = channel.places(since, u64::MAX).map(|place| channel.message(place)).collect();
+        messages.retain(|message| now < message.expires);
+        messages.sort_unstable_by_key(|message| message.seq);
+        messages.truncate(limit);
+        Ok((messages, channel.gap(since, [u64::MAX; 2]).is_some()))
+    }
+
+    /// Channels whose names begin with `prefix`, from a place in the table on; looks at `budget` places at most. In no
+    /// order; one that is there all the while is in exactly one page.
+    #[must_use]
+    pub fn list_channels(&self, prefix: &str, from: u32, limit: usize, budget: u32) -> Page<'_> {
+        page(&self.channels, from, limit, budget, |channel| channel.name.starts_with(prefix).then_some(&*channel.name))
+    }
+
+    /// Clients that are here, as [`Hub::list_channels`].
+    #[must_use]
+    pub fn list_clients(&self, prefix: &str, from: u32, limit: usize, budget: u32) -> Page<'_> {
+        let is_listed = |client: &Client| client.is_here() && client.id.starts_with(prefix);
+        page(&self.clients, from, limit, budget, |client| is_listed(client).then_some(&*client.id))
+    }
+}
+
+fn page<'a, T>(
+    table: &'a Slots<T>,
+    mut from: u32,
+    limit: usize,
+    mut budget: u32,
+    name: impl Fn(&'a T) -> Option<&'a str>,
+) -> Page<'a> {
+    let mut names = Vec::new();
+    while names.len() < limit {
+        match table.next_from(&mut from, &mut budget) {
+            Some((_, entry)) => names.extend(name(entry)),
+            None => return (names, (budget == 0).then_some(from)),
+        }
+    }
+    (names, Some(from))
+}
