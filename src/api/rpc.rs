@@ -143,7 +143,9 @@ pub(super) fn answer(service: &mut Service<'_>, body: &[u8], out: &mut Vec<u8>) 
         },
         Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not UTF-8: {error}")),
     };
-    out.push(b'\n');
+    if outcome != Outcome::Silent {
+        out.push(b'\n');
+    }
     outcome
 }
 

@@ -309,11 +309,15 @@ fn transfer_coding(value: &[u8], is_http_11: bool) -> Result<bool, Error> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(true);
     }
-    let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    if codings.any(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"chunked")) {
-        return Err(Error::Malformed("Transfer-Encoding is not chunked alone"));
+    let codings: Vec<&[u8]> = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).collect();
+    match codings.iter().position(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
+        // The end of the body is known, what is in it is not (RFC 9112 section 6.1).
+        Some(at) if at == codings.len() - 1 && codings.iter().all(|coding| !coding.is_empty()) => {
+            Err(Error::NotImplemented("the transfer coding is not known here"))
+        }
+        // Where the body ends is anybody's guess (RFC 9112 section 6.3).
+        _ => Err(Error::Malformed("Transfer-Encoding does not end in chunked, once")),
     }
-    Err(Error::NotImplemented("the transfer coding is not known here"))
 }
 
 /// The target from its path on: a proxy's absolute-form loses scheme and host (RFC 9112 section 3.2).
@@ -351,7 +355,8 @@ fn names_other_version(head: &[u8]) -> bool {
     let line = &head[start_of_line(head)..];
     let line = &line[..memchr(b'\r', line).unwrap_or(line.len())];
     let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    let is_version = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+    is_version && !matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ impl Peer {
     /// next request, which may be later after each.
     pub(super) fn set_deadline(&mut self, now: Ms, config: &Config) {
         let waits_for = self.wait();
-        if waits_for == self.waits_for && waits_for != Wait::Idle {
+        if waits_for == self.waits_for && !matches!(waits_for, Wait::Idle | Wait::Nothing) {
             return;
         }
         self.waits_for = waits_for;
