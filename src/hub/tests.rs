@@ -461,3 +461,17 @@ fn a_page_with_an_unknown_position_that_is_sent_away_is_told_so() {
     let first = world.hear_resumed().unwrap();
     assert_eq!((first.owner, first.ids.len(), first.gaps.len()), (1, 1, 1));
 }
+
+#[test]
+fn what_was_published_before_an_unsubscribe_reaches_a_page_that_waits() {
+    let mut quiet = policy(10, SystemShare::Shared);
+    quiet.presence = false;
+    let mut world = World::new(Limits { policies: Policies::uniform(quiet), ..limits() });
+    world.client("a", &["room"]);
+    world.resume(1, "a", Since::Acknowledged);
+    assert!(world.hear_resumed().is_none());
+    world.publish("room", "before");
+    world.hub.unsubscribe(world.now, "a", "room").unwrap();
+    world.publish("room", "after");
+    assert_eq!(world.hear_resumed().unwrap().ids, [("room".to_owned(), 1)]);
+}
