@@ -475,3 +475,17 @@ fn what_was_published_before_an_unsubscribe_reaches_a_page_that_waits() {
     world.publish("room", "after");
     assert_eq!(world.hear_resumed().unwrap().ids, [("room".to_owned(), 1)]);
 }
+
+#[test]
+fn an_empty_answer_that_does_not_leave_holds_nobody_up() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    world.poll(1, &["a"]);
+    world.poll(2, &["a"]);
+    world.pass(Ms(25_100));
+    assert_eq!(world.hear().map(|(owner, ..)| owner), Some(1));
+    assert_eq!(world.hear().map(|(owner, ..)| owner), Some(2));
+    world.publish("room", "x");
+    assert_eq!(world.news(&["a"]), ["room:[2,x,p]"]);
+}
