@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::clock::Ms;
-use crate::hub::{self, Hub, Message, Page, Sender, Submission};
+use crate::hub::{self, Fate, Hub, Message, Page, Sender, Submission};
 use crate::json;
 
 use super::call::{Call, list, name, none_left, number, options, write_names};
@@ -146,7 +146,8 @@ pub(super) fn channel_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
     let info = call.service.hub.channel_info(&channel).map_err(|error| faults(error, &channel))?;
     call.write_member("{", "subscribers", info.subscribers as u64);
-    call.write_member(",", "away", info.away as u64);
+    call.write_member(",", "active", info.active as u64);
+    call.write_member(",", "parked", info.parked as u64);
     call.write_member(",", "messages", info.messages as u64);
     call.write_member(",", "bytes", info.bytes as u64);
     call.write_member(",", "next_id", info.next_id);
@@ -169,6 +170,28 @@ pub(super) fn client_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     call.out.extend_from_slice(br#","acknowledged":"#);
     call.write_position(info.position);
     call.out.push(b'}');
+    Ok(())
+}
+
+pub(super) fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let (id, channel) = (call.name(0)?, call.name(1)?);
+    let message = call.number(2, 0)? as u64;
+    let fate = call.service.hub.why(call.service.now, &id, &channel, message);
+    let fate = fate.map_err(|error| faults(error, if error == hub::Error::UnknownChannel { &channel } else { &id }))?;
+    let (state, detail) = match fate {
+        Fate::Unpublished => ("unpublished", String::new()),
+        Fate::NotSubscribed => ("not_subscribed", String::new()),
+        Fate::Excluded => ("excluded", String::new()),
+        Fate::Expired => ("expired", String::new()),
+        Fate::Lost(loss) => ("lost", format!(",\"reason\":\"{}\"", loss.name())),
+        Fate::OnItsWay => ("on_its_way", String::new()),
+        Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{parked}")),
+        Fate::Delivered { by_page, ago } => {
+            let by = if by_page { "resume" } else { "poll" };
+            ("delivered", format!(",\"by\":\"{by}\",\"at_least_ms_ago\":{}", ago.0))
+        }
+    };
+    call.out.extend_from_slice(format!("{{\"state\":\"{state}\"{detail}}}").as_bytes());
     Ok(())
 }
 

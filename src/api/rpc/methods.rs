@@ -6,7 +6,7 @@ use crate::json;
 
 use super::Dialect;
 use super::additions::{
-    broadcast, channel_info, client_info, history, list_channels, list_clients, publish, rotate_key,
+    broadcast, channel_info, client_info, history, list_channels, list_clients, publish, rotate_key, why,
 };
 use super::call::Call;
 use super::fault::Fault;
@@ -52,7 +52,7 @@ const NEW_MESSAGE: &[&str] = &["client_id", "message", "channel_name", "system"]
 const LIST: &[&str] = &["prefix", "after", "limit"];
 
 /// Sorted by name, as `system.list_methods` gives them.
-pub(super) const METHODS: [Method; 20] = [
+pub(super) const METHODS: [Method; 21] = [
     addition("broadcast", &["channels", "data", "options"], 1, broadcast),
     addition("channel_info", &["channel"], 0, channel_info),
     addition("client_info", &["client_id"], 0, client_info),
@@ -73,6 +73,7 @@ pub(super) const METHODS: [Method; 20] = [
     original("unsubscribe", &["client_id", "channel_name"], unsubscribe),
     original("unsubscribe_all_channel", &["channel_name", "exclude"], unsubscribe_all_channel),
     original("unsubscribe_many", &["channels"], unsubscribe_many),
+    addition("why", &["client_id", "channel", "id"], 0, why),
 ];
 
 /// Brings the arguments into the order of the method's parameters; those left out are null (WIRE J4).
