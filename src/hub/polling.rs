@@ -14,6 +14,7 @@ use super::Hub;
 use super::channel::{Channel, Gap, Place};
 use super::client::Client;
 use super::message::Message;
+use super::ring::Loss;
 use super::subscription::Subscription;
 use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Waiter};
 
@@ -46,10 +47,22 @@ pub(super) struct Pick {
     place: Place,
 }
 
+/// Something that was due and is not there any more: what is told of it depends on how far the answer goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lack {
+    channel: Key<Channel>,
+    /// What the reader has had, and the newest of either kind that was meant for it.
+    after: u64,
+    newest: [u64; 2],
+    /// Nobody knows what the reader has had.
+    is_restart: bool,
+}
+
 /// The answer being made.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     picks: Vec<Pick>,
+    lacks: Vec<Lack>,
     gaps: Vec<(Key<Channel>, Gap)>,
     /// The page's position after it, `None` if that is as unknown as before.
     upto: Option<u64>,
@@ -288,11 +301,12 @@ impl Hub {
             None | Some((_, State::Sent { .. })) => false,
             Some((waiter, State::Parked)) => self.fill(now, waiter, &mut draft),
             Some((_, State::Over(Ending::Gone))) => true,
-            Some((waiter, State::Over(Ending::Crowded))) => {
-                draft.upto = waiter.own_position(self.seq);
+            Some((waiter, State::Over(Ending::Crowded))) if waiter.protocol != Protocol::Resume(Since::Lost) => {
+                draft.upto = waiter.own_position();
                 true
             }
-            Some((waiter, State::Over(Ending::Time | Ending::Stopping))) => {
+            // Who has no position of ours cannot be sent away with it: it is told so.
+            Some((waiter, State::Over(Ending::Time | Ending::Stopping | Ending::Crowded))) => {
                 self.fill(now, waiter, &mut draft);
                 true
             }
@@ -337,13 +351,11 @@ impl Hub {
         let (upto, newest) = subscription.reach();
         let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
         if is_lost && !subscription.has_ended() {
-            draft.tell(subscription.channel, channel.restart_gap(after));
+            draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: true });
         } else if channel.last_seq() <= after {
             return;
-        } else if !waiter.is_original()
-            && let Some(gap) = channel.gap(after, newest)
-        {
-            draft.tell(subscription.channel, gap);
+        } else if !waiter.is_original() && channel.gap(after, newest, u64::MAX).is_some() {
+            draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });
         }
         draft.picks.extend(channel.places(after, upto).filter_map(|place| {
             let message = channel.message(place);
@@ -373,8 +385,19 @@ impl Hub {
         let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
         let upto = if draft.more { last } else { self.seq };
         draft.upto = Some(upto);
-        // What lies beyond the cut is told by the answer that goes beyond it.
-        draft.gaps.retain(|(_, gap)| gap.seq <= upto);
+        for lack in std::mem::take(&mut draft.lacks) {
+            let channel = &self.channels[lack.channel];
+            // What lies beyond the cut is told by the answer that goes beyond it.
+            match lack.is_restart {
+                true => draft.tell(lack.channel, channel.restart_gap(lack.after)),
+                false => {
+                    channel
+                        .gap(lack.after, lack.newest, upto)
+                        .into_iter()
+                        .for_each(|gap| draft.tell(lack.channel, gap));
+                }
+            }
+        }
         if waiter.is_original() && draft.picks.iter().any(|pick| pick.channel != draft.picks[0].channel) {
             draft.picks.sort_by_key(|pick| pick.channel);
         }
@@ -411,6 +434,7 @@ impl Hub {
 impl Draft {
     fn clear(&mut self) {
         self.picks.clear();
+        self.lacks.clear();
         self.gaps.clear();
         self.upto = None;
         self.more = false;
@@ -419,7 +443,7 @@ impl Draft {
     /// Notes a gap, one for a channel: of several clients' the one that says more.
     fn tell(&mut self, channel: Key<Channel>, gap: Gap) {
         match self.gaps.iter_mut().find(|(told, _)| *told == channel) {
-            Some((_, told)) if told.system && !gap.system => *told = gap,
+            Some((_, told)) if gap.loss == Loss::Restart || told.system && !gap.system => *told = gap,
             Some(_) => {}
             None => self.gaps.push((channel, gap)),
         }
@@ -428,12 +452,10 @@ impl Draft {
 
 impl Waiter {
     /// The position that a page has which is answered nothing; `None` if it is what its clients have acknowledged.
-    fn own_position(&self, seq: u64) -> Option<u64> {
+    fn own_position(&self) -> Option<u64> {
         match self.protocol {
-            Protocol::Original | Protocol::Resume(Since::Acknowledged) => None,
+            Protocol::Original | Protocol::Resume(Since::Acknowledged | Since::Lost) => None,
             Protocol::Resume(Since::At(position)) => Some(position),
-            // It had nothing to be told of, or it would not have waited.
-            Protocol::Resume(Since::Lost) => Some(seq),
         }
     }
 }
