@@ -209,6 +209,17 @@ fn history_says_where_something_has_fallen_out() {
 }
 
 #[test]
+fn history_with_a_limit_of_none_stays_where_it_is() {
+    let server = Server::with(&["--presence", "off"]);
+    server.publish_all("room", ["1", "2"]);
+    let nothing = server.call("history", json!(["room", null, 0]));
+    assert_eq!(nothing["messages"], json!([]));
+    // Or who reads on from there has lost what there is.
+    let rest = server.call("history", json!(["room", nothing["position"]]));
+    assert_eq!(rest["messages"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn channel_info_counts() {
     let hasty = ["--min-alive", "200ms", "--max-idle", "50ms", "--sweep-interval", "50ms", "--presence", "off"];
     let server = Server::with(&hasty);
