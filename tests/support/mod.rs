@@ -7,6 +7,8 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the server's timers from outside, with the real clock")]
 
+pub(crate) mod crowd;
+
 use serde_json::{Map, Value, json};
 use socket2::{SockAddr, Socket, Type};
 use std::io::{self, BufRead, BufReader, Read, Write};
