@@ -32,7 +32,8 @@ pub struct Api {
     pub hub: Hub,
     access: Access,
     script: Script,
-    epoch: Epoch,
+    /// In which positions are named.
+    pub epoch: Epoch,
     poll_timeout: Ms,
     max_name: usize,
     /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
