@@ -226,12 +226,12 @@ fn channel_info_counts() {
     lacks(&server, "channel_info", json!(["room"]), UNKNOWN_CHANNEL);
     let (alice, bob) = (server.subscriber("alice", &["room"]), server.subscriber("bob", &["room"]));
     let info = server.call("channel_info", json!(["room"]));
-    assert_eq!([&info["subscribers"], &info["away"], &info["messages"], &info["bytes"]], [2, 0, 0, 0]);
-    assert_eq!(info["next_id"], 1);
+    assert_eq!([&info["subscribers"], &info["active"], &info["parked"]], [2, 2, 0]);
+    assert_eq!([&info["messages"], &info["bytes"], &info["next_id"]], [0, 0, 1]);
     let poll = server.park_at(&Shape::Object.path(&[&alice], &position(&info)));
     until("bob is collected", || !bob.is_known());
     let info = server.call("channel_info", json!({"channel": "room"}));
-    assert_eq!([&info["subscribers"], &info["away"]], [1, 1]);
+    assert_eq!([&info["subscribers"], &info["active"], &info["parked"]], [2, 1, 1]);
     let placed = server.call("publish", json!(["room", "m"]));
     let info = server.call("channel_info", json!(["room"]));
     assert_eq!([&info["messages"], &info["next_id"]], [1, 2]);
@@ -454,7 +454,7 @@ fn presence_can_be_off_for_a_prefix() {
     assert_eq!(news["room"], json!([joins(1, "alice"), joins(2, "bob"), dies(3, "bob")]));
     // Who is there is counted all the same.
     assert_eq!(server.present("quiet-room"), ["alice"]);
-    assert_eq!(server.call("channel_info", json!(["quiet-room"]))["subscribers"], 1);
+    assert_eq!(server.call("channel_info", json!(["quiet-room"]))["active"], 1);
 }
 
 #[test]

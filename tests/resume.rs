@@ -414,11 +414,11 @@ fn d07_what_was_published_before_an_unsubscribe_is_delivered_and_what_came_after
         // Until it is acknowledged it is due again.
         assert_eq!(said(&page.peek()), ["before"]);
         assert_eq!(said(&page.poll()), ["before"]);
-        let held = || server.call("channel_info", json!(["room"]))["away"].as_u64();
-        assert_eq!(held(), Some(1));
+        let counts = || server.call("channel_info", json!(["room"]))["subscribers"].as_u64();
+        assert_eq!(counts(), Some(1));
         server.publish("other", "m");
         assert_eq!(said(&page.poll()), ["m"]);
-        assert_eq!(held(), Some(0));
+        assert_eq!(counts(), Some(0));
         // Who comes back later has nothing from between.
         alice.subscribe("room");
         server.publish("room", "again");
@@ -536,7 +536,8 @@ fn d09_a_channel_is_not_freed_while_a_live_or_departed_client_is_subscribed() {
         until("the client is collected", || !alice.is_known());
         server.publish("room", "2");
         outlast_a_channel(server);
-        assert_eq!(server.call("channel_info", json!(["room"]))["away"], 1);
+        let info = server.call("channel_info", json!(["room"]));
+        assert_eq!([&info["subscribers"], &info["active"]], [1, 0]);
         let answer = page.poll();
         assert_eq!((heard(&answer), &answer["gaps"]), (vec![("room".into(), 2, "2".into())], &json!([])));
         // When she is forgotten it goes.
@@ -981,6 +982,42 @@ fn a_gap_wakes_a_page_that_waits_even_if_nothing_survives_for_it() {
         assert_eq!(server.ask(support::post(json!([for_alice, others]).to_string())).status, 204);
         let answer = page.hear(&mut poll);
         assert_eq!((heard(&answer), &answer["gaps"]), (vec![], &json!([gap("room", 2, "count")])));
+    });
+}
+
+#[test]
+fn a_gap_of_both_kinds_that_an_answer_cuts_apart_is_told_of_both() {
+    both(&["--history", "2000,room=1", "--history-system", "100,room=1"], |server, shape| {
+        let alice = server.subscriber("alice", &["room", "busy"]);
+        server.publish_all("room", ["2", "3"]);
+        publish_batch(server, "busy", &numbered(1200));
+        // The joins fall behind what the first answer can hold, the message before it.
+        for id in ["bob", "carol"] {
+            server.subscriber(id, &["room"]);
+        }
+        let mut page = Page::new(&alice, shape);
+        let first = page.poll();
+        assert_eq!((heard(&first).len(), &first["gaps"]), (1000, &json!([gap("room", 3, "count")])));
+        let second = page.poll();
+        let told = json!({"channel": "room", "next_id": 5, "reason": "count", "system": true});
+        assert_eq!(second["gaps"], json!([told]));
+    });
+}
+
+#[test]
+fn a_gap_of_an_ended_subscription_is_told_though_what_fell_last_was_not_its_own() {
+    silent(&["--history", "2000,room=1"], |server, shape| {
+        let alice = server.subscriber("alice", &["room", "busy"]);
+        server.publish("room", "hers");
+        alice.unsubscribe("room");
+        publish_batch(server, "busy", &numbered(1200));
+        server.publish_all("room", ["2", "3"]);
+        let mut page = Page::new(&alice, shape);
+        // The next poll acknowledges all that was hers.
+        let first = page.poll();
+        assert_eq!((heard(&first).len(), &first["gaps"]), (1000, &json!([gap("room", 3, "count")])));
+        let second = page.poll();
+        assert_eq!((heard(&second).len(), &second["gaps"]), (200, &json!([])));
     });
 }
 

@@ -62,8 +62,6 @@ pub struct Gap {
     pub loss: Loss,
     /// Only messages of the server itself were lost.
     pub system: bool,
-    /// The newest lost message: a reader at this position has been told.
-    pub(super) seq: u64,
 }
 
 /// Where in a channel a message is.
@@ -240,14 +238,18 @@ impl Channel {
         beyond.min_by_key(|fallen| fallen.seq).map(|fallen| (fallen.seq, fallen.loss))
     }
 
-    /// What a reader has lost that has had everything up to `after`, and to whom nothing newer than `newest` (of either
-    /// kind) was meant.
-    pub(super) fn gap(&self, after: u64, newest: [u64; 2]) -> Option<Gap> {
-        let lost = |kind: usize| self.fallen[kind].filter(|fallen| fallen.seq > after && newest[kind] > after);
+    /// What a reader loses that goes on from `after` to `upto`, and to whom nothing newer than `newest` (of either kind)
+    /// was meant. Each kind is told by itself, by the answer that passes the newest lost message of it that was meant for
+    /// the reader: one that comes later may not be asked for any more.
+    pub(super) fn gap(&self, after: u64, upto: u64, newest: [u64; 2]) -> Option<Gap> {
+        let lost = |kind: usize| {
+            let passed = |fallen: &Fallen| fallen.seq.min(newest[kind]) <= upto;
+            self.fallen[kind].filter(|fallen| fallen.seq > after && newest[kind] > after).filter(passed)
+        };
         let (application, system) = (lost(0), lost(1));
         let fallen = application.into_iter().chain(system).max_by_key(|fallen| fallen.seq)?;
-        let (system, seq, loss) = (application.is_none(), fallen.seq, fallen.loss);
-        Some(Gap { next_id: self.first_id_after(fallen.id), loss, system, seq })
+        let (system, loss) = (application.is_none(), fallen.loss);
+        Some(Gap { next_id: self.first_id_after(fallen.id), loss, system })
     }
 
     /// What a reader is told whose position is unknown: everything up to here may be lost.
@@ -260,7 +262,7 @@ impl Channel {
             Some(id) => self.first_id_after(id),
             None => survivor.min().unwrap_or(self.next_id()),
         };
-        Gap { next_id, loss: Loss::Restart, system: false, seq: 0 }
+        Gap { next_id, loss: Loss::Restart, system: false }
     }
 
     fn first_id_after(&self, id: u64) -> u64 {
@@ -330,14 +332,14 @@ mod tests {
         }
         assert_eq!(seqs(&own, 0, 99), [1, 4, 5]);
         assert_eq!(seqs(&shared, 0, 99), [3, 4, 5]);
-        let told = own.gap(0, [u64::MAX; 2]).unwrap();
+        let told = own.gap(0, u64::MAX, [u64::MAX; 2]).unwrap();
         assert_eq!((told.next_id, told.loss, told.system), (4, Loss::Count, true));
-        let told = shared.gap(0, [u64::MAX; 2]).unwrap();
+        let told = shared.gap(0, u64::MAX, [u64::MAX; 2]).unwrap();
         assert_eq!((told.next_id, told.loss, told.system), (3, Loss::Count, false));
-        assert!(shared.gap(1, [u64::MAX; 2]).unwrap().system);
-        assert_eq!(shared.gap(2, [u64::MAX; 2]), None);
+        assert!(shared.gap(1, u64::MAX, [u64::MAX; 2]).unwrap().system);
+        assert_eq!(shared.gap(2, u64::MAX, [u64::MAX; 2]), None);
         // To whom nothing of the server's after 1 was meant has lost nothing of it.
-        assert_eq!(own.gap(0, [1, 0]), None);
+        assert_eq!(own.gap(0, u64::MAX, [1, 0]), None);
     }
 
     #[test]

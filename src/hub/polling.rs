@@ -50,6 +50,8 @@ pub(super) struct Pick {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     picks: Vec<Pick>,
+    /// Where something has fallen out: the channel, what the reader has had, and what was meant for it at most.
+    fallen: Vec<(Key<Channel>, u64, [u64; 2])>,
     gaps: Vec<(Key<Channel>, Gap)>,
     /// The page's position after it, `None` if that is as unknown as before.
     upto: Option<u64>,
@@ -340,10 +342,8 @@ impl Hub {
             draft.tell(subscription.channel, channel.restart_gap(after));
         } else if channel.last_seq() <= after {
             return;
-        } else if !waiter.is_original()
-            && let Some(gap) = channel.gap(after, newest)
-        {
-            draft.tell(subscription.channel, gap);
+        } else if !waiter.is_original() && channel.gap(after, u64::MAX, newest).is_some() {
+            draft.fallen.push((subscription.channel, after, newest));
         }
         draft.picks.extend(channel.places(after, upto).filter_map(|place| {
             let message = channel.message(place);
@@ -373,8 +373,12 @@ impl Hub {
         let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
         let upto = if draft.more { last } else { self.seq };
         draft.upto = Some(upto);
-        // What lies beyond the cut is told by the answer that goes beyond it.
-        draft.gaps.retain(|(_, gap)| gap.seq <= upto);
+        for (channel, after, newest) in std::mem::take(&mut draft.fallen) {
+            // What lies beyond the cut is told by the answer that goes beyond it.
+            if let Some(gap) = self.channels[channel].gap(after, upto, newest) {
+                draft.tell(channel, gap);
+            }
+        }
         if waiter.is_original() && draft.picks.iter().any(|pick| pick.channel != draft.picks[0].channel) {
             draft.picks.sort_by_key(|pick| pick.channel);
         }
@@ -411,6 +415,7 @@ impl Hub {
 impl Draft {
     fn clear(&mut self) {
         self.picks.clear();
+        self.fallen.clear();
         self.gaps.clear();
         self.upto = None;
         self.more = false;

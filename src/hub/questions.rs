@@ -97,7 +97,7 @@ impl Hub {
         messages.retain(|message| now < message.expires);
         messages.sort_unstable_by_key(|message| message.seq);
         messages.truncate(limit);
-        Ok((messages, channel.gap(since, [u64::MAX; 2]).is_some()))
+        Ok((messages, channel.gap(since, u64::MAX, [u64::MAX; 2]).is_some()))
     }
 
     /// Channels whose names begin with `prefix`, from a place in the table on; looks at `budget` places at most. In no
