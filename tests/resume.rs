@@ -1021,6 +1021,29 @@ fn a_gap_of_an_ended_subscription_is_told_though_what_fell_last_was_not_its_own(
     });
 }
 
+#[test]
+fn a_page_of_an_earlier_life_is_told_so_even_if_there_are_too_many_polls() {
+    silent(&["--max-polls", "2"], |server, shape| {
+        let alice = server.subscriber("alice", &["room"]);
+        server.publish("room", "m");
+        let mut connections = [0; 3].map(|_| {
+            let mut connection = server.connect();
+            assert_eq!(connection.ask(get("/nowhere")).status, 404);
+            connection
+        });
+        // All three come in one turn, before any of them is looked at.
+        server.signal(Signal::STOP);
+        for connection in &mut connections {
+            connection.send(get(&shape.path(&[&alice], ELSEWHEN)));
+        }
+        server.signal(Signal::CONT);
+        for connection in &mut connections {
+            let answer = shape.read(&connection.answer());
+            assert_eq!((&answer["gaps"], said(&answer)), (&json!([gap("room", 1, "restart")]), vec!["m".into()]));
+        }
+    });
+}
+
 // --- large answers
 
 #[test]

@@ -290,11 +290,12 @@ impl Hub {
             None | Some((_, State::Sent { .. })) => false,
             Some((waiter, State::Parked)) => self.fill(now, waiter, &mut draft),
             Some((_, State::Over(Ending::Gone))) => true,
-            Some((waiter, State::Over(Ending::Crowded))) => {
-                draft.upto = waiter.own_position(self.seq);
+            Some((waiter, State::Over(Ending::Crowded))) if waiter.protocol != Protocol::Resume(Since::Lost) => {
+                draft.upto = waiter.own_position();
                 true
             }
-            Some((waiter, State::Over(Ending::Time | Ending::Stopping))) => {
+            // Who has no position that it could keep is told where it stands even if it is sent away.
+            Some((waiter, State::Over(Ending::Time | Ending::Stopping | Ending::Crowded))) => {
                 self.fill(now, waiter, &mut draft);
                 true
             }
@@ -432,13 +433,11 @@ impl Draft {
 }
 
 impl Waiter {
-    /// The position that a page has which is answered nothing; `None` if it is what its clients have acknowledged.
-    fn own_position(&self, seq: u64) -> Option<u64> {
+    /// The position that its page keeps when it is answered nothing; `None` if it has named none.
+    fn own_position(&self) -> Option<u64> {
         match self.protocol {
-            Protocol::Original | Protocol::Resume(Since::Acknowledged) => None,
+            Protocol::Original | Protocol::Resume(Since::Acknowledged | Since::Lost) => None,
             Protocol::Resume(Since::At(position)) => Some(position),
-            // It had nothing to be told of, or it would not have waited.
-            Protocol::Resume(Since::Lost) => Some(seq),
         }
     }
 }
