@@ -1047,6 +1047,29 @@ fn a_page_of_an_earlier_life_is_told_so_even_if_there_are_too_many_polls() {
 // --- large answers
 
 #[test]
+fn long_names_count_in_the_bound_of_an_answer() {
+    silent(&["--history", "2000"], |server, shape| {
+        let name = "x".repeat(10_000);
+        let alice = server.subscriber("alice", &[&name]);
+        let all = numbered(300);
+        publish_batch(server, &name, &all);
+        let mut page = Page::new(&alice, shape);
+        let mut got = Vec::new();
+        loop {
+            let response = page.ask();
+            assert!(response.body.len() < 2 << 20, "{} bytes", response.body.len());
+            let answer = shape.read(&response);
+            page.since = since(&answer);
+            got.extend(said(&answer));
+            if answer.get("more").is_none() {
+                break;
+            }
+        }
+        assert_eq!(got, all);
+    });
+}
+
+#[test]
 fn more_than_a_mebibyte_comes_in_several_answers_at_once() {
     silent(&["--history-bytes", "64MiB"], |server, shape| {
         let alice = server.subscriber("alice", &["room"]);
