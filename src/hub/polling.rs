@@ -25,7 +25,7 @@ const SWEEP_SLICE: u32 = 16;
 /// Messages in one answer of the resume protocol: the page asks for the rest at once.
 const RESUME_MESSAGES_MAX: usize = 1000;
 
-/// Bytes of messages in one answer of the resume protocol; a single larger message still goes out whole.
+/// Bytes of messages, with their channels' names, in one answer of the resume protocol; a single larger message still goes out whole.
 const RESUME_BYTES_MAX: usize = 1 << 20;
 
 /// Why a poll cannot be parked.
@@ -376,7 +376,12 @@ impl Hub {
         };
         let mut bytes = 0;
         let fitting = draft.picks.iter().take(count_max).take_while(|pick| {
-            bytes += self.channels[pick.channel].message(pick.place).bytes();
+            let channel = &self.channels[pick.channel];
+            bytes += channel.message(pick.place).bytes();
+            if !waiter.is_original() {
+                // Each message is written with its channel's name.
+                bytes += channel.name_json().len();
+            }
             bytes <= bytes_max
         });
         let fitting = fitting.count().max(1);

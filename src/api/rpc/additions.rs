@@ -107,8 +107,8 @@ pub(super) fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let position = service.hub.position();
     let (messages, gap) =
         service.hub.history(service.now, &channel, since, limit).map_err(|error| faults(error, &channel))?;
-    // As long as there may be more, the position is that of the last one given.
-    let position = messages.last().filter(|_| messages.len() == limit).map_or(position, |last| last.seq());
+    // As long as there may be more, the position is that of the last one given, or where it was.
+    let position = if messages.len() < limit { position } else { messages.last().map_or(since, |last| last.seq()) };
     out.extend_from_slice(br#"{"messages":["#);
     for (at, message) in messages.into_iter().enumerate() {
         if at > 0 {
