@@ -9,13 +9,11 @@
  *   Shaveet.onClientGone(function (ids) {...});             get new clients from the web application, init them
  *   Shaveet.remove(clientId);                               what its parked poll still brings is delivered
  *
- * `payload` is the text parsed as JSON, null if it is not JSON. Flags in the script's URL: ?disableCORS=1 polls by
- * script tags (JSONP) only, ?disableIECORS=1 does without XDomainRequest. Behind a proxy the script's URL must still
- * contain /static/shaveet.js: what stands before that is the server's address.
+ * `payload` is the text parsed as JSON, null if it is not JSON. What stands before /static/shaveet.js in its URL is the
+ * server's address. Flags behind it: ?disableCORS=1 polls by script tags (JSONP), ?disableIECORS=1 no XDomainRequest.
  */
 (function (window, document) {
   "use strict";
-
   // Loading it twice changes nothing; the count tells probe() that the server has just answered.
   if (window.Shaveet && window.Shaveet.listenBulk) {
     window.Shaveet._loads = (window.Shaveet._loads || 0) + 1;
@@ -34,8 +32,7 @@
   var REFUSALS_IN_A_ROW = 2;     // one may be a server in the middle of its restart
   var PARKED_MS = 2000;          // a poll that was not refused by now is parked
   var PROBE_MS_MAX = 10000;
-  var LOAD_CHECK_MS = 50;        // how often JSONP looks whether the page has loaded ...
-  var LOAD_CHECKS_MAX = 100;     // ... and how many times, if something keeps the page loading
+  var LOAD_CHECK_MS = 50, LOAD_CHECKS_MAX = 100; // how often and how many times JSONP looks if the page has loaded
 
   var hasOwn = Object.prototype.hasOwnProperty;
   var clients = [];              // {id, credentials, gone}; a new list with each change: polls keep theirs
@@ -44,9 +41,10 @@
   var server = null;             // the address before SCRIPT_PATH
   var transport = null;          // byRequest(...) or byScript
   var turn = 0;                  // the poll that was begun in this turn drives the loop; a later turn supersedes it
-  var driver = null;             // that poll while it is out
-  var out = [];                  // all polls that are out, the oldest first
+  var driver = null;             // that poll while it is out, as the function that gives it up
+  var out = [];                  // all polls that are out, in the same form
   var seen = {};                 // what polls that overlap have brought
+  var held = {};                 // "$" + channel -> updates that were brought but not yet handed out
   var joining = false;           // a new client waits until there are less than POLLS_MAX
   var timer = null;              // the next turn's
   var failures = 0, refusals = 0, loadChecks = 0, callbacks = 0;
@@ -68,12 +66,11 @@
       if (clients.length && driver) return;
       driver = null;
       pollAnew(); // it may have been the one that made the polls fail
-      if (!clients.length) each(out, function (sent) { sent.giveUp(); });
+      if (!clients.length) each(out, function (giveUp) { giveUp(); });
     },
 
     listenBulk: function (channel_name, func) {
-      var key = "$" + channel_name;
-      (listeners[key] = listeners[key] || []).push(func);
+      (listeners["$" + channel_name] = listeners["$" + channel_name] || []).push(func);
     },
 
     listenSingle: function (channel_name, func) {
@@ -87,8 +84,7 @@
   };
 
   findServer(); // now, while document.currentScript is this one
-  if (window.addEventListener)
-    window.addEventListener("online", function () { if (clients.length) pollAnew(); }, false);
+  if (window.addEventListener) window.addEventListener("online", pollAnew, false);
 
   // Polls at once, with the clients of this moment. A parked poll is not aborted: its answer may be on the way, and
   // the server counts that as delivered. It is only superseded: what it brings is taken, but another drives the loop.
@@ -137,51 +133,60 @@
   }
 
   // Begins a poll for a list of clients, delivers what it brings, then calls done(channels or null, status, ms).
-  // The status is 0 where the browser does not tell it.
+  // The status is 0 where the browser does not tell it. Returns the function that gives the poll up.
   function send(list, done) {
-    var sent = {}, started = now(), over = false, query = "", limit, abort;
+    var started = now(), over = false, query = "", limit, abort;
     each(list, function (client) { query += "&client_id=" + client.credentials; });
     if (!out.length) seen = {};
-    out.push(sent);
+    out.push(giveUp);
     abort = transport(query + "&ts=" + started, ended);
-    sent.giveUp = function () { abort(); ended(null, 0); };
-    limit = setTimeout(sent.giveUp, POLL_MS_MAX);
-    return sent;
+    limit = setTimeout(giveUp, POLL_MS_MAX);
+    return giveUp;
+
+    function giveUp() { abort(); ended(null, 0); }
 
     function ended(channels, status) {
-      if (over) return channels && deliver(channels); // a script, given up: what it brings comes no second time
+      out = without(out, giveUp);
+      if (channels) call(receive, channels); // also of a script that was given up: they would come no second time
+      if (over) return;
       over = true;
       clearTimeout(limit);
-      // The server answers the older poll first (WIRE P17): we must not overtake it on another connection.
-      if (channels && out[0] !== sent) setTimeout(finish, OVERLAP_MS);
-      else finish();
-
-      function finish() {
-        out = without(out, sent);
-        if (channels) call(deliver, channels);
-        done(channels, status, now() - started);
-      }
+      done(channels, status, now() - started);
     }
   }
 
-  // Messages to listeners: `channels` is a list of [name, [[id, text, client_id], ...]].
-
-  function deliver(channels) {
+  // Messages to listeners: `channels` is a list of [name, [[id, text, client_id], ...]]. While other polls are out, an
+  // answer may have overtaken theirs: what it brings is held for a moment, so that theirs can be sorted in.
+  function receive(channels) {
     each(channels, function (channel) {
-      var name = channel[0], updates = clients.length ? unseen(name, channel[1]) : [];
-      if (updates.length)
-        each(listeners["$" + name] || listeners["$*"] || [], function (func) { call(func, updates); });
+      var key = "$" + channel[0];
+      held[key] = (held[key] || []).concat(unseen(channel[0], channel[1]));
+    });
+    if (out.length) setTimeout(function () { release(channels); }, OVERLAP_MS);
+    else release(channels);
+  }
+
+  // Hands out what is held of these channels, up to the ids they end with.
+  function release(channels) {
+    each(channels, function (channel) {
+      var key = "$" + channel[0], last = channel[1][channel[1].length - 1][0], due = [], later = [];
+      each(held[key] || [], function (update) { (update.id > last ? later : due).push(update); });
+      if (later.length) held[key] = later;
+      else delete held[key];
+      if (!due.length || !clients.length) return;
+      due.sort(function (one, other) { return one.id - other.id; });
+      each(listeners[key] || listeners["$*"] || [], function (func) { call(func, due); });
     });
   }
 
   // Two polls with clients of the same channel each get its messages: only the first counts.
-  function unseen(channelName, rows) {
+  function unseen(name, rows) {
     var updates = [];
     each(rows, function (row) {
-      var key = "$" + JSON.stringify([channelName, row]), text = row[1];
+      var key = "$" + JSON.stringify([name, row]), text = row[1];
       if (!seen[key])
         updates.push({
-          id: row[0], client_id: row[2], payload: jsonOrNull(text), payload_raw: text, channelName: channelName
+          id: row[0], client_id: row[2], payload: jsonOrNull(text), payload_raw: text, channelName: name
         });
       seen[key] = true;
     });
@@ -207,9 +212,8 @@
 
   // Did the server refuse the poll (404), or was there no server? Pages of the server's own origin can read the
   // status. To others it is hidden: an error answer has no CORS header, and a script tag never tells. So a guess: a
-  // poll that failed soon, and right after it the server hands out its script. It takes two such in a row to count
-  // (failed() above). The guess is wrong where something else than Shaveet serves /static/shaveet.js while Shaveet is
-  // down: do not do that.
+  // poll that failed soon, and right after it the server hands out this script; two such in a row count, see failed().
+  // It is wrong where another web server hands out the script while Shaveet is down: do not do that.
   function judge(status, ms, verdict) {
     if (status === 404) verdict(true);
     else if (status || ms > REFUSAL_MS_MAX) verdict(false);
@@ -232,8 +236,8 @@
   // not stay parked, superseded by the next turn's poll.
   function sift(list) {
     var mine = turn, gone = [], at = 0;
-    if (list.length === 1) return report(list);
-    next();
+    if (list.length === 1) report(list);
+    else next();
 
     function next() {
       if (mine !== turn) return;
@@ -326,8 +330,7 @@
     }
   }
 
-  // The server's address and the flags are in our own URL.
-  function findServer() {
+  function findServer() { // its address and the flags are in our own URL
     var scripts = document.getElementsByTagName("script"), current = document.currentScript, url = "", cors, i;
     if (server !== null) return true;
     if (current && (current.src || "").indexOf(SCRIPT_PATH) !== -1) url = current.src;
@@ -348,7 +351,6 @@
   function find(client_id) {
     return filter(clients, function (client) { return client.id === String(client_id); })[0];
   }
-
   function without(list, unwanted) {
     return filter(list, function (item) { return item !== unwanted; });
   }
@@ -368,18 +370,16 @@
   function jsonOrNull(text) {
     try { return JSON.parse(text); } catch (error) { return null; }
   }
-
   function now() { return new Date().getTime(); }
 
-  // A set of strings, part of what the original offered to pages.
-  var MutableSet = window.MutableSet = function (vals) {
+  // A set of strings, for the pages.
+  window.MutableSet = function (vals) {
     this.length = 0;
     this._vals = {};
     if (vals)
       for (var i = 0; i < vals.length; i++) this.add(vals[i]);
   };
-
-  MutableSet.prototype = {
+  window.MutableSet.prototype = {
     add: function (val) {
       if (!this.contains(val)) this.length++;
       this._vals["$" + val] = true;

@@ -6,6 +6,9 @@ use serde_json::json;
 use std::time::Duration;
 use support::{Server, dies, ids, joins, leaves, opens, says, texts};
 
+/// What the original keeps: ten messages, system messages among them.
+const ORIGINAL_HISTORY: [&str; 4] = ["--history", "10", "--history-system", "shared"];
+
 #[test]
 fn c1_the_first_poll_begins_with_the_own_subscribe() {
     let server = Server::start();
@@ -60,7 +63,7 @@ fn c3_unsubscribing_forgets_the_cursor() {
 
 #[test]
 fn c4_a_channel_holds_its_last_ten() {
-    let server = Server::start();
+    let server = Server::with(&ORIGINAL_HISTORY);
     let alice = server.listener("alice", &["room"]);
     let sent: Vec<String> = (0..15).map(|i| i.to_string()).collect();
     sent.iter().for_each(|text| server.publish("room", text));
@@ -81,7 +84,7 @@ fn c4_the_number_held_can_be_set() {
 
 #[test]
 fn c4_system_messages_count_too() {
-    let server = Server::start();
+    let server = Server::with(&ORIGINAL_HISTORY);
     let alice = server.listener("alice", &["room"]);
     server.publish("room", "pushed out");
     for i in 0..10 {
@@ -101,7 +104,7 @@ fn c4_a_late_subscriber_sees_only_its_own_subscribe() {
 
 #[test]
 fn c4_a_slow_reader_of_many_channels_loses_only_in_the_full_ones() {
-    let server = Server::start();
+    let server = Server::with(&ORIGINAL_HISTORY);
     let alice = server.listener("alice", &["busy", "calm"]);
     server.publish("calm", "first");
     (0..30).for_each(|i: u32| server.publish("busy", &i.to_string()));

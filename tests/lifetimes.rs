@@ -143,7 +143,7 @@ fn l3_it_can_come_back_again_and_again() {
 
 #[test]
 fn l3_the_ring_counts_for_who_comes_back() {
-    let server = hasty(&[]);
+    let server = hasty(&["--history", "10", "--history-system", "shared"]);
     let alice = server.listener("alice", &["room"]);
     is_collected(&alice);
     let sent: Vec<String> = (0..13).map(|i| i.to_string()).collect();

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::io::Write;
 
+use log::debug;
+
 use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status, query};
 use crate::hub::{Answer, Ending, Protocol, Since, WaitError, Waiter};
@@ -35,7 +37,7 @@ enum Shape {
     /// The original's protocol: this function is called.
     Original(Box<str>),
     /// The resume protocol: an object, or this function called with it.
-    Resume(Epoch, Option<Box<str>>),
+    Resume(Option<Box<str>>),
 }
 
 /// Between a client's id and its key. Ids may contain it: the last one counts (WIRE P13).
@@ -89,7 +91,7 @@ impl Api {
         let (shape, protocol) = match poll.wish {
             Wish::Original(callback) => (Shape::Original(callback.into()), Protocol::Original),
             Wish::Resume(token, callback) => {
-                (Shape::Resume(self.epoch, callback.map(Into::into)), Protocol::Resume(self.since(token)))
+                (Shape::Resume(callback.map(Into::into)), Protocol::Resume(self.since(token)))
             }
         };
         if request.method == Method::Head {
@@ -103,6 +105,7 @@ impl Api {
         match self.hub.wait(visit.now, visit.owner, clients, protocol, deadline) {
             Ok(waiter) => Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape }),
             Err(error) => {
+                debug!("peer {:?}: a poll is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
                 shape.write_error(error.into(), visit.date, exchange, out);
                 Outcome::Answered
             }
@@ -121,19 +124,19 @@ impl Api {
 
 impl Parked {
     /// Writes what is owed behind what is in `out`, whole. `body` is room to work in.
-    pub fn write(&self, answer: &Answer<'_>, date: &str, body: &mut Vec<u8>, out: &mut Vec<u8>) {
+    pub fn write(&self, answer: &Answer<'_>, epoch: Epoch, date: &str, body: &mut Vec<u8>, out: &mut Vec<u8>) {
         body.clear();
         match &self.shape {
             Shape::Original(callback) => write_call(body, callback, answer),
-            Shape::Resume(..) if answer.ending() == Some(Ending::Gone) => {
+            Shape::Resume(_) if answer.ending() == Some(Ending::Gone) => {
                 return self.shape.write_error(Refusal::Gone, date, self.exchange, out);
             }
-            Shape::Resume(epoch, callback) => wrapped(body, callback.as_deref(), |body| {
+            Shape::Resume(callback) => wrapped(body, callback.as_deref(), |body| {
                 let retry_ms = match answer.ending() {
                     Some(Ending::Crowded | Ending::Stopping) => self.retry_ms,
                     Some(Ending::Time | Ending::Gone) | None => 0,
                 };
-                write_object(body, *epoch, answer, retry_ms);
+                write_object(body, epoch, answer, retry_ms);
             }),
         }
         Response { status: Status::OK, headers: self.shape.headers(), body }.write(out, date, self.exchange);
@@ -222,8 +225,8 @@ impl Shape {
     fn headers(&self) -> &'static str {
         match self {
             Shape::Original(_) => ANSWER_HEADERS,
-            Shape::Resume(_, None) => OBJECT_HEADERS,
-            Shape::Resume(_, Some(_)) => SCRIPT_HEADERS,
+            Shape::Resume(None) => OBJECT_HEADERS,
+            Shape::Resume(Some(_)) => SCRIPT_HEADERS,
         }
     }
 
@@ -239,7 +242,7 @@ impl Shape {
                 let body = format!("{text}\r\n");
                 Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
             }
-            (Shape::Resume(_, callback), _) => write_error(status, text, callback.as_deref(), date, exchange, out),
+            (Shape::Resume(callback), _) => write_error(status, text, callback.as_deref(), date, exchange, out),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use memchr::memchr;
 
-use super::decoder::{Error, Limits};
+use super::error::{Error, Limits};
 
 /// The decoder of one body.
 #[derive(Debug)]

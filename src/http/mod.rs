@@ -7,10 +7,12 @@
 
 mod chunked;
 mod decoder;
+mod error;
 pub mod query;
 mod request;
 mod response;
 
-pub use decoder::{Decoder, Error, Limits, Stage, Step};
+pub use decoder::{Decoder, Stage, Step};
+pub use error::{Error, Limits};
 pub use request::{Method, Request};
 pub use response::{Exchange, Response, Status, write_continue};

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use super::decoder::Error;
-
 /// What an answer must know of its request: copied out, so that a parked poll keeps three bytes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -38,22 +36,6 @@ impl Status {
     #[must_use]
     pub fn code(self) -> u16 {
         self.0
-    }
-}
-
-impl Error {
-    /// The status that tells the sender.
-    #[must_use]
-    pub fn status(self) -> Status {
-        match self {
-            Error::Malformed(_) => Status::BAD_REQUEST,
-            Error::BodyTooLarge => Status::CONTENT_TOO_LARGE,
-            Error::TargetTooLong => Status::URI_TOO_LONG,
-            Error::UnknownExpectation => Status::EXPECTATION_FAILED,
-            Error::HeadTooLarge => Status::HEADERS_TOO_LARGE,
-            Error::NotImplemented(_) => Status::NOT_IMPLEMENTED,
-            Error::UnknownVersion => Status::VERSION_NOT_SUPPORTED,
-        }
     }
 }
 

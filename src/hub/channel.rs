@@ -30,6 +30,8 @@ pub struct Channel {
     last_id: u64,
     /// The subscribed clients that are here. In no order: leaving swaps the last one into the gap.
     pub(super) subscribers: Vec<Subscriber>,
+    /// How many of them have a poll parked.
+    pub(super) parked: u32,
     /// How many subscriptions have no seat here, of departed clients and ended ones: they keep the channel alive.
     pub(super) held: u32,
     /// Where the sweep over the subscribers stands, while one is under way.
@@ -94,6 +96,7 @@ impl Channel {
             fallen: [None; 2],
             last_id: 0,
             subscribers: Vec::new(),
+            parked: 0,
             held: 0,
             sweep: None,
             used: now,
@@ -221,6 +224,18 @@ impl Channel {
     /// The message at a place.
     pub(super) fn message(&self, place: Place) -> &Message {
         self.rings[place.ring].get(place.at)
+    }
+
+    /// The message with this id, if it survives.
+    pub(super) fn message_by_id(&self, id: u64) -> Option<&Message> {
+        let at = id.checked_sub(1)?;
+        self.rings.iter().filter_map(|ring| ring.first_after_id(at)).find(|message| message.id == id)
+    }
+
+    /// For an id that does not survive: up to which `seq` everything with such ids has fallen out, and why.
+    pub(super) fn fallen_at(&self, id: u64) -> Option<(u64, Loss)> {
+        let beyond = self.fallen.iter().flatten().filter(|fallen| fallen.id >= id);
+        beyond.min_by_key(|fallen| fallen.seq).map(|fallen| (fallen.seq, fallen.loss))
     }
 
     /// What a reader has lost that has had everything up to `after`, and to whom nothing newer than `newest` (of either

@@ -72,6 +72,8 @@ impl Hub {
                 assert_eq!(subscription.channel, key);
                 assert!(matches!(subscription.seat, Seat::Taken(taken) if taken as usize == seat));
             }
+            let polls = channel.subscribers.iter().filter(|seat| !self.clients[seat.client].polls().is_empty());
+            assert_eq!(polls.count(), channel.parked as usize);
             assert_eq!(channel.sweep.is_some(), self.sweeps.contains(&key));
             let looked_at = channel.reminded < Ms::MAX;
             assert!(looked_at || !channel.is_deserted() && channel.ages_at().is_none(), "looked at some time");

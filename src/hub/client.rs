@@ -25,6 +25,9 @@ pub struct Client {
     pub(super) seen: Ms,
     /// Everything up to this `seq` has been acknowledged, or in the original's protocol has left the process.
     pub(super) position: u64,
+    /// When that last changed, and whether by a page of the resume protocol that said so.
+    pub(super) moved: Ms,
+    pub(super) moved_by_page: bool,
     pub(super) subscriptions: Vec<Subscription>,
     /// How many of them have ended and are kept for what is still to be read.
     pub(super) ended: u32,
@@ -50,6 +53,8 @@ impl Client {
             created: now,
             seen: now,
             position: 0,
+            moved: now,
+            moved_by_page: false,
             subscriptions: Vec::new(),
             ended: 0,
             presence: Presence::Here { polls: SmallVec::new() },

@@ -35,6 +35,7 @@ mod questions;
 mod ring;
 mod subscription;
 mod waiter;
+mod why;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -52,6 +53,7 @@ pub use polling::{Answer, WaitError};
 pub use questions::{ChannelInfo, ClientInfo, Page};
 pub use ring::Loss;
 pub use waiter::{Ending, Owner, Protocol, Since, Waiter};
+pub use why::Fate;
 
 use departed::Departed;
 use lifetimes::Reminder;

@@ -25,7 +25,7 @@ const SWEEP_SLICE: u32 = 16;
 /// Messages in one answer of the resume protocol: the page asks for the rest at once.
 const RESUME_MESSAGES_MAX: usize = 1000;
 
-/// Bytes of messages in one answer of the resume protocol; a single larger message still goes out whole.
+/// Bytes of messages, with their channels' names, in one answer of the resume protocol; a single larger message still goes out whole.
 const RESUME_BYTES_MAX: usize = 1 << 20;
 
 /// Why a poll cannot be parked.
@@ -117,6 +117,9 @@ impl Hub {
         for at in 0..self.waiters[waiter].members.len() {
             let client = self.waiters[waiter].members[at].client;
             self.clients[client].polls_mut().push(waiter);
+            if self.clients[client].polls().len() == 1 {
+                self.count_parked(client, true);
+            }
         }
         self.look_at(waiter);
         Ok(waiter)
@@ -130,17 +133,17 @@ impl Hub {
         self.clients[client].seen = now;
         self.remind_client(client, deadline);
         if let Protocol::Resume(Since::At(position)) = protocol {
-            self.acknowledge(now, client, position);
+            self.acknowledge(now, client, position, true);
         }
     }
 
     /// Everything up to `position` has been had.
-    fn acknowledge(&mut self, now: Ms, client: Key<Client>, position: u64) {
+    fn acknowledge(&mut self, now: Ms, key: Key<Client>, position: u64, by_page: bool) {
         assert!(position <= self.seq, "nobody has had what is still to come");
-        let known = &mut self.clients[client].position;
-        if position > *known {
-            *known = position;
-            self.forget_read(now, client);
+        let client = &mut self.clients[key];
+        if position > client.position {
+            (client.position, client.moved, client.moved_by_page) = (position, now, by_page);
+            self.forget_read(now, key);
         }
     }
 
@@ -180,7 +183,7 @@ impl Hub {
         };
         if self.waiters[waiter].is_original() {
             for at in 0..self.waiters[waiter].members.len() {
-                self.acknowledge(now, self.waiters[waiter].members[at].client, upto);
+                self.acknowledge(now, self.waiters[waiter].members[at].client, upto, false);
             }
         }
         self.remove_waiter(now, waiter);
@@ -373,7 +376,12 @@ impl Hub {
         };
         let mut bytes = 0;
         let fitting = draft.picks.iter().take(count_max).take_while(|pick| {
-            bytes += self.channels[pick.channel].message(pick.place).bytes();
+            let channel = &self.channels[pick.channel];
+            bytes += channel.message(pick.place).bytes();
+            if !waiter.is_original() {
+                // Each message is written with its channel's name.
+                bytes += channel.name_json().len();
+            }
             bytes <= bytes_max
         });
         let fitting = fitting.count().max(1);
@@ -400,6 +408,14 @@ impl Hub {
         }
     }
 
+    /// A client has begun to poll, or has ceased to: its channels count those who do.
+    fn count_parked(&mut self, client: Key<Client>, polls: bool) {
+        for subscription in self.clients[client].subscriptions.iter().filter(|subscription| !subscription.has_ended()) {
+            let parked = &mut self.channels[subscription.channel].parked;
+            *parked = if polls { *parked + 1 } else { *parked - 1 };
+        }
+    }
+
     fn is_held_up(&self, client: Key<Client>) -> bool {
         self.clients[client].polls().iter().any(|&waiter| self.waiters[waiter].holds_up())
     }
@@ -409,6 +425,9 @@ impl Hub {
         for client in waiter.clients() {
             self.clients[client].seen = now;
             self.clients[client].polls_mut().retain(|poll| *poll != key);
+            if self.clients[client].polls().is_empty() {
+                self.count_parked(client, false);
+            }
             if waiter.holds_up() {
                 self.look_at_polls(client);
             }

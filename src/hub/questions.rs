@@ -10,10 +10,13 @@ use super::{Error, Hub, Protocol};
 /// What is known of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelInfo {
-    /// Subscribed clients that are here.
+    /// Subscribed clients, those included that have departed and may come back, and ended subscriptions that are still to
+    /// be read.
     pub subscribers: usize,
-    /// Subscribed clients that have departed and may come back, and ended subscriptions that are still read.
-    pub away: usize,
+    /// Subscribed clients that are here.
+    pub active: usize,
+    /// Those of them that have a poll parked.
+    pub parked: usize,
     /// Messages that it holds.
     pub messages: usize,
     /// Bytes that they are.
@@ -57,8 +60,9 @@ impl Hub {
         let channel = &self.channels[*self.channel_names.get(name).ok_or(Error::UnknownChannel)?];
         let (messages, bytes) = channel.held_messages();
         Ok(ChannelInfo {
-            subscribers: channel.subscribers.len(),
-            away: channel.held as usize,
+            subscribers: channel.subscribers.len() + channel.held as usize,
+            active: channel.subscribers.len(),
+            parked: channel.parked as usize,
             messages,
             bytes,
             next_id: channel.next_id(),

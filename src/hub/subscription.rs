@@ -157,10 +157,12 @@ impl Hub {
         subscription.seat = Seat::Taken(index(channel.subscribers.len()));
         channel.subscribers.push(Subscriber { client, at: index(at) });
         channel.held -= 1;
+        channel.parked += u32::from(!self.clients[client].polls().is_empty());
     }
 
     /// Takes a client's seat among the channel's subscribers away; whoever sat last moves there.
     pub(super) fn leave_seat(&mut self, now: Ms, client: Key<Client>, at: usize) {
+        let polls = !self.clients[client].polls().is_empty();
         let subscription = &mut self.clients[client].subscriptions[at];
         let Seat::Taken(seat) = std::mem::replace(&mut subscription.seat, Seat::Away) else {
             panic!("a client that is here has a seat in each of its channels");
@@ -168,6 +170,7 @@ impl Hub {
         let channel = &mut self.channels[subscription.channel];
         channel.held += 1;
         channel.used = now;
+        channel.parked -= u32::from(polls);
         channel.subscribers.swap_remove(seat as usize);
         if channel.subscribers.len() * 4 < channel.subscribers.capacity() {
             channel.subscribers.shrink_to(channel.subscribers.len() * 2);

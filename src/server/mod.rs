@@ -6,6 +6,7 @@
 //! `mod.rs` is the turn; `serve.rs` is what is done with one peer; `accept.rs` lets new ones in.
 
 mod accept;
+mod buffer;
 mod clock;
 mod listener;
 mod peer;
@@ -259,8 +260,8 @@ impl Server {
             let key = Key::unpack(answer.owner().0);
             let peer = self.peers.get_mut(key).expect("a peer that goes takes its waiter with it");
             self.output.clear();
-            let sent =
-                peer.answer(&answer, self.stopping.is_some(), self.clock.date(), &mut self.body, &mut self.output);
+            let (epoch, date, is_last) = (self.api.epoch, self.clock.date(), self.stopping.is_some());
+            let sent = peer.answer(&answer, epoch, is_last, date, &mut self.body, &mut self.output);
             self.settle(key, sent);
             self.look_again(key);
         }

@@ -12,6 +12,7 @@ use crate::http::{Decoder, Stage};
 use crate::hub::Waiter;
 use crate::slots::Key;
 
+use super::buffer::Buffer;
 use super::listener::Stream;
 
 /// One connection.
@@ -22,7 +23,7 @@ pub(super) struct Peer {
     pub(super) phase: Phase,
     pub(super) decoder: Decoder,
     /// What it has sent and nobody has looked at yet, or only the decoder has.
-    pub(super) inbox: Vec<u8>,
+    pub(super) inbox: Buffer,
     /// The inbox may begin with a whole request.
     pub(super) unread: bool,
     /// The socket may have more to read.
@@ -31,9 +32,7 @@ pub(super) struct Peer {
     pub(super) hung_up: bool,
     /// It is on the server's list of peers to look at.
     pub(super) queued: bool,
-    outbox: Vec<u8>,
-    /// How much of the outbox the socket has taken.
-    taken: usize,
+    outbox: Buffer,
     /// What the deadline is about, and when it is.
     waits_for: Wait,
     deadline: Ms,
@@ -95,13 +94,12 @@ impl Peer {
             address,
             phase: Phase::Serving,
             decoder: Decoder::new(),
-            inbox: Vec::new(),
+            inbox: Buffer::default(),
             unread: false,
             readable: false,
             hung_up: false,
             queued: false,
-            outbox: Vec::new(),
-            taken: 0,
+            outbox: Buffer::default(),
             waits_for: Wait::Nothing,
             deadline: Ms::MAX,
             reminded: Ms::MAX,
@@ -116,33 +114,28 @@ impl Peer {
     /// Writes, behind what is still in the outbox.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Sent {
         if !self.outbox.is_empty() {
-            self.outbox.extend_from_slice(bytes);
+            self.outbox.push(bytes);
             return Sent::Partly;
         }
         match write_all(&mut self.stream, bytes) {
             Ok(written) if written == bytes.len() => Sent::Whole,
             Ok(written) => {
-                self.outbox.extend_from_slice(&bytes[written..]);
+                self.outbox.push(&bytes[written..]);
                 Sent::Partly
             }
             Err(_) => Sent::Broken,
         }
     }
 
-    /// Writes more of the outbox. An empty one gives its memory back.
+    /// Writes more of the outbox.
     pub(super) fn flush(&mut self) -> Sent {
-        match write_all(&mut self.stream, &self.outbox[self.taken..]) {
-            Ok(0) if self.taken < self.outbox.len() => Sent::Partly,
+        match write_all(&mut self.stream, self.outbox.bytes()) {
+            Ok(0) if !self.outbox.is_empty() => Sent::Partly,
             Ok(written) => {
-                self.taken += written;
+                self.outbox.consume(written);
                 // Progress: the deadline counts from here.
                 self.waits_for = Wait::Nothing;
-                if self.taken < self.outbox.len() {
-                    return Sent::Partly;
-                }
-                self.outbox = Vec::new();
-                self.taken = 0;
-                Sent::Whole
+                if self.outbox.is_empty() { Sent::Whole } else { Sent::Partly }
             }
             Err(_) => Sent::Broken,
         }

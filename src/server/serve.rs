@@ -2,12 +2,13 @@
 
 use log::debug;
 
-use crate::api::{self, Outcome, Visit};
+use crate::api::{self, Epoch, Outcome, Visit};
 use crate::http::{Exchange, Limits, Method, Step, write_continue};
 use crate::hub::{Answer, Owner};
 use crate::slots::Key;
 
 use super::Server;
+use super::buffer::Buffer;
 use super::peer::{Peer, Phase, Sent};
 
 /// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
@@ -51,7 +52,7 @@ impl Server {
         peer.set_deadline(self.now, &self.config);
         let left = match peer.phase {
             Phase::Serving => peer.has_taken_all() && (peer.unread || peer.readable),
-            Phase::Parked(_) => peer.hung_up || peer.readable && peer.inbox.len() < PIPELINE_BYTES_MAX,
+            Phase::Parked(_) => peer.hung_up || peer.readable && peer.inbox.bytes().len() < PIPELINE_BYTES_MAX,
             Phase::Draining => peer.readable,
             Phase::Answering { .. } | Phase::Closing { .. } => false,
         };
@@ -77,10 +78,10 @@ impl Server {
             if peer.inbox.is_empty() {
                 let used = self.answer_requests(key, &input[..count]);
                 if let Some(peer) = self.peers.get_mut(key) {
-                    peer.inbox.extend_from_slice(&input[used..count]);
+                    peer.inbox.push(&input[used..count]);
                 }
             } else {
-                peer.inbox.extend_from_slice(&input[..count]);
+                peer.inbox.push(&input[..count]);
                 peer.unread = true;
             }
         }
@@ -90,11 +91,9 @@ impl Server {
     /// Answers what waits in the inbox.
     fn answer_inbox(&mut self, key: Key<Peer>) {
         let mut inbox = std::mem::take(&mut self.peers[key].inbox);
-        let used = self.answer_requests(key, &inbox);
-        if let Some(peer) = self.peers.get_mut(key)
-            && used < inbox.len()
-        {
-            inbox.drain(..used);
+        let used = self.answer_requests(key, inbox.bytes());
+        inbox.consume(used);
+        if let Some(peer) = self.peers.get_mut(key) {
             peer.inbox = inbox;
         }
     }
@@ -103,7 +102,8 @@ impl Server {
     fn overhear(&mut self, key: Key<Peer>) {
         let peer = &self.peers[key];
         let throw_away = matches!(peer.phase, Phase::Draining);
-        let room = if throw_away { self.input.len() } else { PIPELINE_BYTES_MAX.saturating_sub(peer.inbox.len()) };
+        let room =
+            if throw_away { self.input.len() } else { PIPELINE_BYTES_MAX.saturating_sub(peer.inbox.bytes().len()) };
         if room == 0 {
             return;
         }
@@ -113,7 +113,7 @@ impl Server {
         if let (Some(count), Some(peer)) = (count, self.peers.get_mut(key))
             && !throw_away
         {
-            peer.inbox.extend_from_slice(&input[..count]);
+            peer.inbox.push(&input[..count]);
             peer.unread = true;
         }
         self.input = input;
@@ -254,7 +254,7 @@ impl Server {
             return self.bury(key);
         }
         peer.phase = Phase::Draining;
-        peer.inbox = Vec::new();
+        peer.inbox = Buffer::default();
         peer.unread = false;
     }
 
@@ -284,6 +284,7 @@ impl Peer {
     pub(super) fn answer(
         &mut self,
         answer: &Answer<'_>,
+        epoch: Epoch,
         is_last: bool,
         date: &str,
         body: &mut Vec<u8>,
@@ -292,7 +293,7 @@ impl Peer {
         let Phase::Parked(parked) = &mut self.phase else { panic!("the hub answers a poll that is not parked") };
         assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
         parked.exchange.keep_alive &= !is_last;
-        parked.write(answer, date, body, out);
+        parked.write(answer, epoch, date, body, out);
         self.phase = Phase::Answering { waiter: parked.waiter, keep_alive: parked.exchange.keep_alive };
         self.send(out)
     }

@@ -7,6 +7,8 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the server's timers from outside, with the real clock")]
 
+pub(crate) mod crowd;
+
 use serde_json::{Map, Value, json};
 use socket2::{SockAddr, Socket, Type};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -199,8 +201,13 @@ impl Server {
     /// A poll that the server has read and holds. The request before it on its connection is answered first, so the
     /// poll has reached the server with it; a turn later it is parked (or its answer is on the way).
     pub(crate) fn park(&self, clients: &[&Client<'_>]) -> Connection {
+        self.park_at(&poll_path(clients))
+    }
+
+    /// The same for a poll that is written out.
+    pub(crate) fn park_at(&self, path: &str) -> Connection {
         let mut connection = self.connect();
-        connection.send(get("/nowhere") + &get(&poll_path(clients)));
+        connection.send(get("/nowhere") + &get(path));
         assert_eq!(connection.answer().status, 404);
         self.turn();
         connection
@@ -320,6 +327,11 @@ impl Client<'_> {
         self.server.park(&[self])
     }
 
+    /// A poll of the resume protocol, its answer read as an object.
+    pub(crate) fn resume(&self, since: &str) -> Value {
+        Shape::Object.read(&self.server.get(&Shape::Object.path(&[self], since)))
+    }
+
     /// What it proves itself with in a poll.
     pub(crate) fn credential(&self) -> String {
         format!("{}_!!_{}", self.id, self.key)
@@ -332,6 +344,80 @@ pub(crate) fn poll_path(clients: &[&Client<'_>]) -> String {
     let mut pairs = vec![("callback", "cb")];
     pairs.extend(credentials.iter().map(|c| ("client_id", c.as_str())));
     updates_path(&pairs)
+}
+
+/// How a page of the resume protocol wants its answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Shape {
+    /// As JSON, by fetch or XHR.
+    Object,
+    /// As a call of `cb`, by a script tag.
+    Script,
+}
+
+impl Shape {
+    pub(crate) const BOTH: [Shape; 2] = [Shape::Object, Shape::Script];
+
+    /// The path of a poll.
+    pub(crate) fn path(self, clients: &[&Client<'_>], since: &str) -> String {
+        let credentials: Vec<String> = clients.iter().map(|c| c.credential()).collect();
+        let mut pairs: Vec<(&str, &str)> = credentials.iter().map(|c| ("client_id", c.as_str())).collect();
+        pairs.push(("since", since));
+        if self == Shape::Script {
+            pairs.push(("callback", "cb"));
+        }
+        updates_path(&pairs)
+    }
+
+    /// The object of an answer that is no error.
+    pub(crate) fn read(self, response: &Response) -> Value {
+        let object = self.object(response);
+        assert!(response.status == 200 && object.get("error").is_none(), "{response:?}");
+        object
+    }
+
+    /// The status that an error says, and its message.
+    pub(crate) fn error(self, response: &Response) -> (u64, String) {
+        let error = &self.object(response)["error"];
+        let code = error["code"].as_u64().unwrap_or_else(|| panic!("no error: {response:?}"));
+        // A script with another status would not be run.
+        let status = if self == Shape::Script { 200 } else { code };
+        assert_eq!(u64::from(response.status), status, "{response:?}");
+        (code, error["message"].as_str().expect("a text").to_owned())
+    }
+
+    /// What every answer of the resume protocol has, errors too, and its object.
+    fn object(self, response: &Response) -> Value {
+        assert_eq!(response.header("access-control-allow-origin"), Some("*"), "{response:?}");
+        assert_eq!(response.header("cache-control"), Some("no-cache"), "{response:?}");
+        assert!(response.body.is_ascii(), "{response:?}");
+        let (text, media_type) = match self {
+            Shape::Object => (Some(response.text()), "application/json"),
+            Shape::Script => {
+                let inside = response.text().strip_prefix("/**/cb(").and_then(|rest| rest.strip_suffix(");"));
+                (inside, "text/javascript")
+            }
+        };
+        assert_eq!(response.media_type(), media_type, "{response:?}");
+        serde_json::from_str(text.unwrap_or_else(|| panic!("no call of cb: {response:?}"))).expect("JSON")
+    }
+}
+
+/// The position in an answer of the resume protocol.
+pub(crate) fn since(answer: &Value) -> String {
+    answer["since"].as_str().unwrap_or_else(|| panic!("no position: {answer}")).to_owned()
+}
+
+/// The messages of an answer of the resume protocol: channel, id, text.
+pub(crate) fn heard(answer: &Value) -> Vec<(String, u64, String)> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let messages = answer["messages"].as_array().unwrap_or_else(|| panic!("no messages: {answer}"));
+    messages.iter().map(|m| (text(&m["channel"]), m["id"].as_u64().expect("an id"), text(&m["data"]))).collect()
+}
+
+/// The texts alone.
+pub(crate) fn said(answer: &Value) -> Vec<String> {
+    heard(answer).into_iter().map(|(_, _, text)| text).collect()
 }
 
 /// The path of a poll with exactly these parameters.

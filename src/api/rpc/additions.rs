@@ -1,0 +1,223 @@
+//! The methods that the original has not.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::clock::Ms;
+use crate::hub::{self, Fate, Hub, Message, Page, Sender, Submission};
+use crate::json;
+
+use super::call::{Call, list, name, none_left, number, options, write_names};
+use super::fault::{Fault, faults};
+use super::original::{new_key, write_key};
+use super::value::{Kind, elements, text_of};
+
+pub(super) fn rotate_key(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let (id, key) = (call.name(0)?, new_key());
+    call.service.hub.rotate_key(&id, key).map_err(|error| faults(error, &id))?;
+    write_key(call, key);
+    Ok(())
+}
+
+/// How something is to be published.
+struct Publishing<'a> {
+    from: Cow<'a, str>,
+    from_is_id: bool,
+    once: Option<Cow<'a, str>>,
+    exclude: Vec<Cow<'a, str>>,
+    ttl: Option<Ms>,
+}
+
+impl<'a> Publishing<'a> {
+    fn read(call: &Call<'a, '_, '_>, at: usize) -> Result<Publishing<'a>, Fault> {
+        let mut options = options(call, at)?;
+        let from = options.remove("from").unwrap_or(RawValue::NULL);
+        let exclude = match options.remove("exclude") {
+            None => Vec::new(),
+            Some(one) if Kind::of(one) != Kind::Array => vec![name(one)?],
+            Some(several) => elements(several).into_iter().map(name).collect::<Result<_, _>>()?,
+        };
+        let publishing = Publishing {
+            from: text_of(from),
+            from_is_id: Kind::of(from) == Kind::String,
+            once: options.remove("idempotency_key").map(name).transpose()?,
+            exclude,
+            ttl: options.remove("ttl_ms").map(number).transpose()?.map(|ms| Ms(ms as u64)),
+        };
+        none_left(&options)?;
+        if let Some(once) = &publishing.once {
+            call.limited(once.clone())?;
+        }
+        Ok(publishing)
+    }
+
+    /// Publishes, and writes where the message stands. Each channel of a broadcast has its own idempotency key.
+    fn perform(&self, call: &mut Call<'_, '_, '_>, channel: &str, text: &str) -> Result<(), Fault> {
+        let from = if self.from_is_id { Sender::Id(&self.from) } else { Sender::Json(self.from.as_bytes()) };
+        let exclude: Vec<&str> = self.exclude.iter().map(|id| &**id).collect();
+        let submission = Submission { channel, from, text, exclude: &exclude, ttl: self.ttl };
+        let now = call.service.now;
+        let placed = match &self.once {
+            Some(key) => call.service.hub.publish_once(now, &format!("{key}\0{channel}"), submission),
+            None => call.service.hub.publish(now, submission),
+        };
+        let placed = placed.map_err(|error| faults(error, channel))?;
+        call.write_member("{", "id", placed.id);
+        call.out.extend_from_slice(br#","position":"#);
+        call.write_position(placed.seq);
+        call.out.push(b'}');
+        Ok(())
+    }
+}
+
+pub(super) fn publish(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channel = call.name(0)?;
+    let text = text_of(call.arguments[1]);
+    Publishing::read(call, 2)?.perform(call, &channel, &text)
+}
+
+pub(super) fn broadcast(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channels = list(call.arguments[0])?.into_iter().map(|channel| call.limited(name(channel)?));
+    let channels = channels.collect::<Result<Vec<_>, _>>()?;
+    let text = text_of(call.arguments[1]);
+    let publishing = Publishing::read(call, 2)?;
+    call.out.push(b'[');
+    for (at, channel) in channels.iter().enumerate() {
+        if at > 0 {
+            call.out.push(b',');
+        }
+        publishing.perform(call, channel, &text)?;
+    }
+    call.out.push(b']');
+    Ok(())
+}
+
+/// Messages in one answer of `history`, and names in one of the lists.
+const PAGE_MAX: usize = 1000;
+
+/// Places of a table that one call looks at: some 50 us of work.
+const PLACES_MAX: u32 = 10_000;
+
+pub(super) fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channel = call.name(0)?;
+    let since = call.position(call.optional(1))?.unwrap_or(0);
+    let limit = call.number(2, PAGE_MAX)?.min(PAGE_MAX);
+    let Call { service, out, .. } = call;
+    let position = service.hub.position();
+    let (messages, gap) =
+        service.hub.history(service.now, &channel, since, limit).map_err(|error| faults(error, &channel))?;
+    // As long as there may be more, the position is that of the last one given, or where it was.
+    let position = if messages.len() < limit { position } else { messages.last().map_or(since, |last| last.seq()) };
+    out.extend_from_slice(br#"{"messages":["#);
+    for (at, message) in messages.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.push(b'{');
+        write_message(message, out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(format!("],\"gap\":{gap},\"position\":").as_bytes());
+    call.write_position(position);
+    call.out.push(b'}');
+    Ok(())
+}
+
+/// The members of a message, but for its channel's.
+pub(in crate::api) fn write_message(message: &Message, out: &mut Vec<u8>) {
+    let parts: [&[u8]; 7] = [
+        br#""id":"#,
+        message.id_json(),
+        br#","from":"#,
+        message.from_json(),
+        br#","data":"#,
+        message.text_json(),
+        if message.kind().is_system() { br#","system":true"# } else { br#","system":false"# },
+    ];
+    parts.into_iter().for_each(|part| out.extend_from_slice(part));
+    if let hub::Kind::System(Some(reason)) = message.kind() {
+        out.extend_from_slice(br#","reason":"#);
+        json::write_str(out, reason.name());
+    }
+}
+
+pub(super) fn channel_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let channel = call.name(0)?;
+    let info = call.service.hub.channel_info(&channel).map_err(|error| faults(error, &channel))?;
+    call.write_member("{", "subscribers", info.subscribers as u64);
+    call.write_member(",", "active", info.active as u64);
+    call.write_member(",", "parked", info.parked as u64);
+    call.write_member(",", "messages", info.messages as u64);
+    call.write_member(",", "bytes", info.bytes as u64);
+    call.write_member(",", "next_id", info.next_id);
+    call.out.extend_from_slice(br#","position":"#);
+    call.write_position(info.position);
+    call.out.push(b'}');
+    Ok(())
+}
+
+pub(super) fn client_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let id = call.name(0)?;
+    let info = call.service.hub.client_info(call.service.now, &id).map_err(|error| faults(error, &id))?;
+    call.out.extend_from_slice(format!("{{\"here\":{}", info.here).as_bytes());
+    call.write_member(",", "idle_ms", info.idle.0);
+    call.write_member(",", "parked", info.polls.iter().sum::<usize>() as u64);
+    let transports = [("poll", info.polls[0]), ("resume", info.polls[1])];
+    call.out.extend_from_slice(br#","transports":"#);
+    write_names(call.out, transports.into_iter().filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
+    call.write_member(",", "subscriptions", info.subscriptions as u64);
+    call.out.extend_from_slice(br#","acknowledged":"#);
+    call.write_position(info.position);
+    call.out.push(b'}');
+    Ok(())
+}
+
+pub(super) fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    let (id, channel) = (call.name(0)?, call.name(1)?);
+    let message = call.number(2, 0)? as u64;
+    let fate = call.service.hub.why(call.service.now, &id, &channel, message);
+    let fate = fate.map_err(|error| faults(error, if error == hub::Error::UnknownChannel { &channel } else { &id }))?;
+    let (state, detail) = match fate {
+        Fate::Unpublished => ("unpublished", String::new()),
+        Fate::NotSubscribed => ("not_subscribed", String::new()),
+        Fate::Excluded => ("excluded", String::new()),
+        Fate::Expired => ("expired", String::new()),
+        Fate::Lost(loss) => ("lost", format!(",\"reason\":\"{}\"", loss.name())),
+        Fate::OnItsWay => ("on_its_way", String::new()),
+        Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{parked}")),
+        Fate::Delivered { by_page, ago } => {
+            let by = if by_page { "resume" } else { "poll" };
+            ("delivered", format!(",\"by\":\"{by}\",\"at_least_ms_ago\":{}", ago.0))
+        }
+    };
+    call.out.extend_from_slice(format!("{{\"state\":\"{state}\"{detail}}}").as_bytes());
+    Ok(())
+}
+
+pub(super) fn list_channels(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    write_page(call, "channels", Hub::list_channels)
+}
+
+pub(super) fn list_clients(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
+    write_page(call, "clients", Hub::list_clients)
+}
+
+/// A page of a list: `{"channels": [...], "after": 123}`; `after` asks for the next page and is null behind the last. A page
+/// may be short, even empty, with more behind it: one call looks at a bounded number of places.
+fn write_page(
+    call: &mut Call<'_, '_, '_>,
+    what: &str,
+    list: for<'a> fn(&'a Hub, &str, u32, usize, u32) -> Page<'a>,
+) -> Result<(), Fault> {
+    let prefix = if call.optional(0).is_some() { call.name(0)? } else { Cow::Borrowed("") };
+    let after = u32::try_from(call.number(1, 0)?).unwrap_or(u32::MAX);
+    let limit = call.number(2, PAGE_MAX)?.clamp(1, PAGE_MAX);
+    let Call { service, out, .. } = call;
+    let (names, next) = list(service.hub, &prefix, after, limit, PLACES_MAX);
+    out.extend_from_slice(format!("{{\"{what}\":").as_bytes());
+    write_names(out, names.into_iter());
+    let next = next.map_or("null".to_owned(), |next| next.to_string());
+    out.extend_from_slice(format!(",\"after\":{next}}}").as_bytes());
+    Ok(())
+}

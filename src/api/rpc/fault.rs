@@ -1,0 +1,70 @@
+//! Why a call failed, in the words of both dialects.
+
+use crate::hub::{self, Limit};
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The method needs a client that is not here.
+    UnknownClient(String),
+    /// The method needs a channel that does not exist.
+    UnknownChannel(String),
+    /// A limit is reached; says which, its value, and the knob.
+    Limit(String),
+    /// The arguments are too many, too few, misnamed or of a wrong type.
+    Arguments(String),
+    UnknownMethod(String),
+    /// JSON-RPC 2.0 only: the object is no request.
+    Request(&'static str),
+}
+
+/// What a verb of the hub says, in the words of the API. `name` is of whom or what it says it.
+pub(super) fn faults(error: hub::Error, name: &str) -> Fault {
+    match error {
+        hub::Error::UnknownClient => Fault::UnknownClient(name.to_owned()),
+        hub::Error::UnknownChannel => Fault::UnknownChannel(name.to_owned()),
+        hub::Error::Full(limit) => {
+            let (count, what, knob) = match limit {
+                Limit::Clients(count) => (count, "clients", "--max-clients"),
+                Limit::Channels(count) => (count, "channels", "--max-channels"),
+                Limit::Subscriptions(count) => (count, "subscriptions of one client", "--max-subscriptions"),
+            };
+            Fault::Limit(format!("there are {count} {what} already; {knob} is the limit"))
+        }
+    }
+}
+
+impl Fault {
+    /// The code of JSON-RPC 2.0, the original's type (WIRE J6, J7), and the text.
+    pub(super) fn describe(&self) -> (i32, &'static str, String) {
+        match self {
+            Fault::UnknownClient(id) => {
+                (UNKNOWN_CLIENT, "<type 'exceptions.KeyError'>", format!("Server Exception :: u'{id}'"))
+            }
+            Fault::UnknownChannel(name) => {
+                (UNKNOWN_CHANNEL, "<type 'exceptions.KeyError'>", format!("Server Exception :: no channel u'{name}'"))
+            }
+            Fault::Limit(text) => {
+                (LIMIT_REACHED, "<type 'exceptions.OverflowError'>", format!("Server Exception :: {text}"))
+            }
+            Fault::Arguments(text) => {
+                (INVALID_PARAMS, "<type 'exceptions.TypeError'>", format!("Server Exception :: {text}"))
+            }
+            Fault::UnknownMethod(name) => {
+                (METHOD_NOT_FOUND, "JSONRPCError", format!("no such method '{name}'; system.list_methods lists them"))
+            }
+            Fault::Request(text) => (INVALID_REQUEST, "JSONRPCError", (*text).to_owned()),
+        }
+    }
+}
+
+pub(super) const PARSE_ERROR: i32 = -32700;
+
+pub(super) const INVALID_REQUEST: i32 = -32600;
+const METHOD_NOT_FOUND: i32 = -32601;
+const INVALID_PARAMS: i32 = -32602;
+
+/// From here to -32099 the codes are the server's own (JSON-RPC 2.0 section 5.1).
+const UNKNOWN_CLIENT: i32 = -32001;
+const UNKNOWN_CHANNEL: i32 = -32002;
+const LIMIT_REACHED: i32 = -32003;

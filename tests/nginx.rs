@@ -1,0 +1,374 @@
+//! Behind nginx, as most servers will run: a real nginx with the configuration that we recommend
+//! (`tests/nginx/shaveet.conf.template`) in front of the real binary.
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use socket2::SockAddr;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use support::{Client, Connection, Nest, Response, Server, get, joins, poll_path, request, says, until, updates_path};
+
+/// Debian's place for it.
+const NGINX: &str = "/usr/sbin/nginx";
+
+const RECIPE: &str = include_str!("nginx/shaveet.conf.template");
+
+/// What the recipe adds to be able to use a connection again. Without it nginx speaks HTTP/1.0.
+const KEEP_ALIVE: [&str; 2] = ["proxy_http_version 1.1;", "proxy_set_header Connection \"\";"];
+
+/// Somebody who comes from this machine but is not in the default of --rpc-allow: an outsider, as far as it goes on
+/// loopback.
+const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 5));
+
+/// A page counts as present while it waits in a poll and hardly any longer, and nobody is collected: by presence a test
+/// sees that a poll has come through nginx, and that nginx has let go of it.
+const PRESENT_IS_PARKED: [&str; 6] = ["--min-alive", "10ms", "--max-idle", "10ms", "--sweep-interval", "1d"];
+
+/// A running nginx. It ends with the value, and shows its log if the test fails.
+struct Nginx {
+    process: Child,
+    address: SockAddr,
+    directory: PathBuf,
+}
+
+impl Nginx {
+    /// The recipe in front of a server. `/` is passed on to it, too.
+    fn before(server: &Server) -> Nginx {
+        Nginx::with(RECIPE, server, &address_of(server))
+    }
+
+    /// The recipe as somebody writes it who does not know of keep-alive.
+    fn without_keep_alive(server: &Server) -> Nginx {
+        let recipe = KEEP_ALIVE.iter().fold(RECIPE.to_owned(), |recipe, line| {
+            assert!(recipe.contains(line), "the recipe has changed");
+            recipe.replace(line, "")
+        });
+        Nginx::with(&recipe, server, &address_of(server))
+    }
+
+    fn with(recipe: &str, server: &Server, web_app: &str) -> Nginx {
+        assert!(Path::new(NGINX).exists(), "{NGINX} is missing: tests/run installs it");
+        // nginx gets the listening socket instead of a port number: nobody can take the port in between, and whoever
+        // connects before nginx is ready waits in the backlog.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let directory = std::env::temp_dir().join(format!("shaveet-nginx-{}-{}", std::process::id(), address.port()));
+        fs::create_dir_all(&directory).expect("a directory for temporary files");
+        let recipe = recipe
+            .replace("${NGINX_LISTEN}", &address.to_string())
+            .replace("${SHAVEET}", &address_of(server))
+            .replace("${WEB_APP}", web_app);
+        fs::write(directory.join("shaveet.conf"), recipe).expect("the directory is ours");
+        fs::write(directory.join("nginx.conf"), surroundings(&directory)).expect("the directory is ours");
+        let process = Command::new(NGINX)
+            .arg("-p")
+            .arg(&directory)
+            .args(["-c", "nginx.conf", "-e", "error.log"])
+            // Its descriptor 0 is a listening socket: nginx's own way of handing its sockets to a newer nginx.
+            .env("NGINX", "0;")
+            .stdin(OwnedFd::from(listener))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx starts");
+        Nginx { process, address: SockAddr::from(address), directory }
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(&self.address, None)
+    }
+
+    fn ask(&self, request: impl AsRef<[u8]>) -> Response {
+        self.connect().ask(request)
+    }
+
+    fn poll(&self, client: &Client<'_>) -> Response {
+        self.ask(get(&poll_path(&[client])))
+    }
+
+    /// A poll that nginx has passed on and the server holds. The server counts presence by [`PRESENT_IS_PARKED`], and
+    /// `room` has no other clients.
+    fn park(&self, client: &Client<'_>, room: &str) -> Connection {
+        until("the last poll is forgotten", || client.server.present(room).is_empty());
+        let mut page = self.connect();
+        page.send(get(&poll_path(&[client])));
+        until("the poll is parked", || client.server.present(room) == [client.id.as_str()]);
+        page
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its master process takes the worker along.
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        let _ = self.process.wait();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.directory.join("error.log")).unwrap_or_default();
+            eprintln!("--- nginx's log\n{log}---");
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What stands around the recipe: everything that nginx writes is in its own directory.
+fn surroundings(directory: &Path) -> String {
+    let mut http = String::new();
+    for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        http += &format!("    {name}_temp_path {}/{name};\n", directory.display());
+    }
+    format!(
+        "daemon off;\n\
+         worker_processes 1;\n\
+         # Started by root, the worker stays root: it must reach a Unix socket of root's.\n\
+         user root root;\n\
+         pid nginx.pid;\n\
+         error_log error.log info;\n\
+         events {{ worker_connections 128; }}\n\
+         http {{\n    access_log off;\n{http}    include shaveet.conf;\n}}\n"
+    )
+}
+
+/// A server's address as nginx writes it.
+fn address_of(server: &Server) -> String {
+    match server.address().as_socket() {
+        Some(socket) => socket.to_string(),
+        None => {
+            let path = server.address().as_pathname().expect("TCP or a path");
+            format!("unix:{}", path.display())
+        }
+    }
+}
+
+/// The same test with and without keep-alive between nginx and the server.
+fn both_ways(arguments: &[&str], test: impl Fn(&Server, &Nginx)) {
+    for start in [Nginx::before, Nginx::without_keep_alive] {
+        let server = Server::with(arguments);
+        test(&server, &start(&server));
+    }
+}
+
+// --- polls
+
+#[test]
+fn a_poll_with_news_is_answered_at_once_by_cors_and_by_jsonp() {
+    both_ways(&[], |server, nginx| {
+        let alice = server.subscriber("alice", &["room"]);
+        let id = alice.credential();
+        // What the original's script sends by XHR from a page of another origin...
+        let path = updates_path(&[("callback", "noop"), ("client_id", &id), ("ts", "1730000000000")]);
+        let response = nginx.ask(request("GET", &path, &["Origin: http://app.test"], ""));
+        assert_eq!(response.updates("noop"), json!({"room": [[1, r#"{"type": "subscribe"}"#, "alice"]]}));
+        assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+        assert_eq!(response.header("cache-control"), Some("no-cache"));
+        assert_eq!(response.media_type(), "application/x-javascript");
+        // ...and by a script tag.
+        server.publish("room", "hello");
+        let path = updates_path(&[("callback", "jQuery17_42"), ("client_id", &id)]);
+        let response = nginx.ask(get(&path));
+        assert_eq!(response.updates("jQuery17_42"), json!({"room": [says(2, "hello")]}));
+        assert_eq!(response.media_type(), "application/x-javascript");
+    });
+}
+
+#[test]
+fn a_parked_poll_gets_the_message() {
+    both_ways(&PRESENT_IS_PARKED, |server, nginx| {
+        let alice = server.listener("alice", &["room"]);
+        let mut page = nginx.park(&alice, "room");
+        server.publish("room", "hello");
+        assert_eq!(page.news(), json!({"room": [says(2, "hello")]}));
+        // The page keeps its connection to nginx, whatever nginx does behind.
+        server.publish("room", "again");
+        assert_eq!(page.ask(get(&poll_path(&[&alice]))).news(), json!({"room": [says(3, "again")]}));
+    });
+}
+
+#[test]
+fn a_parked_poll_without_news_is_answered_empty() {
+    both_ways(&["--poll-timeout", "300ms"], |server, nginx| {
+        let alice = server.listener("alice", &["room"]);
+        let response = nginx.poll(&alice);
+        assert_eq!((response.status, response.text()), (200, "cb({});"));
+    });
+}
+
+#[test]
+fn a_page_that_hangs_up_at_nginx_loses_nothing() {
+    both_ways(&PRESENT_IS_PARKED, |server, nginx| {
+        let alice = server.listener("alice", &["room"]);
+        for (id, text) in [(2, "kept"), (3, "kept, too")] {
+            drop(nginx.park(&alice, "room"));
+            until("the server has heard of it", || server.present("room").is_empty());
+            server.publish("room", text);
+            assert_eq!(nginx.poll(&alice).news(), json!({"room": [says(id, text)]}));
+        }
+    });
+}
+
+#[test]
+fn a_stranger_gets_the_servers_own_404() {
+    let server = Server::start();
+    let nginx = Nginx::before(&server);
+    let response = nginx.ask(get("/message_updates?callback=cb&client_id=nobody_!!_key"));
+    assert_eq!((response.status, response.text()), (404, "Not Found\r\n"));
+    // The original's script takes an answer without this header for an error, and only then polls on (WIRE P12).
+    assert_eq!(response.header("access-control-allow-origin"), None);
+}
+
+#[test]
+fn large_answers_arrive_whole() {
+    both_ways(&[], |server, nginx| {
+        let alice = server.listener("alice", &["room"]);
+        let text = "0123456789abcdef".repeat(128 << 10);
+        server.publish("room", &text);
+        assert!(nginx.poll(&alice).news() == json!({"room": [says(2, &text)]}), "two megabytes");
+    });
+}
+
+#[test]
+fn one_connection_serves_poll_after_poll() {
+    let server = Server::start();
+    let nginx = Nginx::before(&server);
+    let at_start = sockets(server.pid());
+    let pages = ["a", "b", "c", "d", "e"].map(|id| server.subscriber(id, &[id]));
+    let mut used = BTreeSet::new();
+    for page in pages {
+        assert_eq!(nginx.poll(&page).news(), json!({ page.id.as_str(): [joins(1, &page.id)] }));
+        until("nginx's connection is the only one", || {
+            let mut now = sockets(server.pid());
+            now.retain(|socket| !at_start.contains(socket));
+            let alone = now.len() == 1;
+            if alone {
+                used.append(&mut now);
+            }
+            alone
+        });
+    }
+    assert_eq!(used.len(), 1, "five polls, one after the other, used {used:?}");
+}
+
+#[test]
+fn without_keep_alive_no_connection_stays() {
+    let server = Server::start();
+    let nginx = Nginx::without_keep_alive(&server);
+    let at_start = sockets(server.pid());
+    let alice = server.subscriber("alice", &["room"]);
+    assert_eq!(nginx.poll(&alice).news(), json!({"room": [joins(1, "alice")]}));
+    until("all connections are closed", || sockets(server.pid()) == at_start);
+}
+
+/// The sockets that a process has open, each with its inode, which no other socket ever had.
+fn sockets(pid: u32) -> BTreeSet<PathBuf> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("the server runs");
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).collect()
+}
+
+// --- what else there is
+
+#[test]
+fn the_script_is_the_servers_and_the_rest_the_web_applications() {
+    let server = Server::start();
+    let web_app = web_app();
+    let nginx = Nginx::with(RECIPE, &server, &web_app.to_string());
+    let script = nginx.ask(get("/static/shaveet.js?disableCORS=1"));
+    assert_eq!((script.status, &script.body), (200, &server.get("/static/shaveet.js").body));
+    let known = format!("If-None-Match: {}", script.header("etag").expect("an ETag"));
+    assert_eq!(nginx.ask(request("GET", "/static/shaveet.js", &[&known], "")).status, 304);
+    for path in ["/", "/static/style.css", "/message_updates/x"] {
+        assert_eq!(nginx.ask(get(path)).text(), WEB_APP_SAYS, "{path}");
+    }
+    // Nor does JSON-RPC get past it.
+    assert_eq!(call(&nginx, IpAddr::V4(Ipv4Addr::LOCALHOST), &[]).text(), WEB_APP_SAYS);
+}
+
+const WEB_APP_SAYS: &str = "a page of the web application";
+
+/// A web application of one page; where it listens. It lives as long as the test's process.
+fn web_app() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for mut visitor in listener.incoming().map_while(Result::ok) {
+            // nginx sends a request this small in one piece.
+            let _ = visitor.read(&mut [0; 4096]);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", WEB_APP_SAYS.len());
+            let _ = visitor.write_all((head + WEB_APP_SAYS).as_bytes());
+        }
+    });
+    address
+}
+
+// --- JSON-RPC where nginx passes `/` on
+
+/// What becomes of a JSON-RPC call from an address, through nginx.
+fn call(nginx: &Nginx, from: IpAddr, headers: &[&str]) -> Response {
+    let body = json!({"method": "system.list_methods", "params": [], "id": 1}).to_string();
+    Connection::open(&nginx.address, Some(from)).ask(request("POST", "/", headers, body))
+}
+
+/// Whether a call was served; if not it must look as if nothing were there (WIRE J12).
+fn is_served(response: &Response) -> bool {
+    if response.status == 200 {
+        return response.json().get("result").is_some_and(Value::is_array);
+    }
+    assert_eq!((response.status, response.text()), (404, "Nothing here buddy"));
+    false
+}
+
+/// What somebody outside may write to be taken for the web application.
+const LIES: [&[&str]; 5] = [
+    &[],
+    &["X-Forwarded-For: 127.0.0.1"],
+    &["X-Real-IP: 127.0.0.1"],
+    &["Forwarded: for=127.0.0.1"],
+    &["X-Forwarded-For: 127.0.0.1, 127.0.0.1", "X-Real-IP: 127.0.0.1", "Forwarded: for=127.0.0.1"],
+];
+
+#[test]
+fn outsiders_find_no_json_rpc_behind_nginx_whatever_they_claim() {
+    both_ways(&[], |server, nginx| {
+        for lie in LIES {
+            assert!(!is_served(&call(nginx, OUTSIDE, lie)), "{lie:?}");
+        }
+        // The web application itself goes past nginx.
+        assert_eq!(server.call("get_channel_clients", json!(["room"])), json!([]));
+    });
+}
+
+#[test]
+fn nor_behind_nginx_on_a_unix_socket() {
+    let nest = Nest::new("behind-nginx");
+    let server = Server::with(&["--listen", &nest.listener()]);
+    let nginx = Nginx::before(&server);
+    for lie in LIES {
+        assert!(!is_served(&call(&nginx, OUTSIDE, lie)), "{lie:?}");
+    }
+    let alice = server.subscriber("alice", &["room"]);
+    assert_eq!(nginx.poll(&alice).news(), json!({"room": [joins(1, "alice")]}));
+}
+
+#[test]
+fn a_web_application_behind_nginx_is_served_if_its_address_is_allowed() {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    for (allowed, from, expected) in [
+        ("127.0.0.1", local, true),
+        ("127.0.0.1", OUTSIDE, false),
+        ("127.0.0.5", OUTSIDE, true),
+        ("127.0.0.5", local, false),
+        ("10.0.0.0/8", OUTSIDE, false),
+        ("any", OUTSIDE, true),
+    ] {
+        let server = Server::with(&["--rpc-allow", allowed]);
+        let nginx = Nginx::before(&server);
+        assert_eq!(is_served(&call(&nginx, from, &[])), expected, "{from} where {allowed} is allowed");
+    }
+}
