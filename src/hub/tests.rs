@@ -421,40 +421,6 @@ fn a_reminder_a_client_not_one_a_poll() {
 }
 
 #[test]
-fn why_tells_what_became_of_a_message() {
-    let mut world = World::new(Limits { policies: Policies::uniform(policy(3, SystemShare::Own(3))), ..limits() });
-    world.publish("room", "before");
-    world.client("a", &["room"]);
-    world.client("b", &["room"]);
-    let why = |world: &World, client, id| world.hub.why(world.now, client, "room", id).unwrap();
-    assert_eq!(why(&world, "a", 9), Fate::Unpublished);
-    assert_eq!(why(&world, "a", 0), Fate::Unpublished);
-    assert_eq!(why(&world, "a", 1), Fate::NotSubscribed);
-    let submission =
-        Submission { channel: "room", from: Sender::Id("p"), text: "x", exclude: &["b"], ttl: Some(Ms(5)) };
-    let id = world.hub.publish(world.now, submission).unwrap().id;
-    assert_eq!(why(&world, "b", id), Fate::Excluded);
-    assert_eq!(why(&world, "a", id), Fate::Waiting { parked: false });
-    let waiter = world.poll(1, &["a"]);
-    assert_eq!(why(&world, "a", id), Fate::Waiting { parked: true });
-    world.hear().unwrap();
-    assert_eq!(why(&world, "a", id), Fate::OnItsWay);
-    world.hub.cancel(world.now, waiter);
-    world.now = Ms(6);
-    assert_eq!(why(&world, "a", id), Fate::Expired);
-    for text in ["1", "2", "3"] {
-        world.publish("room", text);
-    }
-    let first = world.hub.channel_info("room").unwrap().next_id - 3;
-    assert_eq!(why(&world, "a", first), Fate::Waiting { parked: false });
-    world.publish("room", "4");
-    assert_eq!(why(&world, "a", first), Fate::Lost(Loss::Count));
-    world.news(&["a"]);
-    world.now = Ms(10);
-    assert_eq!(why(&world, "a", first + 1), Fate::Delivered { by_page: false, ago: Ms(4) });
-    assert_eq!(world.hub.why(world.now, "nobody", "room", 1), Err(Error::UnknownClient));
-    assert_eq!(world.hub.why(world.now, "a", "nowhere", 1), Err(Error::UnknownChannel));
-
 fn a_cut_answer_tells_of_each_kinds_loss_when_it_passes_it() {
     let policies = Policies::uniform(policy(2, SystemShare::Own(1)));
     let mut world = World::new(Limits { policies, answer_bytes: 20, ..limits() });
@@ -522,4 +488,40 @@ fn an_empty_answer_that_does_not_leave_holds_nobody_up() {
     assert_eq!(world.hear().map(|(owner, ..)| owner), Some(2));
     world.publish("room", "x");
     assert_eq!(world.news(&["a"]), ["room:[2,x,p]"]);
+}
+
+#[test]
+fn why_tells_what_became_of_a_message() {
+    let mut world = World::new(Limits { policies: Policies::uniform(policy(3, SystemShare::Own(3))), ..limits() });
+    world.publish("room", "before");
+    world.client("a", &["room"]);
+    world.client("b", &["room"]);
+    let why = |world: &World, client, id| world.hub.why(world.now, client, "room", id).unwrap();
+    assert_eq!(why(&world, "a", 9), Fate::Unpublished);
+    assert_eq!(why(&world, "a", 0), Fate::Unpublished);
+    assert_eq!(why(&world, "a", 1), Fate::NotSubscribed);
+    let submission =
+        Submission { channel: "room", from: Sender::Id("p"), text: "x", exclude: &["b"], ttl: Some(Ms(5)) };
+    let id = world.hub.publish(world.now, submission).unwrap().id;
+    assert_eq!(why(&world, "b", id), Fate::Excluded);
+    assert_eq!(why(&world, "a", id), Fate::Waiting { parked: false });
+    let waiter = world.poll(1, &["a"]);
+    assert_eq!(why(&world, "a", id), Fate::Waiting { parked: true });
+    world.hear().unwrap();
+    assert_eq!(why(&world, "a", id), Fate::OnItsWay);
+    world.hub.cancel(world.now, waiter);
+    world.now = Ms(6);
+    assert_eq!(why(&world, "a", id), Fate::Expired);
+    for text in ["1", "2", "3"] {
+        world.publish("room", text);
+    }
+    let first = world.hub.channel_info("room").unwrap().next_id - 3;
+    assert_eq!(why(&world, "a", first), Fate::Waiting { parked: false });
+    world.publish("room", "4");
+    assert_eq!(why(&world, "a", first), Fate::Lost(Loss::Count));
+    world.news(&["a"]);
+    world.now = Ms(10);
+    assert_eq!(why(&world, "a", first + 1), Fate::Delivered { by_page: false, ago: Ms(4) });
+    assert_eq!(world.hub.why(world.now, "nobody", "room", 1), Err(Error::UnknownClient));
+    assert_eq!(world.hub.why(world.now, "a", "nowhere", 1), Err(Error::UnknownChannel));
 }
