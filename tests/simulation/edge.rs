@@ -111,7 +111,7 @@ impl Edge {
         let Phase::Parked(parked) = &connection.phase else { panic!("the hub answers a poll that is not parked") };
         assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
         let mut out = Vec::new();
-        parked.write(&answer, DATE, &mut self.body, &mut out);
+        parked.write(&answer, self.api.epoch, DATE, &mut self.body, &mut out);
         connection.phase = Phase::Answering { waiter: parked.waiter, keep_alive: parked.exchange.keep_alive };
         connection.outbox.clone_from(&out);
         Some((key, out))

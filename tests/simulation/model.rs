@@ -739,7 +739,8 @@ impl Model {
                 let all = clients.flat_map(|client| client.subscriptions.iter().map(|one| (client.is_here, one)));
                 all.filter(|&(is_here, one)| one.channel == channel && (is_here && one.until.is_none()) == here).count()
             };
-            assert_eq!((info.subscribers, info.away), (subscriptions(true), subscriptions(false)), "{name}");
+            let here = subscriptions(true);
+            assert_eq!((info.active, info.subscribers), (here, here + subscriptions(false)), "{name}");
             let bytes = self.kept(channel).map(|message| message.bytes).sum();
             assert_eq!((info.messages, info.bytes), (self.kept(channel).count(), bytes), "messages held by {name}");
             assert_eq!(info.next_id, self.next_id(channel));
