@@ -45,6 +45,8 @@ pub(crate) struct Channel {
     pub(crate) name: String,
     policy: Policy,
     pub(crate) messages: Vec<Message>,
+    /// All before this one have fallen out: a shortcut, or most of the time would go by looking at them.
+    fallen: usize,
     used: Ms,
     is_freed: bool,
     /// For the clock's hand that finds whose messages go when all channels hold too much.
@@ -550,6 +552,7 @@ impl Model {
             name: name.to_owned(),
             policy: self.config.policies.of(name).clone(),
             messages: Vec::new(),
+            fallen: 0,
             used: now,
             is_freed: false,
             used_lately: false,
@@ -660,9 +663,11 @@ impl Model {
 
     /// The oldest message of that share falls out.
     fn lose(&mut self, now: Ms, channel: usize, is_shared: bool, why: &'static str) {
-        let mut kept = self.channels[channel].messages.iter_mut().filter(|message| message.fate == Fate::Kept);
+        let Channel { messages, fallen, .. } = &mut self.channels[channel];
+        let mut kept = messages[*fallen..].iter_mut().filter(|message| message.fate == Fate::Kept);
         let oldest = kept.find(|message| message.is_shared == is_shared).expect("there is one");
         oldest.fate = if now < oldest.expires { Fate::Lost(why) } else { Fate::Expired };
+        *fallen += messages[*fallen..].iter().take_while(|message| message.fate != Fate::Kept).count();
     }
 
     fn lose_old(&mut self, now: Ms, channel: usize) {
@@ -722,7 +727,8 @@ impl Model {
     }
 
     pub(crate) fn kept(&self, channel: usize) -> impl Iterator<Item = &Message> {
-        self.channels[channel].messages.iter().filter(|message| message.fate == Fate::Kept)
+        let Channel { messages, fallen, .. } = &self.channels[channel];
+        messages[*fallen..].iter().filter(|message| message.fate == Fate::Kept)
     }
 
     /// Compares all counts with the hub's.

@@ -129,7 +129,7 @@ const STEPS: usize = 600;
 
 /// The steps that a seed stands for.
 pub(crate) fn draw(random: &mut Rng) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps = vec![gathering(random)];
     while steps.len() < STEPS {
         one(random, &mut steps);
     }
@@ -148,12 +148,34 @@ fn one(random: &mut Rng, steps: &mut Vec<Step>) {
         690..740 => Step::Flush { connection: byte, bytes: random.u16(1..600) },
         740..830 => Step::Read(byte),
         830..860 => Step::Break { connection: byte, is_heard: random.bool() },
-        860..925 => Step::Advance(if random.u8(..) < 200 { random.u16(0..20) } else { random.u16(0..700) }),
-        925..965 => Step::Expire(if random.bool() { random.u8(1..4) } else { 255 }),
-        965..967 => Step::Restart { is_stopped: random.bool() },
-        967..975 => Step::Settle,
-        _ => Step::Round((0..random.usize(1..8)).map(|_| call(random)).collect()),
+        860..910 => Step::Advance(if random.u8(..) < 200 { random.u16(0..20) } else { random.u16(0..700) }),
+        910..940 => Step::Expire(if random.bool() { random.u8(1..4) } else { 255 }),
+        940..942 => Step::Restart { is_stopped: random.bool() },
+        942..950 => Step::Settle,
+        950..953 => gathering(random),
+        _ => Step::Round((0..random.usize(1..12)).map(|_| everyday_call(random)).collect()),
     });
+    if let Some(Step::Restart { .. }) = steps.last() {
+        steps.push(gathering(random));
+    }
+}
+
+/// Most clients are made and subscribed to something.
+fn gathering(random: &mut Rng) -> Step {
+    let clients = (0..6).flat_map(|client| {
+        let subscriptions = (0..random.usize(0..5)).map(|_| random.u8(..));
+        let subscriptions = subscriptions.map(|channel| Call::Subscribe { client, channel, since: None });
+        std::iter::once(Call::Create(client)).chain(subscriptions.collect::<Vec<_>>())
+    });
+    Step::Round(clients.collect())
+}
+
+fn everyday_call(random: &mut Rng) -> Call {
+    match random.u8(0..10) {
+        0 => call(random),
+        1..4 => publish(random),
+        _ => Call::NewMessage { channel: random.u8(..), size: size(random) },
+    }
 }
 
 impl Polling {
