@@ -423,3 +423,16 @@ fn why_tells_what_became_of_a_message() {
     assert_eq!(world.hub.why(world.now, "nobody", "room", 1), Err(Error::UnknownClient));
     assert_eq!(world.hub.why(world.now, "a", "nowhere", 1), Err(Error::UnknownChannel));
 }
+
+#[test]
+fn channels_that_have_gone_leave_nothing_in_the_queue_for_memory() {
+    let mut world = World::new(limits());
+    for day in 0..200 {
+        for channel in 0..50 {
+            world.publish(&format!("{day}-{channel}"), "m");
+        }
+        world.pass(Ms::from_secs(1200));
+    }
+    assert_eq!(world.hub.stats().channels, 0);
+    assert!(world.hub.memory.places() <= 60, "{}", world.hub.memory.places());
+}
