@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::clock::Ms;
-use crate::slots::Key;
+use crate::slots::{Key, Slots};
 
 use super::Hub;
 use super::channel::Channel;
@@ -31,6 +31,29 @@ impl Memory {
         if !std::mem::replace(&mut channel.queued, true) {
             self.queue.push_back(key);
         }
+    }
+}
+
+impl Memory {
+    /// A channel has gone. Its place in the queue stays until the look at two places for each that goes comes by it: so
+    /// there are hardly more places of the dead than there are channels.
+    pub(super) fn sweep_up(&mut self, channels: &Slots<Channel>) {
+        for _ in 0..2 {
+            match self.queue.pop_front() {
+                Some(key) if channels.contains(key) => self.queue.push_back(key),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        if self.queue.len() * 4 < self.queue.capacity() {
+            self.queue.shrink_to(self.queue.len() * 2);
+        }
+    }
+
+    /// How many places there are, those of the dead included.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.queue.len()
     }
 }
 

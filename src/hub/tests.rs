@@ -525,3 +525,33 @@ fn why_tells_what_became_of_a_message() {
     assert_eq!(world.hub.why(world.now, "nobody", "room", 1), Err(Error::UnknownClient));
     assert_eq!(world.hub.why(world.now, "a", "nowhere", 1), Err(Error::UnknownChannel));
 }
+
+#[test]
+fn channels_that_have_gone_leave_nothing_in_the_queue_for_memory() {
+    let mut world = World::new(limits());
+    for day in 0..200 {
+        for channel in 0..50 {
+            world.publish(&format!("{day}-{channel}"), "m");
+        }
+        world.pass(Ms::from_secs(1200));
+    }
+    assert_eq!(world.hub.stats().channels, 0);
+    assert!(world.hub.memory.places() <= 60, "{}", world.hub.memory.places());
+}
+
+#[test]
+fn a_client_that_comes_and_goes_all_day_leaves_no_trail_of_reminders() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    for _ in 0..200 {
+        world.news(&["a"]);
+        world.pass(Ms::from_secs(100));
+        assert_eq!(world.hub.stats().departed, 1);
+    }
+    assert!(world.hub.reminders.len() <= 10, "{}", world.hub.reminders.len());
+    // It is forgotten a day after it was collected last, and not after the first time.
+    world.pass(Ms::from_secs(86_400 - 300));
+    assert_eq!(world.hub.stats().departed, 1);
+    world.pass(Ms::from_secs(400));
+    assert_eq!(world.hub.stats().departed, 0);
+}
