@@ -132,7 +132,7 @@ impl Hub {
     }
 
     /// Forgets a departed client for good: its next poll gets a 404.
-    fn forget(&mut self, now: Ms, key: Key<Client>) {
+    pub(super) fn forget(&mut self, now: Ms, key: Key<Client>) {
         while let Some(last) = self.clients[key].subscriptions.len().checked_sub(1) {
             self.unlink(now, key, last);
         }
