@@ -8,6 +8,7 @@
 //!   cargo test --test simulation                            what CI runs: the seeds from 0 on
 //!   SHAVEET_SIM_SEEDS=1000000 cargo test --release --test simulation -- --nocapture     for hours
 //!   SHAVEET_SIM_FIRST=1000000 ...                           from that seed on
+//!   SHAVEET_SIM_TALLY=1 ...                                 only says which seeds fail (for tests/mutations)
 //!   SHAVEET_SIM_SEED=4711 cargo test --test simulation      one seed
 //! ```
 //!
@@ -34,7 +35,7 @@ use step::Step;
 use world::World;
 
 /// Seeds that an ordinary run takes.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 180;
 
 /// What those have to come to, in messages that pages have read: fewer would prove little.
 const DELIVERIES_MIN: usize = 100_000;
@@ -54,8 +55,29 @@ fn every_page_gets_all_that_is_its_own_once_in_order_or_is_told() {
     let first = number("SHAVEET_SIM_SEED").or(number("SHAVEET_SIM_FIRST")).unwrap_or(0);
     let only = number("SHAVEET_SIM_SEED").map(|_| 1);
     let count = only.or(number("SHAVEET_SIM_SEEDS")).unwrap_or(SEEDS);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<(usize, Vec<u64>)> = std::thread::scope(|scope| {
+        let start = |worker| scope.spawn(move || run_seeds((first..first + count).skip(worker).step_by(workers)));
+        let running: Vec<_> = (0..workers).map(start).collect();
+        running.into_iter().map(|worker| worker.join().expect("faults of the world are caught")).collect()
+    });
+    let deliveries: usize = results.iter().map(|(deliveries, _)| deliveries).sum();
+    let failed: Vec<u64> = results.into_iter().flat_map(|(_, failed)| failed).collect();
+    println!("simulation: {count} seeds from {first} on, {deliveries} deliveries, {} seeds failed", failed.len());
+    let is_tally = std::env::var_os("SHAVEET_SIM_TALLY").is_some();
+    let report = failed.iter().min().filter(|_| !is_tally).map(|&seed| report(seed));
+    let _ = panic::take_hook();
+    if let Some(report) = report {
+        panic!("{report}");
+    }
+    assert!(failed.is_empty());
+    assert!(count != SEEDS || deliveries >= DELIVERIES_MIN, "{deliveries} deliveries prove little");
+}
+
+/// Lets several histories happen: messages that pages have read, and the seeds that failed.
+fn run_seeds(seeds: impl Iterator<Item = u64>) -> (usize, Vec<u64>) {
     let (mut deliveries, mut failed) = (0, Vec::new());
-    for seed in first..first + count {
+    for seed in seeds {
         let (config, steps) = history(seed);
         match run(&config, &steps, false) {
             Ok(count) => deliveries += count,
@@ -65,14 +87,7 @@ fn every_page_gets_all_that_is_its_own_once_in_order_or_is_told() {
             }
         }
     }
-    println!("simulation: {count} seeds from {first} on, {deliveries} deliveries, {} seeds failed", failed.len());
-    let report = failed.first().filter(|_| number("SHAVEET_SIM_TALLY").is_none()).map(|&seed| report(seed));
-    let _ = panic::take_hook();
-    if let Some(report) = report {
-        panic!("{report}");
-    }
-    assert!(failed.is_empty());
-    assert!(count != SEEDS || deliveries >= DELIVERIES_MIN, "{deliveries} deliveries prove little");
+    (deliveries, failed)
 }
 
 /// What a seed stands for.

@@ -142,9 +142,10 @@ impl World {
     fn history(&self, at: usize, since: u64, limit: usize) -> Value {
         let kept = self.model.kept(at).filter(|message| message.seq > since && self.now < message.expires);
         let messages: Vec<_> = kept.take(limit).collect();
-        let is_full = messages.len() == limit;
-        let last = messages.last().map(|message| message.seq).filter(|_| is_full);
-        let position = format!("{}{}", self.epoch, last.unwrap_or(self.model.seq));
+        // A full page goes on behind its last message; an empty one where it began.
+        let last = messages.last().map_or(since, |message| message.seq);
+        let position = if messages.len() == limit { last } else { self.model.seq };
+        let position = format!("{}{position}", self.epoch);
         let messages: Vec<Value> = messages.into_iter().map(|message| message.object()).collect();
         let mut all = self.model.channels[at].messages.iter().filter(|message| message.seq > since);
         let gap = all.any(|message| matches!(message.fate, Fate::Lost(_)));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use shaveet::clock::Ms;
+use shaveet::json::write_str;
 
 use super::model::{Ending, Fate, Message, Model, Poll, Since, State, Subscription};
 
@@ -57,6 +58,10 @@ impl Model {
         let mut bytes = 0;
         for &(seq, channel, at) in &all {
             bytes += self.channels[channel].messages[at].bytes;
+            if poll.since != Since::Original {
+                // Each is written with its channel's name.
+                bytes += quoted_bytes(&self.channels[channel].name);
+            }
             let count = due.messages.len();
             let is_full = bytes > answer_bytes || poll.since != Since::Original && count >= COUNT_MAX;
             if is_full && count > 0 {
@@ -272,6 +277,12 @@ impl Message {
         }
         object
     }
+}
+
+fn quoted_bytes(name: &str) -> usize {
+    let mut quoted = Vec::new();
+    write_str(&mut quoted, name);
+    quoted.len()
 }
 
 /// Whether a poll may be answered with nothing.

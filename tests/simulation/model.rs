@@ -740,13 +740,16 @@ impl Model {
         assert_eq!(hub.position(), self.seq);
         for (name, &channel) in &self.names {
             let info = hub.channel_info(name).expect("the channel is there");
-            let subscriptions = |here: bool| {
-                let clients = self.ids.values().map(|&client| &self.clients[client]);
-                let all = clients.flat_map(|client| client.subscriptions.iter().map(|one| (client.is_here, one)));
-                all.filter(|&(is_here, one)| one.channel == channel && (is_here && one.until.is_none()) == here).count()
+            let of_channel = |client: &Client| {
+                let mine = client.subscriptions.iter().filter(|one| one.channel == channel);
+                (mine.clone().count(), mine.filter(|one| client.is_here && one.until.is_none()).count())
             };
-            let here = subscriptions(true);
-            assert_eq!((info.active, info.subscribers), (here, here + subscriptions(false)), "{name}");
+            let clients = self.ids.values().map(|&client| &self.clients[client]);
+            let counts = clients.fold([0, 0, 0], |[all, active, parked], client| {
+                let (mine, here) = of_channel(client);
+                [all + mine, active + here, parked + if client.polls.is_empty() { 0 } else { here }]
+            });
+            assert_eq!([info.subscribers, info.active, info.parked], counts, "{name}");
             let bytes = self.kept(channel).map(|message| message.bytes).sum();
             assert_eq!((info.messages, info.bytes), (self.kept(channel).count(), bytes), "messages held by {name}");
             assert_eq!(info.next_id, self.next_id(channel));
