@@ -214,11 +214,9 @@ impl Channel {
         self.rings.iter().fold((0, 0), |(count, bytes), ring| (count + ring.len(), bytes + ring.bytes()))
     }
 
-    /// Where the messages after `after` and up to `upto` are; each ring in order.
-    pub(super) fn places(&self, after: u64, upto: u64) -> impl Iterator<Item = Place> {
-        let [first, second] =
-            [0, 1].map(|ring| self.rings[ring].between(after, upto).map(move |at| Place { ring, at }));
-        first.chain(second)
+    /// Where the messages after `after` and up to `upto` are, for each ring in order.
+    pub(super) fn places(&self, after: u64, upto: u64) -> [impl Iterator<Item = Place>; 2] {
+        [0, 1].map(|ring| self.rings[ring].between(after, upto).map(move |at| Place { ring, at }))
     }
 
     /// The message at a place.
@@ -315,7 +313,7 @@ mod tests {
     }
 
     fn seqs(channel: &Channel, after: u64, upto: u64) -> Vec<u64> {
-        channel.places(after, upto).map(|place| channel.message(place).seq).collect()
+        channel.places(after, upto).into_iter().flatten().map(|place| channel.message(place).seq).collect()
     }
 
     const SAID: Kind = Kind::Application;

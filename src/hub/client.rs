@@ -34,6 +34,8 @@ pub struct Client {
     pub(super) presence: Presence,
     /// When its nearest reminder fires; `Ms::MAX` if none is on its way. A later one that fires before is a leftover.
     pub(super) reminded: Ms,
+    /// The same of its reminders to be forgotten. They are far away: who comes and goes all day is to have one of them.
+    pub(super) reminded_far: Ms,
 }
 
 /// Whether a client takes part.
@@ -41,8 +43,8 @@ pub struct Client {
 pub(super) enum Presence {
     /// It counts as subscriber. Its polls, the oldest first.
     Here { polls: SmallVec<[Key<Waiter>; 2]> },
-    /// It may come back. Its neighbours in the list of the departed.
-    Departed { older: Option<Key<Client>>, newer: Option<Key<Client>> },
+    /// It may come back until then. Its neighbours in the list of the departed.
+    Departed { until: Ms, older: Option<Key<Client>>, newer: Option<Key<Client>> },
 }
 
 impl Client {
@@ -59,6 +61,7 @@ impl Client {
             ended: 0,
             presence: Presence::Here { polls: SmallVec::new() },
             reminded: Ms::MAX,
+            reminded_far: Ms::MAX,
         }
     }
 

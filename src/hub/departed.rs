@@ -3,6 +3,7 @@
 //! A list threaded through the clients themselves, the one who left first at its old end, so that leaving, coming back
 //! and being forgotten cost the same with ten of them or a hundred thousand. It is bounded by count and by time.
 
+use crate::clock::Ms;
 use crate::slots::{Key, Slots};
 
 use super::client::{Client, Presence};
@@ -17,9 +18,9 @@ pub(super) struct Departed {
 
 impl Departed {
     /// Puts a client at the young end. It must have been here until now.
-    pub(super) fn push(&mut self, clients: &mut Slots<Client>, key: Key<Client>) {
+    pub(super) fn push(&mut self, clients: &mut Slots<Client>, key: Key<Client>, until: Ms) {
         assert!(clients[key].is_here(), "nobody departs twice");
-        clients[key].presence = Presence::Departed { older: self.newest, newer: None };
+        clients[key].presence = Presence::Departed { until, older: self.newest, newer: None };
         match self.newest {
             Some(neighbour) => *links(clients, neighbour).1 = Some(key),
             None => self.oldest = Some(key),
@@ -56,7 +57,7 @@ impl Departed {
     pub(super) fn check(&self, clients: &Slots<Client>) {
         let (mut at, mut previous, mut count) = (self.oldest, None, 0);
         while let Some(key) = at {
-            let Presence::Departed { older, newer } = clients[key].presence else {
+            let Presence::Departed { older, newer, .. } = clients[key].presence else {
                 panic!("client {key:?} is here and on the list of the departed");
             };
             assert_eq!(older, previous);
@@ -70,7 +71,7 @@ impl Departed {
 /// The neighbours of a departed client: older, newer.
 fn links(clients: &mut Slots<Client>, key: Key<Client>) -> (&mut Option<Key<Client>>, &mut Option<Key<Client>>) {
     match &mut clients[key].presence {
-        Presence::Departed { older, newer } => (older, newer),
+        Presence::Departed { older, newer, .. } => (older, newer),
         Presence::Here { .. } => unreachable!("client {key:?} is not on the list of the departed"),
     }
 }
@@ -81,7 +82,6 @@ mod tests {
 
     use super::super::client::ClientKey;
     use super::*;
-    use crate::clock::Ms;
 
     #[test]
     fn the_list_does_as_a_vector_does() {
@@ -101,7 +101,7 @@ mod tests {
                 }
                 None => {
                     twin.push(key);
-                    list.push(&mut clients, key);
+                    list.push(&mut clients, key, Ms::MAX);
                 }
             }
             list.check(&clients);

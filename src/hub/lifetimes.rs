@@ -9,7 +9,7 @@ use crate::slots::Key;
 
 use super::Hub;
 use super::channel::Channel;
-use super::client::Client;
+use super::client::{Client, Presence};
 use super::message::Reason;
 use super::subscription::Seat;
 use super::waiter::Ending;
@@ -44,13 +44,20 @@ impl Hub {
 
     fn look_at_client(&mut self, now: Ms, key: Key<Client>) {
         let Some(client) = self.clients.get_mut(key) else { return };
+        if client.reminded_far <= now {
+            client.reminded_far = Ms::MAX;
+        }
         if client.reminded > now {
             // A leftover: an earlier one has been here and has reminded anew.
             return;
         }
         client.reminded = Ms::MAX;
-        if !client.is_here() {
-            self.forget(now, key);
+        if let Presence::Departed { until, .. } = client.presence {
+            if until <= now {
+                self.forget(now, key);
+            } else {
+                self.remind_of_end(key, until);
+            }
         } else if self.is_stale(now, key) {
             self.depart(now, key);
         } else {
@@ -102,8 +109,9 @@ impl Hub {
                 self.say(now, client, self.clients[client].subscriptions[at].channel, Reason::Expired);
             }
         }
-        self.departed.push(&mut self.clients, client);
-        self.remind_client(client, now + self.limits.departed_age);
+        let until = now + self.limits.departed_age;
+        self.departed.push(&mut self.clients, client, until);
+        self.remind_of_end(client, until);
         while self.departed.len() > self.limits.departed_max {
             let oldest = self.departed.oldest().expect("the list is not empty");
             self.forget(now, oldest);
@@ -124,7 +132,7 @@ impl Hub {
     }
 
     /// Forgets a departed client for good: its next poll gets a 404.
-    fn forget(&mut self, now: Ms, key: Key<Client>) {
+    pub(super) fn forget(&mut self, now: Ms, key: Key<Client>) {
         while let Some(last) = self.clients[key].subscriptions.len().checked_sub(1) {
             self.unlink(now, key, last);
         }
@@ -163,6 +171,7 @@ impl Hub {
             let channel = self.channels.remove(key).expect("it was here a line ago");
             self.channel_names.remove(&channel.name);
             self.memory.bytes -= channel.held_messages().1;
+            self.memory.sweep_up(&self.channels);
         } else {
             self.remind_channel(key);
         }
@@ -175,6 +184,17 @@ impl Hub {
             client.reminded = at;
             self.reminders.remind(at, Reminder::Client(key));
         }
+    }
+
+    /// Has a client that has departed looked at by the time it is to be forgotten, or before: if it has departed before, the
+    /// reminder of then is still on its way, and will see to the next.
+    fn remind_of_end(&mut self, key: Key<Client>, until: Ms) {
+        let client = &mut self.clients[key];
+        if until < client.reminded_far {
+            client.reminded_far = until;
+            self.reminders.remind(until, Reminder::Client(key));
+        }
+        client.reminded = client.reminded.min(client.reminded_far);
     }
 
     /// Has a client that is here looked at by the time it may have to be collected.

@@ -178,7 +178,7 @@ impl Hub {
     /// # Panics
     /// If the waiter was not handed out by [`Hub::next_answer`].
     pub fn delivered(&mut self, now: Ms, waiter: Key<Waiter>) {
-        let State::Sent { upto } = self.waiters[waiter].state else {
+        let State::Sent { upto, .. } = self.waiters[waiter].state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
         if self.waiters[waiter].is_original() {
@@ -202,8 +202,11 @@ impl Hub {
     /// when that is used up; [`Hub::has_answers`] says whether to come back.
     pub fn next_answer(&mut self, now: Ms, budget: &mut u32) -> Option<Answer<'_>> {
         let waiter = self.next_due_waiter(now, budget)?;
-        let upto = self.draft.upto.filter(|_| !self.draft.picks.is_empty()).unwrap_or(0);
-        let state = std::mem::replace(&mut self.waiters[waiter].state, State::Sent { upto });
+        let upto = self.draft.upto.filter(|_| self.waiters[waiter].is_original()).unwrap_or(0);
+        let state = std::mem::replace(
+            &mut self.waiters[waiter].state,
+            State::Sent { upto, is_empty: self.draft.picks.is_empty() },
+        );
         let ending = match state {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,
@@ -226,7 +229,7 @@ impl Hub {
     }
 
     /// A parked poll is to be answered now, with nothing if nothing is due.
-    pub(super) fn end_waiting(&mut self, waiter: Key<Waiter>, why: Ending) {
+    pub fn end_waiting(&mut self, waiter: Key<Waiter>, why: Ending) {
         let state = &mut self.waiters[waiter].state;
         if *state == State::Parked {
             *state = State::Over(why);
@@ -248,11 +251,14 @@ impl Hub {
         }
     }
 
-    /// A look at single polls goes before the sweeps: small work first.
+    /// Single polls and the sweeps take turns: small work does not wait behind a large sweep, and pages that poll again and
+    /// again do not keep all others waiting.
     fn next_due_waiter(&mut self, now: Ms, budget: &mut u32) -> Option<Key<Waiter>> {
         while *budget > 0 {
             *budget -= 1;
-            if let Some(waiter) = self.ready.pop_front() {
+            let is_for_sweeps = std::mem::take(&mut self.sweeps_next) && !self.sweeps.is_empty();
+            if !is_for_sweeps && let Some(waiter) = self.ready.pop_front() {
+                self.sweeps_next = true;
                 if let Some(found) = self.waiters.get_mut(waiter) {
                     found.queued = false;
                 }
@@ -357,10 +363,15 @@ impl Hub {
         } else if !waiter.is_original() && channel.gap(after, newest, u64::MAX).is_some() {
             draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });
         }
-        draft.picks.extend(channel.places(after, upto).filter_map(|place| {
-            let message = channel.message(place);
-            message.is_for(now, client).then_some(Pick { seq: message.seq, channel: subscription.channel, place })
-        }));
+        // Of the oldest so many of all rings none is behind the oldest so many of its own.
+        let most = if waiter.is_original() { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
+        for places in channel.places(after, upto) {
+            let places = places.filter_map(|place| {
+                let message = channel.message(place);
+                message.is_for(now, client).then_some(Pick { seq: message.seq, channel: subscription.channel, place })
+            });
+            draft.picks.extend(places.take(most));
+        }
     }
 
     /// Brings what was found into order, and cuts it where it becomes too much.
@@ -390,19 +401,19 @@ impl Hub {
         let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
         let upto = if draft.more { last } else { self.seq };
         draft.upto = Some(upto);
-        for lack in std::mem::take(&mut draft.lacks) {
+        // What lies beyond the cut is told by the answer that goes beyond it.
+        draft.gaps.extend(draft.lacks.drain(..).filter_map(|lack| {
             let channel = &self.channels[lack.channel];
-            // What lies beyond the cut is told by the answer that goes beyond it.
-            match lack.is_restart {
-                true => draft.tell(lack.channel, channel.restart_gap(lack.after)),
-                false => {
-                    channel
-                        .gap(lack.after, lack.newest, upto)
-                        .into_iter()
-                        .for_each(|gap| draft.tell(lack.channel, gap));
-                }
-            }
-        }
+            let gap = if lack.is_restart {
+                Some(channel.restart_gap(lack.after))
+            } else {
+                channel.gap(lack.after, lack.newest, upto)
+            };
+            gap.map(|gap| (lack.channel, gap))
+        }));
+        // One for a channel: of several the one that says more.
+        draft.gaps.sort_by_key(|&(channel, gap)| (channel, gap.loss != Loss::Restart, gap.system));
+        draft.gaps.dedup_by_key(|&mut (channel, _)| channel);
         if waiter.is_original() && draft.picks.iter().any(|pick| pick.channel != draft.picks[0].channel) {
             draft.picks.sort_by_key(|pick| pick.channel);
         }
@@ -443,15 +454,6 @@ impl Draft {
         self.gaps.clear();
         self.upto = None;
         self.more = false;
-    }
-
-    /// Notes a gap, one for a channel: of several clients' the one that says more.
-    fn tell(&mut self, channel: Key<Channel>, gap: Gap) {
-        match self.gaps.iter_mut().find(|(told, _)| *told == channel) {
-            Some((_, told)) if gap.loss == Loss::Restart || told.system && !gap.system => *told = gap,
-            Some(_) => {}
-            None => self.gaps.push((channel, gap)),
-        }
     }
 }
 

@@ -130,7 +130,7 @@ impl Model {
                 let mine = messages[start..].iter().filter(move |message| message.seq <= until);
                 mine.filter(move |message| message.system.is_some() == is_system)
             };
-            let Some(newest) = of_kind().filter(is_lost).next_back() else {
+            let Some(newest) = of_kind().rfind(is_lost) else {
                 // What an ended subscription has lost is known only roughly when some of it had expired.
                 let perhaps = subscription.until.is_some() && of_kind().any(|message| message.fate == Fate::Expired);
                 told.perhaps_application |= perhaps && !is_system;
