@@ -607,7 +607,7 @@ impl Model {
             Value::String(from) => json::write_str(&mut triple, from),
             other => triple.extend_from_slice(other.to_string().as_bytes()),
         }
-        let bytes = triple.len() + 1;
+        let bytes = triple.len() + 1 + 8 * exclude.len();
         let in_ring = |model: &Model| -> (usize, usize) {
             let ring = model.kept(channel).filter(|message| message.is_shared == is_shared);
             ring.fold((0, 0), |(count, sum), message| (count + 1, sum + message.bytes))
