@@ -171,7 +171,7 @@ impl Hub {
             let channel = self.channels.remove(key).expect("it was here a line ago");
             self.channel_names.remove(&channel.name);
             self.memory.bytes -= channel.held_messages().1;
-            self.memory.sweep_up(&self.channels);
+            self.memory.sweep_up(&channel, &self.channels);
         } else {
             self.remind_channel(key);
         }
