@@ -108,7 +108,7 @@ pub(crate) struct Poll {
 pub(crate) enum State {
     Parked,
     Over(Ending),
-    Sent { upto: u64, is_empty: bool },
+    Sent { upto: u64 },
 }
 
 /// Why a poll is answered though nothing may be due.
@@ -164,6 +164,9 @@ pub(crate) const SLACK: Ms = Ms(200);
 
 /// What it costs to exclude a client from a message.
 const EXCLUDED_BYTES: usize = 8;
+
+/// How many channels or messages the hand looks at for one publish.
+const LOOKS: usize = 64;
 
 /// How long an idempotency key holds.
 const ONCE: Ms = Ms(300_000);
@@ -368,7 +371,7 @@ impl Model {
     /// An answer has left the server whole.
     pub(crate) fn delivered(&mut self, now: Ms, connection: u64) {
         let poll = &self.polls[&connection];
-        let State::Sent { upto, .. } = poll.state else { panic!("only what was sent is delivered") };
+        let State::Sent { upto } = poll.state else { panic!("only what was sent is delivered") };
         if poll.since == Since::Original {
             for client in poll.members.iter().map(|&(client, _)| client).collect::<Vec<_>>() {
                 self.acknowledge(now, client, upto);
@@ -426,10 +429,6 @@ impl Model {
                     assert!(due <= now, "{name} is freed too early");
                     self.channels[channel].is_freed = true;
                     self.names.remove(&name);
-                    for _ in 0..2 {
-                        let place = self.hand.pop_front();
-                        self.hand.extend(place.filter(|&channel| !self.channels[channel].is_freed));
-                    }
                 }
                 Err(other) => panic!("{other:?}"),
             }
@@ -617,7 +616,6 @@ impl Model {
             other => triple.extend_from_slice(other.to_string().as_bytes()),
         }
         let bytes = triple.len() + 1 + exclude.len() * EXCLUDED_BYTES;
-        let before: usize = self.kept(channel).map(|message| message.bytes).sum();
         let in_ring = |model: &Model| -> (usize, usize) {
             let ring = model.kept(channel).filter(|message| message.is_shared == is_shared);
             ring.fold((0, 0), |(count, sum), message| (count + 1, sum + message.bytes))
@@ -633,25 +631,19 @@ impl Model {
         let message = Message { seq, id, at: now, expires, exclude, system, text, from, bytes, is_shared, fate };
         self.channels[channel].messages.push(message);
         self.channels[channel].used = now;
-        let after: usize = self.kept(channel).map(|message| message.bytes).sum();
-        self.turn_the_hand(now, channel, after.saturating_sub(before));
+        self.turn_the_hand(now, channel);
         (id, seq)
     }
 
     /// The channels that were not used for longest give up their oldest messages until the sum fits.
-    /// So many looks, and on while less was freed than this publish has added.
-    fn turn_the_hand(&mut self, now: Ms, used: usize, added: usize) {
+    fn turn_the_hand(&mut self, now: Ms, used: usize) {
         self.channels[used].used_lately = true;
         if !std::mem::replace(&mut self.channels[used].is_queued, true) {
             self.hand.push_back(used);
         }
-        let sum = |model: &Model| -> usize {
-            model.names.values().flat_map(|&channel| model.kept(channel)).map(|message| message.bytes).sum()
-        };
-        let held = sum(self);
-        for look in 0..4096 {
-            let holds = sum(self);
-            if holds <= self.config.history_total || look >= 64 && held - holds >= added {
+        for _ in 0..LOOKS {
+            let held = self.names.values().flat_map(|&channel| self.kept(channel)).map(|message| message.bytes);
+            if held.sum::<usize>() <= self.config.history_total {
                 return;
             }
             let Some(channel) = self.hand.pop_front() else { return };
