@@ -87,7 +87,7 @@ impl Model {
         let mut others = poll.members.iter().flat_map(|&(client, _)| &self.clients[client].polls);
         others.any(|key| {
             let other = &self.polls[key];
-            other.since == Since::Original && matches!(other.state, State::Sent { upto: 1.. })
+            other.since == Since::Original && matches!(other.state, State::Sent { is_empty: false, .. })
         })
     }
 
@@ -195,8 +195,8 @@ impl Model {
             list.as_array_mut().expect("it is a list").push(json!([id, text, from]));
         }
         assert_eq!(*body, Value::Object(expected), "an answer of the original's protocol");
-        let upto = if due.messages.is_empty() { 0 } else { due.upto };
-        self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto };
+        let is_empty = due.messages.is_empty();
+        self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto: due.upto, is_empty };
         due.messages.len()
     }
 
@@ -213,7 +213,7 @@ impl Model {
         let ending = if let State::Over(ending) = poll.state { Some(ending) } else { None };
         if ending == Some(Ending::Gone) {
             assert_eq!(body["error"]["code"], 404, "a poll whose client has gone: {body}");
-            self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto: 0 };
+            self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto: 0, is_empty: true };
             return 0;
         }
         let is_crowded = ending == Some(Ending::Crowded) && poll.since != Since::Lost;
@@ -241,7 +241,7 @@ impl Model {
         told.iter().for_each(|gap| self.judge_gap(gap, &mut due));
         let untold = due.gaps.iter().find(|(_, gap)| gap.is_real);
         assert!(untold.is_none(), "a gap is not told: {untold:?} {body}");
-        self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto: 0 };
+        self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto: 0, is_empty: true };
         due.messages.len()
     }
 

@@ -108,7 +108,7 @@ pub(crate) struct Poll {
 pub(crate) enum State {
     Parked,
     Over(Ending),
-    Sent { upto: u64 },
+    Sent { upto: u64, is_empty: bool },
 }
 
 /// Why a poll is answered though nothing may be due.
@@ -371,7 +371,7 @@ impl Model {
     /// An answer has left the server whole.
     pub(crate) fn delivered(&mut self, now: Ms, connection: u64) {
         let poll = &self.polls[&connection];
-        let State::Sent { upto } = poll.state else { panic!("only what was sent is delivered") };
+        let State::Sent { upto, .. } = poll.state else { panic!("only what was sent is delivered") };
         if poll.since == Since::Original {
             for client in poll.members.iter().map(|&(client, _)| client).collect::<Vec<_>>() {
                 self.acknowledge(now, client, upto);
@@ -429,6 +429,7 @@ impl Model {
                     assert!(due <= now, "{name} is freed too early");
                     self.channels[channel].is_freed = true;
                     self.names.remove(&name);
+                    self.hand.retain(|&place| place != channel);
                 }
                 Err(other) => panic!("{other:?}"),
             }
@@ -647,9 +648,6 @@ impl Model {
                 return;
             }
             let Some(channel) = self.hand.pop_front() else { return };
-            if self.channels[channel].is_freed {
-                continue;
-            }
             if std::mem::take(&mut self.channels[channel].used_lately) {
                 self.hand.push_back(channel);
                 continue;
