@@ -271,13 +271,13 @@ fn client_info_knows_the_departed() {
 
 /// All pages of a list, and how many there were.
 fn pages(server: &Server, method: &str, prefix: &str, limit: usize) -> (Vec<String>, usize) {
-    let what = method.strip_prefix("list_").unwrap();
+    let what = method.strip_prefix("list_").expect("a list");
     let (mut names, mut after, mut count) = (Vec::new(), Value::Null, 0);
     loop {
         let page = server.call(method, json!({"prefix": prefix, "after": after, "limit": limit}));
         let some = page[what].as_array().unwrap_or_else(|| panic!("{page}"));
         assert!(some.len() <= limit);
-        names.extend(some.iter().map(|name| name.as_str().unwrap().to_owned()));
+        names.extend(some.iter().map(|name| name.as_str().expect("a name").to_owned()));
         count += 1;
         after = page["after"].clone();
         if after.is_null() {
@@ -394,7 +394,7 @@ fn subscribe_with_a_position_of_another_life_begins_at_the_beginning() {
 fn reasons(server: &Server, channel: &str) -> Vec<(String, String)> {
     let messages = server.call("history", json!([channel]))["messages"].take();
     let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-    messages.as_array().unwrap().iter().map(|m| (text(&m["from"]), text(&m["reason"]))).collect()
+    messages.as_array().expect("a list").iter().map(|m| (text(&m["from"]), text(&m["reason"]))).collect()
 }
 
 #[test]

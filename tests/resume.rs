@@ -493,7 +493,7 @@ fn d08_a_position_of_another_epoch_or_of_the_future_is_a_gap_in_each_channel() {
             for answer in [page.peek(), page.poll()] {
                 assert_eq!(said(&answer), ["x2", "x3", "y1"]);
                 let mut gaps = answer["gaps"].clone();
-                gaps.as_array_mut().unwrap().sort_by_key(|gap| gap["channel"].as_str().unwrap().to_owned());
+                gaps.as_array_mut().unwrap().sort_by_key(|gap| gap["channel"].as_str().expect("a name").to_owned());
                 assert_eq!(gaps, expected);
             }
             // It has a position of this life now.
@@ -963,7 +963,7 @@ fn restart_a_page_of_an_earlier_life() {
 fn is_told(page: &mut Page<'_>, gap: Value, survivors: &[&str]) {
     let answer = page.poll();
     assert_eq!((&answer["gaps"], said(&answer)), (&json!([gap]), survivors.iter().map(|s| (*s).to_owned()).collect()));
-    let channel = gap["channel"].as_str().unwrap();
+    let channel = gap["channel"].as_str().expect("a name");
     page.clients[0].server.publish(channel, "on we go");
     let answer = page.poll();
     assert_eq!((&answer["gaps"], said(&answer)), (&json!([]), vec!["on we go".to_owned()]));
@@ -1164,9 +1164,9 @@ fn a_clean_stop_answers_with_a_position_and_spreads_the_return() {
         let mut server = Server::with(&SILENT);
         let positions: Vec<String> = (0..12).map(|n| place(&server, "elsewhere", &n.to_string())).collect();
         let mut polls = Vec::new();
-        for n in 0..12 {
+        for (n, position) in positions.iter().enumerate() {
             let client = server.subscriber(&format!("client-{n}"), &["room"]);
-            polls.push(server.park_at(&shape.path(&[&client], &positions[n])));
+            polls.push(server.park_at(&shape.path(&[&client], position)));
         }
         server.signal(Signal::TERM);
         assert_eq!(server.exit().code(), Some(0));

@@ -3,6 +3,9 @@
 //! The web application calls from an allowed address. Behind a proxy on the same machine every visitor seems to come
 //! from there, so the proxy's address proves nothing: whoever comes through a proxy is judged by what the proxy says
 //! of it, and by every header that says something. In doubt the answer is no.
+//!
+//! A browser on an allowed machine runs scripts of any site, and a site can name itself after that machine (DNS rebinding),
+//! so what a browser says of where a request comes from is reason enough to refuse it: web applications say no such thing.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +32,24 @@ pub enum Refusal {
     UntrustedProxy(IpAddr),
     /// A forwarding header does not say plainly who it is.
     Unreadable(&'static str),
+    /// A browser sends it for a page; the header says so.
+    Browser(&'static str),
+}
+
+/// How many kinds of refusals there are.
+pub(super) const KINDS: usize = 5;
+
+impl Refusal {
+    /// A number for its kind.
+    pub(super) fn kind(&self) -> usize {
+        match self {
+            Refusal::NotAllowed(_) => 0,
+            Refusal::ForwardedNotAllowed(_) => 1,
+            Refusal::UntrustedProxy(_) => 2,
+            Refusal::Unreadable(_) => 3,
+            Refusal::Browser(_) => 4,
+        }
+    }
 }
 
 impl Access {
@@ -45,6 +66,7 @@ impl Access {
     /// [`Refusal`] says why not.
     pub fn check(&self, address: Option<IpAddr>, request: &Request<'_>) -> Result<(), Refusal> {
         let address = address.map(|address| address.to_canonical());
+        check_browser(request)?;
         let mut forwarded = false;
         for (header, read) in FORWARDING {
             let mut chain = Vec::new();
@@ -71,6 +93,17 @@ impl Access {
             Some(&caller) if !contains(&self.allow, caller) => Err(Refusal::ForwardedNotAllowed(caller)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Fetch metadata (W3C) and the Origin header (Fetch section 3.2): only browsers send them, and `none` is a person.
+fn check_browser(request: &Request<'_>) -> Result<(), Refusal> {
+    if request.header("origin").is_some() {
+        return Err(Refusal::Browser("Origin"));
+    }
+    match request.header("sec-fetch-site") {
+        None | Some(b"none") => Ok(()),
+        Some(_) => Err(Refusal::Browser("Sec-Fetch-Site")),
     }
 }
 
@@ -121,6 +154,9 @@ impl fmt::Display for Refusal {
             Refusal::ForwardedNotAllowed(address) => write!(f, "forwarded for {address}, which is not in --rpc-allow"),
             Refusal::UntrustedProxy(address) => write!(f, "forwarded by {address}, which is not in --trusted-proxy"),
             Refusal::Unreadable(header) => write!(f, "the header {header} does not name an address"),
+            Refusal::Browser(header) => {
+                write!(f, "sent by a browser, as {header} says; only web applications may call")
+            }
         }
     }
 }
@@ -187,6 +223,18 @@ mod tests {
                 assert!(matches!(judge(from, headers), Err(Refusal::ForwardedNotAllowed(_))), "{headers}");
             }
         }
+    }
+
+    #[test]
+    fn browsers_are_refused_wherever_they_are() {
+        for header in
+            ["Origin: http://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site", "sec-fetch-site: same-origin"]
+        {
+            for from in [Some("127.0.0.1"), None] {
+                assert!(matches!(judge(from, &format!("{header}\r\n")), Err(Refusal::Browser(_))), "{header}");
+            }
+        }
+        assert_eq!(judge(Some("127.0.0.1"), "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: cors\r\n"), Ok(()));
     }
 
     #[test]

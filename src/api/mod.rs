@@ -11,7 +11,7 @@ mod updates;
 
 use std::net::IpAddr;
 
-use log::debug;
+use log::{debug, warn};
 
 use crate::clock::Ms;
 use crate::config::Config;
@@ -31,6 +31,8 @@ pub struct Api {
     /// What is published, awaited and owed.
     pub hub: Hub,
     access: Access,
+    /// When a refusal of each kind may be logged aloud again.
+    silent_until: [Ms; access::KINDS],
     script: Script,
     /// In which positions are named.
     pub epoch: Epoch,
@@ -72,6 +74,7 @@ impl Api {
         Api {
             hub,
             access: Access::new(config.rpc_allow.clone(), config.trusted_proxy.clone()),
+            silent_until: [Ms::ZERO; access::KINDS],
             script: Script::new(date),
             epoch: Epoch::new(epoch),
             max_name: config.max_name,
@@ -101,7 +104,7 @@ impl Api {
 
     fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) {
         if let Err(refusal) = self.access.check(visit.address, request) {
-            debug!("a call of the JSON-RPC API is refused: {refusal}");
+            self.complain(visit, &refusal);
             let headers = "Content-Type: text/html\r\n";
             let response = Response { status: Status::NOT_FOUND, headers, body: b"Nothing here buddy" };
             return response.write(out, visit.date, exchange);
@@ -126,6 +129,21 @@ impl Api {
         Response { status, headers, body: &self.body }.write(out, visit.date, exchange);
     }
 }
+
+impl Api {
+    /// Logs a refusal: aloud once a minute for each kind, as somebody may look for why nothing works.
+    fn complain(&mut self, visit: Visit<'_>, refusal: &Refusal) {
+        let silent_until = &mut self.silent_until[refusal.kind()];
+        if visit.now < *silent_until {
+            debug!("a call of the JSON-RPC API is refused: {refusal}");
+        } else {
+            *silent_until = visit.now + COMPLAINT_INTERVAL;
+            warn!("a call of the JSON-RPC API is refused: {refusal} (others like it are logged at debug for a minute)");
+        }
+    }
+}
+
+const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
 
 /// WIRE J2.
 const RPC_HEADERS: &str = "Cache-Control: no-cache\r\nPragma: no-cache\r\nContent-Type: application/json\r\n";

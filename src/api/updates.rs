@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::io::Write;
 
+use log::debug;
+
 use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status, query};
 use crate::hub::{Answer, Ending, Protocol, Since, WaitError, Waiter};
@@ -103,6 +105,7 @@ impl Api {
         match self.hub.wait(visit.now, visit.owner, clients, protocol, deadline) {
             Ok(waiter) => Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape }),
             Err(error) => {
+                debug!("peer {:?}: a poll is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
                 shape.write_error(error.into(), visit.date, exchange, out);
                 Outcome::Answered
             }

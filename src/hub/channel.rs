@@ -214,11 +214,9 @@ impl Channel {
         self.rings.iter().fold((0, 0), |(count, bytes), ring| (count + ring.len(), bytes + ring.bytes()))
     }
 
-    /// Where the messages after `after` and up to `upto` are; each ring in order.
-    pub(super) fn places(&self, after: u64, upto: u64) -> impl Iterator<Item = Place> {
-        let [first, second] =
-            [0, 1].map(|ring| self.rings[ring].between(after, upto).map(move |at| Place { ring, at }));
-        first.chain(second)
+    /// Where the messages after `after` and up to `upto` are, for each ring in order.
+    pub(super) fn places(&self, after: u64, upto: u64) -> [impl Iterator<Item = Place>; 2] {
+        [0, 1].map(|ring| self.rings[ring].between(after, upto).map(move |at| Place { ring, at }))
     }
 
     /// The message at a place.
@@ -238,13 +236,12 @@ impl Channel {
         beyond.min_by_key(|fallen| fallen.seq).map(|fallen| (fallen.seq, fallen.loss))
     }
 
-    /// What a reader loses that goes on from `after` to `upto`, and to whom nothing newer than `newest` (of either kind)
-    /// was meant. Each kind is told by itself, by the answer that passes the newest lost message of it that was meant for
-    /// the reader: one that comes later may not be asked for any more.
-    pub(super) fn gap(&self, after: u64, upto: u64, newest: [u64; 2]) -> Option<Gap> {
+    /// What a reader has lost that has had everything up to `after`, and to whom nothing newer than `newest` (of either
+    /// kind) was meant. A kind's loss counts when the reader's next position, `upto`, passes the newest of it.
+    pub(super) fn gap(&self, after: u64, newest: [u64; 2], upto: u64) -> Option<Gap> {
         let lost = |kind: usize| {
-            let passed = |fallen: &Fallen| fallen.seq.min(newest[kind]) <= upto;
-            self.fallen[kind].filter(|fallen| fallen.seq > after && newest[kind] > after).filter(passed)
+            let is_lost = |fallen: &Fallen| fallen.seq > after && newest[kind] > after;
+            self.fallen[kind].filter(is_lost).filter(|fallen| fallen.seq.min(newest[kind]) <= upto)
         };
         let (application, system) = (lost(0), lost(1));
         let fallen = application.into_iter().chain(system).max_by_key(|fallen| fallen.seq)?;
@@ -316,7 +313,7 @@ mod tests {
     }
 
     fn seqs(channel: &Channel, after: u64, upto: u64) -> Vec<u64> {
-        channel.places(after, upto).map(|place| channel.message(place).seq).collect()
+        channel.places(after, upto).into_iter().flatten().map(|place| channel.message(place).seq).collect()
     }
 
     const SAID: Kind = Kind::Application;
@@ -332,14 +329,17 @@ mod tests {
         }
         assert_eq!(seqs(&own, 0, 99), [1, 4, 5]);
         assert_eq!(seqs(&shared, 0, 99), [3, 4, 5]);
-        let told = own.gap(0, u64::MAX, [u64::MAX; 2]).unwrap();
+        let told = own.gap(0, [u64::MAX; 2], u64::MAX).unwrap();
         assert_eq!((told.next_id, told.loss, told.system), (4, Loss::Count, true));
-        let told = shared.gap(0, u64::MAX, [u64::MAX; 2]).unwrap();
+        let told = shared.gap(0, [u64::MAX; 2], u64::MAX).unwrap();
         assert_eq!((told.next_id, told.loss, told.system), (3, Loss::Count, false));
-        assert!(shared.gap(1, u64::MAX, [u64::MAX; 2]).unwrap().system);
-        assert_eq!(shared.gap(2, u64::MAX, [u64::MAX; 2]), None);
+        assert!(shared.gap(1, [u64::MAX; 2], u64::MAX).unwrap().system);
+        assert_eq!(shared.gap(2, [u64::MAX; 2], u64::MAX), None);
         // To whom nothing of the server's after 1 was meant has lost nothing of it.
-        assert_eq!(own.gap(0, u64::MAX, [1, 0]), None);
+        assert_eq!(own.gap(0, [1, 0], u64::MAX), None);
+        // A loss counts from where the newest of it is passed that was meant for the reader.
+        assert_eq!(own.gap(0, [u64::MAX; 2], 2), None);
+        assert!(own.gap(0, [u64::MAX; 2], 3).is_some() && own.gap(0, [0, 2], 2).is_some());
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Hub {
     }
 
     /// Forgets a departed client for good: its next poll gets a 404.
-    fn forget(&mut self, now: Ms, key: Key<Client>) {
+    pub(super) fn forget(&mut self, now: Ms, key: Key<Client>) {
         while let Some(last) = self.clients[key].subscriptions.len().checked_sub(1) {
             self.unlink(now, key, last);
         }
@@ -173,7 +173,7 @@ impl Hub {
             self.channel_names.remove(&channel.name);
             give_back(&mut self.channel_names);
             self.memory.bytes -= channel.held_messages().1;
-            self.memory.sweep_up(&self.channels);
+            self.memory.sweep_up(&channel, &self.channels);
         } else {
             self.remind_channel(key);
         }

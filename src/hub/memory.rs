@@ -12,7 +12,7 @@ use crate::slots::{Key, Slots};
 use super::Hub;
 use super::channel::Channel;
 
-/// Channels or messages that the hand looks at for one publish: more than a publish can add, so that it keeps up.
+/// Channels or messages that the hand looks at for one publish, so that it catches up bit by bit with what it left.
 const STEPS: usize = 64;
 
 /// The sum, and the queue.
@@ -21,6 +21,8 @@ pub(super) struct Memory {
     /// Bytes of rendered messages.
     pub(super) bytes: usize,
     queue: VecDeque<Key<Channel>>,
+    /// How many places in it are of channels that have gone.
+    gone: usize,
 }
 
 impl Memory {
@@ -35,22 +37,17 @@ impl Memory {
 }
 
 impl Memory {
-    /// A channel has gone. Its place in the queue stays until the look at two places for each that goes comes by it: so
-    /// there are hardly more places of the dead than there are channels.
-    pub(super) fn sweep_up(&mut self, channels: &Slots<Channel>) {
-        for _ in 0..2 {
-            match self.queue.pop_front() {
-                Some(key) if channels.contains(key) => self.queue.push_back(key),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        if self.queue.len() * 4 < self.queue.capacity() {
+    /// A channel has gone. When more than half of the places are of such ones, all of them are given up.
+    pub(super) fn sweep_up(&mut self, gone: &Channel, channels: &Slots<Channel>) {
+        self.gone += usize::from(gone.queued);
+        if self.gone * 2 > self.queue.len() {
+            self.queue.retain(|&key| channels.contains(key));
             self.queue.shrink_to(self.queue.len() * 2);
+            self.gone = 0;
         }
     }
 
-    /// How many places there are, those of the dead included.
+    /// How many places there are, those of the gone included.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
         self.queue.len()
@@ -65,7 +62,10 @@ impl Hub {
                 return;
             }
             let Some(key) = self.memory.queue.pop_front() else { return };
-            let Some(channel) = self.channels.get_mut(key) else { continue };
+            let Some(channel) = self.channels.get_mut(key) else {
+                self.memory.gone -= 1;
+                continue;
+            };
             if std::mem::take(&mut channel.used_lately) {
                 self.memory.queue.push_back(key);
                 continue;

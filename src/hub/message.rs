@@ -19,7 +19,7 @@ pub struct Message {
     pub(super) at: Ms,
     /// From then on it is not delivered any more; `Ms::MAX` for most.
     pub(super) expires: Ms,
-    /// Clients that do not get it.
+    /// Clients that do not get it, sorted.
     pub(super) exclude: Box<[Key<Client>]>,
     pub(super) kind: Kind,
     triple: Box<[u8]>,
@@ -134,12 +134,12 @@ impl Message {
 
     /// What it counts for in a ring's budget of bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.triple.len()
+        self.triple.len() + size_of_val(&*self.exclude)
     }
 
     /// Whether a client gets it at the time `now`.
     pub(super) fn is_for(&self, now: Ms, client: Key<Client>) -> bool {
-        now < self.expires && !self.exclude.contains(&client)
+        now < self.expires && self.exclude.binary_search(&client).is_err()
     }
 }
 

@@ -189,6 +189,8 @@ pub struct Hub {
     memory: Memory,
     /// How many subscribers the front channel may still visit before the next one has its turn.
     slice: u32,
+    /// A single waiter was looked at last: the next look is the sweeps'.
+    sweeps_next: bool,
     reminders: Wheel<Reminder>,
     /// Reminders that have fired and are not looked at yet; kept for its memory.
     fired: Vec<Reminder>,
@@ -214,6 +216,7 @@ impl Hub {
             sweeps: VecDeque::new(),
             memory: Memory::default(),
             slice: 0,
+            sweeps_next: false,
             reminders: Wheel::new(now),
             fired: Vec::new(),
             draft: Draft::default(),
@@ -236,7 +239,11 @@ impl Hub {
             return Ok(self.clients[client].key);
         }
         if self.clients.len() >= self.limits.clients_max {
-            return Err(Error::Full(Limit::Clients(self.limits.clients_max)));
+            // Who may come back makes room for who comes.
+            let Some(oldest) = self.departed.oldest() else {
+                return Err(Error::Full(Limit::Clients(self.limits.clients_max)));
+            };
+            self.forget(now, oldest);
         }
         let id: Rc<str> = Rc::from(id);
         let client = self.clients.insert(Client::new(now, Rc::clone(&id), key));
@@ -359,6 +366,7 @@ impl Hub {
         let channel = self.open_channel(now, submission.channel)?;
         let mut fact = self.order(now, channel, Kind::Application, submission.from, submission.text);
         fact.message.exclude = submission.exclude.iter().filter_map(|id| self.client_names.get(*id).copied()).collect();
+        fact.message.exclude.sort_unstable();
         fact.message.expires = submission.ttl.map_or(Ms::MAX, |ttl| now + ttl);
         Ok(fact)
     }

@@ -14,6 +14,7 @@ use super::Hub;
 use super::channel::{Channel, Gap, Place};
 use super::client::Client;
 use super::message::Message;
+use super::ring::Loss;
 use super::subscription::Subscription;
 use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Waiter};
 
@@ -46,12 +47,22 @@ pub(super) struct Pick {
     place: Place,
 }
 
+/// Something that was due and is not there any more: what is told of it depends on how far the answer goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lack {
+    channel: Key<Channel>,
+    /// What the reader has had, and the newest of either kind that was meant for it.
+    after: u64,
+    newest: [u64; 2],
+    /// Nobody knows what the reader has had.
+    is_restart: bool,
+}
+
 /// The answer being made.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     picks: Vec<Pick>,
-    /// Where something has fallen out: the channel, what the reader has had, and what was meant for it at most.
-    fallen: Vec<(Key<Channel>, u64, [u64; 2])>,
+    lacks: Vec<Lack>,
     gaps: Vec<(Key<Channel>, Gap)>,
     /// The page's position after it, `None` if that is as unknown as before.
     upto: Option<u64>,
@@ -215,7 +226,7 @@ impl Hub {
     }
 
     /// A parked poll is to be answered now, with nothing if nothing is due.
-    pub(super) fn end_waiting(&mut self, waiter: Key<Waiter>, why: Ending) {
+    pub fn end_waiting(&mut self, waiter: Key<Waiter>, why: Ending) {
         let state = &mut self.waiters[waiter].state;
         if *state == State::Parked {
             *state = State::Over(why);
@@ -237,11 +248,14 @@ impl Hub {
         }
     }
 
-    /// A look at single polls goes before the sweeps: small work first.
+    /// Single polls and the sweeps take turns: small work does not wait behind a large sweep, and pages that poll again and
+    /// again do not keep all others waiting.
     fn next_due_waiter(&mut self, now: Ms, budget: &mut u32) -> Option<Key<Waiter>> {
         while *budget > 0 {
             *budget -= 1;
-            if let Some(waiter) = self.ready.pop_front() {
+            let is_for_sweeps = std::mem::take(&mut self.sweeps_next) && !self.sweeps.is_empty();
+            if !is_for_sweeps && let Some(waiter) = self.ready.pop_front() {
+                self.sweeps_next = true;
                 if let Some(found) = self.waiters.get_mut(waiter) {
                     found.queued = false;
                 }
@@ -294,7 +308,7 @@ impl Hub {
                 draft.upto = waiter.own_position();
                 true
             }
-            // Who has no position that it could keep is told where it stands even if it is sent away.
+            // Who has no position of ours cannot be sent away with it: it is told so.
             Some((waiter, State::Over(Ending::Time | Ending::Stopping | Ending::Crowded))) => {
                 self.fill(now, waiter, &mut draft);
                 true
@@ -340,16 +354,21 @@ impl Hub {
         let (upto, newest) = subscription.reach();
         let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
         if is_lost && !subscription.has_ended() {
-            draft.tell(subscription.channel, channel.restart_gap(after));
+            draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: true });
         } else if channel.last_seq() <= after {
             return;
-        } else if !waiter.is_original() && channel.gap(after, u64::MAX, newest).is_some() {
-            draft.fallen.push((subscription.channel, after, newest));
+        } else if !waiter.is_original() && channel.gap(after, newest, u64::MAX).is_some() {
+            draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });
         }
-        draft.picks.extend(channel.places(after, upto).filter_map(|place| {
-            let message = channel.message(place);
-            message.is_for(now, client).then_some(Pick { seq: message.seq, channel: subscription.channel, place })
-        }));
+        // Of the oldest so many of all rings none is behind the oldest so many of its own.
+        let most = if waiter.is_original() { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
+        for places in channel.places(after, upto) {
+            let places = places.filter_map(|place| {
+                let message = channel.message(place);
+                message.is_for(now, client).then_some(Pick { seq: message.seq, channel: subscription.channel, place })
+            });
+            draft.picks.extend(places.take(most));
+        }
     }
 
     /// Brings what was found into order, and cuts it where it becomes too much.
@@ -379,12 +398,19 @@ impl Hub {
         let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
         let upto = if draft.more { last } else { self.seq };
         draft.upto = Some(upto);
-        for (channel, after, newest) in std::mem::take(&mut draft.fallen) {
-            // What lies beyond the cut is told by the answer that goes beyond it.
-            if let Some(gap) = self.channels[channel].gap(after, upto, newest) {
-                draft.tell(channel, gap);
-            }
-        }
+        // What lies beyond the cut is told by the answer that goes beyond it.
+        draft.gaps.extend(draft.lacks.drain(..).filter_map(|lack| {
+            let channel = &self.channels[lack.channel];
+            let gap = if lack.is_restart {
+                Some(channel.restart_gap(lack.after))
+            } else {
+                channel.gap(lack.after, lack.newest, upto)
+            };
+            gap.map(|gap| (lack.channel, gap))
+        }));
+        // One for a channel: of several the one that says more.
+        draft.gaps.sort_by_key(|&(channel, gap)| (channel, gap.loss != Loss::Restart, gap.system));
+        draft.gaps.dedup_by_key(|&mut (channel, _)| channel);
         if waiter.is_original() && draft.picks.iter().any(|pick| pick.channel != draft.picks[0].channel) {
             draft.picks.sort_by_key(|pick| pick.channel);
         }
@@ -421,24 +447,15 @@ impl Hub {
 impl Draft {
     fn clear(&mut self) {
         self.picks.clear();
-        self.fallen.clear();
+        self.lacks.clear();
         self.gaps.clear();
         self.upto = None;
         self.more = false;
     }
-
-    /// Notes a gap, one for a channel: of several clients' the one that says more.
-    fn tell(&mut self, channel: Key<Channel>, gap: Gap) {
-        match self.gaps.iter_mut().find(|(told, _)| *told == channel) {
-            Some((_, told)) if told.system && !gap.system => *told = gap,
-            Some(_) => {}
-            None => self.gaps.push((channel, gap)),
-        }
-    }
 }
 
 impl Waiter {
-    /// The position that its page keeps when it is answered nothing; `None` if it has named none.
+    /// The position that a page has which is answered nothing; `None` if it is what its clients have acknowledged.
     fn own_position(&self) -> Option<u64> {
         match self.protocol {
             Protocol::Original | Protocol::Resume(Since::Acknowledged | Since::Lost) => None,

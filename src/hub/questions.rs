@@ -93,11 +93,12 @@ impl Hub {
     /// [`Error::UnknownChannel`] if there is none of that name.
     pub fn history(&self, now: Ms, name: &str, since: u64, limit: usize) -> Result<(Vec<&Message>, bool), Error> {
         let channel = &self.channels[*self.channel_names.get(name).ok_or(Error::UnknownChannel)?];
-        let mut messages: Vec<&Message> = channel.places(since, u64::MAX).map(|place| channel.message(place)).collect();
+        let mut messages: Vec<&Message> =
+            channel.places(since, u64::MAX).into_iter().flatten().map(|place| channel.message(place)).collect();
         messages.retain(|message| now < message.expires);
         messages.sort_unstable_by_key(|message| message.seq);
         messages.truncate(limit);
-        Ok((messages, channel.gap(since, u64::MAX, [u64::MAX; 2]).is_some()))
+        Ok((messages, channel.gap(since, [u64::MAX; 2], u64::MAX).is_some()))
     }
 
     /// Channels whose names begin with `prefix`, from a place in the table on; looks at `budget` places at most. In no

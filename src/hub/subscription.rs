@@ -109,6 +109,8 @@ impl Hub {
         if channel.last_seq() > subscription.after(*position) {
             subscription.seat = Seat::Ended(Box::new(End { until: self.seq, newest: channel.newest() }));
             *ended += 1;
+            // No sweep comes by any more for what was published until now.
+            self.look_at_polls(client);
         } else {
             self.unlink(now, client, at);
         }

@@ -35,6 +35,17 @@ struct World {
 /// One answer: whose poll, which waiter, and its messages as `channel:triple`.
 type Heard = (u64, Key<Waiter>, Vec<String>);
 
+/// An answer of the resume protocol.
+#[derive(Debug)]
+struct Resumed {
+    owner: u64,
+    /// Channels and ids of its messages.
+    ids: Vec<(String, u64)>,
+    /// Next id, reason, and whether only the server's own messages were lost.
+    gaps: Vec<(u64, &'static str, bool)>,
+    upto: Option<u64>,
+}
+
 impl World {
     fn new(limits: Limits) -> World {
         World { hub: Hub::new(Ms::ZERO, limits), now: Ms::ZERO }
@@ -62,6 +73,27 @@ impl World {
 
     fn poll(&mut self, owner: u64, ids: &[&str]) -> Key<Waiter> {
         self.try_poll(owner, ids).unwrap()
+    }
+
+    /// Parks a poll of the resume protocol.
+    fn resume(&mut self, owner: u64, id: &str, since: Since) -> Key<Waiter> {
+        let key = key_of(id).to_string();
+        let deadline = self.now + Ms::from_secs(25);
+        let waiter = self.hub.wait(self.now, Owner(owner), [(id, &*key)], Protocol::Resume(since), deadline);
+        self.hub.check();
+        waiter.unwrap()
+    }
+
+    /// The next answer of the resume protocol, delivered at once.
+    fn hear_resumed(&mut self) -> Option<Resumed> {
+        let answer = self.hub.next_answer(self.now, &mut u32::MAX.clone())?;
+        let ids = answer.messages().map(|(channel, message)| (channel.name.to_string(), message.id)).collect();
+        let gaps = answer.gaps().map(|(_, gap)| (gap.next_id, gap.loss.name(), gap.system)).collect();
+        let resumed = Resumed { owner: answer.owner().0, ids, gaps, upto: answer.upto() };
+        let waiter = answer.waiter();
+        self.hub.delivered(self.now, waiter);
+        self.hub.check();
+        Some(resumed)
     }
 
     /// The next answer, left on its way.
@@ -386,6 +418,76 @@ fn a_reminder_a_client_not_one_a_poll() {
     }
     // The client's, leftovers of it, and none for its channels, which are in use, but admin's.
     assert!(world.hub.reminders.len() <= 6, "{}", world.hub.reminders.len());
+}
+
+#[test]
+fn a_cut_answer_tells_of_each_kinds_loss_when_it_passes_it() {
+    let policies = Policies::uniform(policy(2, SystemShare::Own(1)));
+    let mut world = World::new(Limits { policies, answer_bytes: 20, ..limits() });
+    world.client("a", &["room"]);
+    ["one", "two", "three"].iter().for_each(|text| world.publish("room", text));
+    world.client("b", &["room"]);
+    world.client("c", &["room"]);
+    let mut since = Since::Acknowledged;
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        world.resume(1, "a", since);
+        let answer = world.hear_resumed().unwrap();
+        since = Since::At(answer.upto.unwrap());
+        heard.push((answer.ids[0].1, answer.gaps));
+    }
+    // Lost are 1 (a's own join), 2 ("one") and 5 (b's join). The page must not take 2 for one of the server's own.
+    assert_eq!(heard, [(3, vec![(3, "count", false)]), (4, vec![]), (6, vec![(6, "count", true)])]);
+}
+
+#[test]
+fn an_ended_subscription_and_a_new_one_do_not_hide_a_restart() {
+    let mut world = World::new(Limits { policies: Policies::uniform(policy(1, SystemShare::Own(9))), ..limits() });
+    world.client("a", &["room"]);
+    ["one", "two"].iter().for_each(|text| world.publish("room", text));
+    world.hub.unsubscribe(world.now, "a", "room").unwrap();
+    world.client("a", &["room"]);
+    world.resume(1, "a", Since::Lost);
+    let gaps = world.hear_resumed().unwrap().gaps;
+    assert_eq!(gaps.iter().map(|gap| gap.1).collect::<Vec<_>>(), ["restart"]);
+}
+
+#[test]
+fn a_page_with_an_unknown_position_that_is_sent_away_is_told_so() {
+    let mut world = World::new(Limits { polls_per_client: 1, ..limits() });
+    world.client("a", &["room"]);
+    world.resume(1, "a", Since::Lost);
+    world.resume(2, "a", Since::Acknowledged);
+    let first = world.hear_resumed().unwrap();
+    assert_eq!((first.owner, first.ids.len(), first.gaps.len()), (1, 1, 1));
+}
+
+#[test]
+fn what_was_published_before_an_unsubscribe_reaches_a_page_that_waits() {
+    let mut quiet = policy(10, SystemShare::Shared);
+    quiet.presence = false;
+    let mut world = World::new(Limits { policies: Policies::uniform(quiet), ..limits() });
+    world.client("a", &["room"]);
+    world.resume(1, "a", Since::Acknowledged);
+    assert!(world.hear_resumed().is_none());
+    world.publish("room", "before");
+    world.hub.unsubscribe(world.now, "a", "room").unwrap();
+    world.publish("room", "after");
+    assert_eq!(world.hear_resumed().unwrap().ids, [("room".to_owned(), 1)]);
+}
+
+#[test]
+fn an_empty_answer_that_does_not_leave_holds_nobody_up() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    world.news(&["a"]);
+    world.poll(1, &["a"]);
+    world.poll(2, &["a"]);
+    world.pass(Ms(25_100));
+    assert_eq!(world.hear().map(|(owner, ..)| owner), Some(1));
+    assert_eq!(world.hear().map(|(owner, ..)| owner), Some(2));
+    world.publish("room", "x");
+    assert_eq!(world.news(&["a"]), ["room:[2,x,p]"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(super) enum State {
     Over(Ending),
     /// Its answer is on the way. In the original's protocol its clients' positions move up to here when it has left
     /// whole, and meanwhile nothing is due to the other such polls of these clients, or they would get the same messages
-    /// (WIRE P17).
+    /// (WIRE P17). 0 if nothing is in it.
     Sent { upto: u64 },
 }
 
@@ -90,9 +90,9 @@ impl Waiter {
         self.protocol == Protocol::Original
     }
 
-    /// Whether what its clients have had is not known just now.
+    /// Whether what its clients have had is not known just now. An answer with nothing in it takes nothing along.
     pub(super) fn holds_up(&self) -> bool {
-        self.is_original() && matches!(self.state, State::Sent { .. })
+        self.is_original() && matches!(self.state, State::Sent { upto: 1.. })
     }
 
     pub(super) fn clients(&self) -> impl Iterator<Item = Key<Client>> {

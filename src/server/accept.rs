@@ -101,9 +101,12 @@ impl Server {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => self.door.knocking[at] = false,
-                _ if is_exhausted(&error) => self.close_door(&error),
-                // It has gone before we came to it, or its network has failed: the next may be better.
-                _ => debug!("a connection could not be accepted: {error}"),
+                // It has gone before we came to it: the next may be better.
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {
+                    debug!("a connection could not be accepted: {error}");
+                }
+                // Descriptors or memory have run out, or something that may last (accept(2)).
+                _ => self.close_door(&error),
             },
         }
     }
@@ -120,13 +123,6 @@ impl Server {
             );
         }
     }
-}
-
-/// Descriptors or kernel memory have run out (accept(2): EMFILE, ENFILE, ENOBUFS, ENOMEM).
-fn is_exhausted(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].into_iter().any(|exhausted| errno == Some(exhausted))
 }
 
 /// Raises the soft limit of open descriptors to the hard one, and says how many connections that makes.

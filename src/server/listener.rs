@@ -175,15 +175,19 @@ impl fmt::Display for BindError {
             BindError::Address(address, cause) => (address, cause),
             BindError::Loop(cause) => return write!(f, "cannot set up the event loop: {cause}"),
         };
+        let is_path = matches!(address, Address::Unix(_));
         write!(f, "cannot listen on {address}: ")?;
         match cause.kind() {
+            io::ErrorKind::AddrInUse if is_path => write!(f, "a server listens there, or the path is no socket"),
             io::ErrorKind::AddrInUse => {
                 write!(f, "the address is in use; stop the other server, or choose another with --listen or --port")
             }
             io::ErrorKind::AddrNotAvailable => write!(f, "this machine has no such address"),
+            io::ErrorKind::PermissionDenied if is_path => write!(f, "this user may not make a socket there"),
             io::ErrorKind::PermissionDenied => {
                 write!(f, "not permitted to this user; ports below 1024 need privileges")
             }
+            io::ErrorKind::NotFound => write!(f, "there is no such directory"),
             _ => write!(f, "{cause}"),
         }
     }

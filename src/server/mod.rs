@@ -38,8 +38,11 @@ use signals::Signals;
 /// Events taken from the kernel at once.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Bytes read in one turn, about 1 ms of parsing; one read more may be under way when they are used up.
+/// Bytes read in one turn; one read more may be under way when they are used up.
 const READ_BYTES_PER_TURN: usize = 1 << 20;
+
+/// Requests answered in one turn, at some us each; what is left of a pipeline waits for the next turn.
+const REQUESTS_PER_TURN: u32 = 512;
 
 /// Peers looked at in one turn.
 const PEERS_PER_TURN: usize = 256;
@@ -91,6 +94,8 @@ pub struct Server {
     body: Vec<u8>,
     /// How much may still be read in this turn.
     bytes_left: usize,
+    /// How many requests may still be answered in this turn.
+    requests_left: u32,
     /// A signal has come; by then the last answers must have left.
     stopping: Option<Ms>,
 }
@@ -131,6 +136,7 @@ impl Server {
             output: Vec::new(),
             body: Vec::new(),
             bytes_left: 0,
+            requests_left: 0,
             stopping: None,
         })
     }
@@ -212,8 +218,9 @@ impl Server {
     /// Looks at the peers on the queue. What is beyond the budgets stays on it.
     fn serve_queue(&mut self) {
         self.bytes_left = READ_BYTES_PER_TURN;
+        self.requests_left = REQUESTS_PER_TURN;
         for _ in 0..self.queue.len().min(PEERS_PER_TURN) {
-            if self.bytes_left == 0 {
+            if self.bytes_left == 0 || self.requests_left == 0 {
                 break;
             }
             let Some(key) = self.queue.pop_front() else { break };
@@ -251,9 +258,6 @@ impl Server {
 
     /// Writes what the hub owes, one answer after the other, within the budgets.
     fn deliver(&mut self) {
-        if self.stopping.is_some() {
-            self.api.hub.end_all_waiting();
-        }
         let mut looks = LOOKS_PER_TURN;
         for _ in 0..ANSWERS_PER_TURN {
             let Some(answer) = self.api.hub.next_answer(self.now, &mut looks) else { break };
@@ -274,6 +278,7 @@ impl Server {
             self.listeners.clear();
             self.door.shut();
             self.stopping = Some(self.now + STOP);
+            self.api.hub.end_all_waiting();
         }
     }
 

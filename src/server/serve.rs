@@ -4,7 +4,7 @@ use log::debug;
 
 use crate::api::{self, Epoch, Outcome, Visit};
 use crate::http::{Exchange, Limits, Method, Step, write_continue};
-use crate::hub::{Answer, Owner};
+use crate::hub::{Answer, Ending, Owner};
 use crate::slots::Key;
 
 use super::Server;
@@ -29,10 +29,12 @@ impl Server {
         let mut reads = 1;
         while let Some(peer) = self.peers.get_mut(key) {
             match peer.phase {
-                Phase::Serving if peer.has_taken_all() && peer.unread => self.answer_inbox(key),
+                Phase::Serving if peer.has_taken_all() && peer.unread && self.requests_left > 0 => {
+                    self.answer_inbox(key);
+                }
                 // A poll whose page has gone takes nothing (WIRE P18), nor does anybody wait for it.
                 Phase::Parked(_) if peer.hung_up => self.bury(key),
-                Phase::Serving if peer.has_taken_all() && peer.readable && reads > 0 => {
+                Phase::Serving if peer.has_taken_all() && !peer.unread && peer.readable && reads > 0 => {
                     reads -= 1;
                     self.read(key);
                 }
@@ -166,7 +168,8 @@ impl Server {
                     break;
                 }
             }
-            if self.output.len() >= OUTPUT_BYTES {
+            self.requests_left = self.requests_left.saturating_sub(1);
+            if self.output.len() >= OUTPUT_BYTES || self.requests_left == 0 {
                 self.peers[key].unread = used < input.len();
                 break;
             }
@@ -198,8 +201,13 @@ impl Server {
                 let visit = Visit { now, date, owner: Owner(key.pack()), address };
                 match self.api.handle(visit, &request, exchange, &mut self.output) {
                     Outcome::Answered if keep_alive => return Next::Request(used),
-                    Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() },
-                    Outcome::Parked(parked) => peer.phase = Phase::Parked(parked),
+                    Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
+                    Outcome::Parked(parked) => {
+                        if self.stopping.is_some() {
+                            self.api.hub.end_waiting(parked.waiter, Ending::Stopping);
+                        }
+                        peer.phase = Phase::Parked(parked);
+                    }
                 }
                 Next::Stop(used)
             }

@@ -59,7 +59,7 @@ impl<'a> Publishing<'a> {
         let submission = Submission { channel, from, text, exclude: &exclude, ttl: self.ttl };
         let now = call.service.now;
         let placed = match &self.once {
-            Some(key) => call.service.hub.publish_once(now, &format!("{key}\0{channel}"), submission),
+            Some(key) => call.service.hub.publish_once(now, &format!("{} {key}{channel}", key.len()), submission),
             None => call.service.hub.publish(now, submission),
         };
         let placed = placed.map_err(|error| faults(error, channel))?;

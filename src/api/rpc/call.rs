@@ -117,7 +117,7 @@ pub(super) fn name(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
 pub(super) fn list(value: &RawValue) -> Result<Vec<&RawValue>, Fault> {
     match Kind::of(value) {
         Kind::Array => Ok(elements(value)),
-        _ => Err(Fault::Arguments("a list of clients is not a list".to_owned())),
+        _ => Err(Fault::Arguments("clients or channels are wanted as a list, such as [\"a\", \"b\"]".to_owned())),
     }
 }
 

@@ -56,7 +56,13 @@ pub(super) fn answer(service: &mut Service<'_>, body: &[u8], out: &mut Vec<u8>) 
     let outcome = match std::str::from_utf8(&body) {
         Ok(text) => match serde_json::from_str::<&RawValue>(text) {
             Ok(value) => answer_value(service, value, out),
-            Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not JSON: {error}")),
+            Err(error) => refuse(
+                out,
+                PARSE_ERROR,
+                &format!(
+                    "the body is not JSON, such as {{\"method\": \"system.list_methods\", \"params\": []}}: {error}"
+                ),
+            ),
         },
         Err(error) => refuse(out, PARSE_ERROR, &format!("the body is not UTF-8: {error}")),
     };

@@ -1,0 +1,157 @@
+//! The server's edge without its sockets: connections over the real decoder, API and hub.
+//!
+//! It does what `src/server/serve.rs` does, in the same order: requests are answered until one parks, one parked poll for
+//! a connection, an answer is whole when the last byte of it was taken.
+
+use std::collections::BTreeMap;
+
+use shaveet::api::{Api, Outcome, Parked, Visit};
+use shaveet::clock::Ms;
+use shaveet::config::Config;
+use shaveet::http::{Decoder, Exchange, Method, Step};
+use shaveet::hub::{Hub, Owner, Waiter};
+use shaveet::slots::Key;
+
+/// What all answers are dated with.
+const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+/// A server.
+pub(crate) struct Edge {
+    pub(crate) api: Api,
+    config: Config,
+    connections: BTreeMap<u64, Connection>,
+    next: u64,
+    body: Vec<u8>,
+}
+
+/// The server's end of a connection.
+struct Connection {
+    decoder: Decoder,
+    inbox: Vec<u8>,
+    phase: Phase,
+    outbox: Vec<u8>,
+}
+
+enum Phase {
+    Serving,
+    Parked(Parked),
+    Answering { waiter: Key<Waiter>, keep_alive: bool },
+}
+
+/// What came of bytes that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// No whole request yet.
+    Part,
+    /// It was answered with this; whether the connection stays open.
+    Answered(Vec<u8>, bool),
+    Parked,
+}
+
+/// What came of bytes that the socket took.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) bytes: Vec<u8>,
+    /// The answer to a poll has left whole.
+    pub(crate) is_whole: bool,
+    pub(crate) is_closed: bool,
+}
+
+impl Edge {
+    pub(crate) fn new(now: Ms, config: &Config, epoch: u64, first_connection: u64) -> Edge {
+        Edge {
+            api: Api::new(config, Hub::new(now, config.hub_limits()), DATE, epoch, epoch),
+            config: config.clone(),
+            connections: BTreeMap::new(),
+            next: first_connection,
+            body: Vec::new(),
+        }
+    }
+
+    pub(crate) fn connect(&mut self) -> u64 {
+        self.next += 1;
+        let (decoder, inbox, outbox) = (Decoder::new(), Vec::new(), Vec::new());
+        self.connections.insert(self.next, Connection { decoder, inbox, phase: Phase::Serving, outbox });
+        self.next
+    }
+
+    pub(crate) fn hear(&mut self, now: Ms, key: u64, bytes: &[u8]) -> Heard {
+        let connection = self.connections.get_mut(&key).expect("it is connected");
+        connection.inbox.extend_from_slice(bytes);
+        let inbox = std::mem::take(&mut connection.inbox);
+        let step = connection.decoder.next(&self.config.http_limits(), &inbox);
+        let Step::Request { request, used } = step.expect("pages and the web application speak HTTP") else {
+            connection.inbox = inbox;
+            return Heard::Part;
+        };
+        assert_eq!(used, inbox.len(), "one request at a time");
+        let keep_alive = request.keep_alive;
+        let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
+        let visit = Visit { now, date: DATE, owner: Owner(key), address: None };
+        let mut out = Vec::new();
+        match self.api.handle(visit, &request, exchange, &mut out) {
+            Outcome::Answered => {
+                if !keep_alive {
+                    self.connections.remove(&key);
+                }
+                Heard::Answered(out, keep_alive)
+            }
+            Outcome::Parked(parked) => {
+                connection.phase = Phase::Parked(parked);
+                Heard::Parked
+            }
+        }
+    }
+
+    /// Writes the next answer that is owed: whose it is, and all of it. The socket has taken nothing yet.
+    pub(crate) fn answer(&mut self, now: Ms, looks: &mut u32) -> Option<(u64, Vec<u8>)> {
+        let answer = self.api.hub.next_answer(now, looks)?;
+        let Owner(key) = answer.owner();
+        let connection = self.connections.get_mut(&key).expect("a connection that goes takes its waiter with it");
+        let Phase::Parked(parked) = &connection.phase else { panic!("the hub answers a poll that is not parked") };
+        assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
+        let mut out = Vec::new();
+        parked.write(&answer, self.api.epoch, DATE, &mut self.body, &mut out);
+        connection.phase = Phase::Answering { waiter: parked.waiter, keep_alive: parked.exchange.keep_alive };
+        connection.outbox.clone_from(&out);
+        Some((key, out))
+    }
+
+    /// The socket takes so many bytes more, or what there is.
+    pub(crate) fn flush(&mut self, now: Ms, key: u64, count: usize) -> Taken {
+        let Some(connection) = self.connections.get_mut(&key) else { return Taken::default() };
+        let count = count.min(connection.outbox.len());
+        let bytes = connection.outbox.drain(..count).collect();
+        match connection.phase {
+            Phase::Answering { waiter, keep_alive } if connection.outbox.is_empty() => {
+                connection.phase = Phase::Serving;
+                self.api.hub.delivered(now, waiter);
+                if !keep_alive {
+                    self.connections.remove(&key);
+                }
+                Taken { bytes, is_whole: true, is_closed: !keep_alive }
+            }
+            _ => Taken { bytes, is_whole: false, is_closed: false },
+        }
+    }
+
+    /// The server hears that the other end has gone.
+    pub(crate) fn bury(&mut self, now: Ms, key: u64) {
+        match self.connections.remove(&key).map(|connection| connection.phase) {
+            Some(Phase::Parked(Parked { waiter, .. }) | Phase::Answering { waiter, .. }) => {
+                self.api.hub.cancel(now, waiter);
+            }
+            Some(Phase::Serving) | None => {}
+        }
+    }
+
+    /// Makes one call of the web application's, over a connection of its own.
+    pub(crate) fn call(&mut self, now: Ms, body: &[u8]) -> Vec<u8> {
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let key = self.connect();
+        match self.hear(now, key, &[head.as_bytes(), body].concat()) {
+            Heard::Answered(answer, false) => answer,
+            other => panic!("a call is answered at once: {other:?}"),
+        }
+    }
+}
