@@ -15,6 +15,9 @@ use super::channel::Channel;
 /// Channels or messages that the hand looks at for one publish, so that it catches up bit by bit with what it left.
 const STEPS: usize = 64;
 
+/// The same for a publish that has added more bytes than these have freed, which only a large one can: some 200 us.
+const STEPS_MAX: usize = 4096;
+
 /// The sum, and the queue.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -47,6 +50,17 @@ impl Memory {
         }
     }
 
+    /// The channel at the front.
+    fn next_place(&mut self, channels: &Slots<Channel>) -> Option<Key<Channel>> {
+        loop {
+            let key = self.queue.pop_front()?;
+            if channels.contains(key) {
+                return Some(key);
+            }
+            self.gone -= 1;
+        }
+    }
+
     /// How many places there are, those of the gone included.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
@@ -56,23 +70,24 @@ impl Memory {
 
 impl Hub {
     /// Lets channels give up messages until the sum fits, or the steps are used up.
-    pub(super) fn keep_within_memory(&mut self, now: Ms) {
-        for _ in 0..STEPS {
-            if self.memory.bytes <= self.limits.history_bytes_max {
+    pub(super) fn keep_within_memory(&mut self, now: Ms, added: usize) {
+        let mut freed = 0;
+        for step in 0..STEPS_MAX {
+            if self.memory.bytes <= self.limits.history_bytes_max || step >= STEPS && freed >= added {
                 return;
             }
-            let Some(key) = self.memory.queue.pop_front() else { return };
-            let Some(channel) = self.channels.get_mut(key) else {
-                self.memory.gone -= 1;
-                continue;
-            };
+            // The places of channels that have gone cost nothing: each is passed over once.
+            let Some(key) = self.memory.next_place(&self.channels) else { return };
+            let channel = &mut self.channels[key];
             if std::mem::take(&mut channel.used_lately) {
                 self.memory.queue.push_back(key);
                 continue;
             }
             let before = channel.held_messages().1;
             if channel.lose_oldest(now) {
-                self.memory.bytes -= before - channel.held_messages().1;
+                let lost = before - channel.held_messages().1;
+                self.memory.bytes -= lost;
+                freed += lost;
                 self.memory.queue.push_front(key);
             } else {
                 // Only its newest are left, which stay. It stands here again when it is published to.

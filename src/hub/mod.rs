@@ -388,7 +388,7 @@ impl Hub {
         }
         self.memory.note(fact.channel, channel, before, after);
         self.remind_channel(fact.channel);
-        self.keep_within_memory(now);
+        self.keep_within_memory(now, after.saturating_sub(before));
     }
 
     /// Publishes what the server itself says about a client, from that client (WIRE S1, S2), if the channel wants it.

@@ -178,7 +178,7 @@ impl Hub {
     /// # Panics
     /// If the waiter was not handed out by [`Hub::next_answer`].
     pub fn delivered(&mut self, now: Ms, waiter: Key<Waiter>) {
-        let State::Sent { upto } = self.waiters[waiter].state else {
+        let State::Sent { upto, .. } = self.waiters[waiter].state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
         if self.waiters[waiter].is_original() {
@@ -202,8 +202,9 @@ impl Hub {
     /// when that is used up; [`Hub::has_answers`] says whether to come back.
     pub fn next_answer(&mut self, now: Ms, budget: &mut u32) -> Option<Answer<'_>> {
         let waiter = self.next_due_waiter(now, budget)?;
-        let upto = self.draft.upto.filter(|_| !self.draft.picks.is_empty()).unwrap_or(0);
-        let state = std::mem::replace(&mut self.waiters[waiter].state, State::Sent { upto });
+        let upto = self.draft.upto.filter(|_| self.waiters[waiter].is_original()).unwrap_or(0);
+        let sent = State::Sent { upto, is_empty: self.draft.picks.is_empty() };
+        let state = std::mem::replace(&mut self.waiters[waiter].state, sent);
         let ending = match state {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,

@@ -69,7 +69,7 @@ pub(super) enum State {
     /// Its answer is on the way. In the original's protocol its clients' positions move up to here when it has left
     /// whole, and meanwhile nothing is due to the other such polls of these clients, or they would get the same messages
     /// (WIRE P17). 0 if nothing is in it.
-    Sent { upto: u64 },
+    Sent { upto: u64, is_empty: bool },
 }
 
 /// Why a poll is answered though nothing may be due.
@@ -92,7 +92,7 @@ impl Waiter {
 
     /// Whether what its clients have had is not known just now. An answer with nothing in it takes nothing along.
     pub(super) fn holds_up(&self) -> bool {
-        self.is_original() && matches!(self.state, State::Sent { upto: 1.. })
+        self.is_original() && matches!(self.state, State::Sent { is_empty: false, .. })
     }
 
     pub(super) fn clients(&self) -> impl Iterator<Item = Key<Client>> {

@@ -62,7 +62,8 @@ impl Hub {
             Fate::Expired
         } else {
             let polls = self.clients[client].polls().iter().map(|&waiter| self.waiters[waiter].state);
-            let mut sent = polls.filter(|state| matches!(state, State::Sent { upto } if *upto >= message.seq));
+            let mut sent =
+                polls.filter(|state| matches!(state, State::Sent { upto, is_empty: false } if *upto >= message.seq));
             if sent.next().is_some() {
                 Fate::OnItsWay
             } else {

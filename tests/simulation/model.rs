@@ -426,10 +426,7 @@ impl Model {
                     assert!(due <= now, "{name} is freed too early");
                     self.channels[channel].is_freed = true;
                     self.names.remove(&name);
-                    for _ in 0..2 {
-                        let place = self.hand.pop_front();
-                        self.hand.extend(place.filter(|&channel| !self.channels[channel].is_freed));
-                    }
+                    self.hand.retain(|&place| place != channel);
                 }
                 Err(other) => panic!("{other:?}"),
             }
@@ -655,9 +652,6 @@ impl Model {
                 return;
             }
             let Some(channel) = self.hand.pop_front() else { return };
-            if self.channels[channel].is_freed {
-                continue;
-            }
             if std::mem::take(&mut self.channels[channel].used_lately) {
                 self.hand.push_back(channel);
                 continue;
