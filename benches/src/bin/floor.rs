@@ -70,8 +70,7 @@ fn main() -> std::io::Result<()> {
 
 impl Floor {
     fn listen(mode: Mode) -> std::io::Result<Floor> {
-        let listener =
-            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
+        let listener = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
         sockopt::set_socket_reuseaddr(&listener, true)?;
         sockopt::set_tcp_nodelay(&listener, true)?;
         rustix::net::bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
