@@ -11,8 +11,8 @@ pub(crate) struct Report {
 }
 
 /// The points of a distribution that are worth a name.
-const PERCENTILES: [(&str, f64); 6] =
-    [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)];
+const PERCENTILES: [(&str, f64); 7] =
+    [("p50", 0.50), ("p75", 0.75), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)];
 
 impl Report {
     pub(crate) fn add(&mut self, name: &str, number: f64) {
