@@ -133,6 +133,23 @@ http {{
     def module(cls):
         return next((path for path in cls.MODULES if path.exists() and shutil.which("nginx")), None)
 
+    @classmethod
+    def is_here(cls):
+        return cls.module() is not None
+
+    @classmethod
+    def install(cls):
+        if shutil.which("apt-get") and os.geteuid() == 0:
+            subprocess.run(["apt-get", "install", "-qq", "--no-install-recommends", "nginx", "libnginx-mod-nchan"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @classmethod
+    def version(cls):
+        nginx = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, text=True).stderr.strip().split("/")[-1]
+        found = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"], stdout=subprocess.PIPE,
+                               text=True).stdout if shutil.which("dpkg-query") else ""
+        return f"nginx {nginx}, nchan {found or 'of an unknown version'}"
+
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
         # A worker that is not root reads its temporary folders through this one.
@@ -154,6 +171,57 @@ http {{
     def stop(self):
         super().stop()
         self.folder.cleanup()
+
+
+class Node(Server):
+    """A peer from npm: `peers/NAME.js`."""
+
+    def __init__(self):
+        super().__init__(["node", BENCHES / "peers" / f"{self.target}.js"])
+
+    @classmethod
+    def is_here(cls):
+        return bool(shutil.which("node")) and (BENCHES / "peers" / "node_modules" / cls.package).is_dir()
+
+    @classmethod
+    def install(cls):
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=BENCHES / "peers",
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @classmethod
+    def version(cls):
+        package = json.loads((BENCHES / "peers" / "node_modules" / cls.package / "package.json").read_text())
+        return f"{cls.package} {package['version']}"
+
+
+class SocketIo(Node):
+    target = "socketio"
+    package = "socket.io"
+
+
+class Faye(Node):
+    target = "faye"
+    package = "faye"
+
+
+PEERS = {"nchan": Nchan, "socketio": SocketIo, "faye": Faye}
+
+
+def peers(wanted, install):
+    """The peers that are here, after an attempt to get the others."""
+    names = list(PEERS) if wanted == "all" else [name for name in wanted.split(",") if name in PEERS]
+    for name in names:
+        if install and not PEERS[name].is_here():
+            say(f"installing {name}")
+            PEERS[name].install()
+    for name in names:
+        if not PEERS[name].is_here():
+            say(f"{name}: skipped")
+    return [name for name in names if PEERS[name].is_here()]
+
+
+def versions(names):
+    return {name: PEERS[name].version() for name in names}
 
 
 def free_port():

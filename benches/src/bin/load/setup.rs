@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::wire::{Answer, Visitor, Wire};
+use super::wire::{Answer, SOCKETIO, Target, Visitor, Wire};
 
 /// A web application that waits for each answer.
 pub(crate) struct Webapp {
@@ -27,12 +27,20 @@ impl Webapp {
         Ok(Webapp { wire: wire.clone(), stream, buffer: Vec::new() })
     }
 
-    /// Makes a client for each page and subscribes it to its room, where the server knows such things.
+    /// Makes a client for each page and subscribes it to its room, in the way that the server knows.
     pub(crate) fn prepare(&mut self, pages: &[(u32, u32)]) -> io::Result<Vec<Visitor>> {
-        if !self.wire.has_clients() {
-            let key = "0".repeat(32);
-            return Ok(pages.iter().map(|&(number, room)| Visitor::new(number, room, key.clone())).collect());
+        let key = "0".repeat(32);
+        match self.wire.target {
+            Target::Shaveet => self.prepare_shaveet(pages),
+            Target::Floor | Target::Nchan => {
+                Ok(pages.iter().map(|&(number, room)| Visitor::new(number, room, key.clone())).collect())
+            }
+            Target::Socketio => pages.iter().map(|&page| self.prepare_socketio(page)).collect(),
+            Target::Faye => pages.iter().map(|&page| self.prepare_faye(page)).collect(),
         }
+    }
+
+    fn prepare_shaveet(&mut self, pages: &[(u32, u32)]) -> io::Result<Vec<Visitor>> {
         let mut visitors = Vec::new();
         for some in pages.chunks(BATCH) {
             let calls: Vec<String> = some.iter().map(|&(number, _)| create(number)).collect();
@@ -55,11 +63,37 @@ impl Webapp {
         Ok(visitors)
     }
 
-    /// Calls and waits for the answer's body.
+    fn prepare_socketio(&mut self, (number, room): (u32, u32)) -> io::Result<Visitor> {
+        let mut request = Vec::new();
+        self.wire.write_get(&format!("{SOCKETIO}&room=room{room}"), &mut request);
+        let session = quoted(&self.exchange(&request)?, r#""sid":""#)?;
+        self.wire.write_post(&format!("{SOCKETIO}&sid={session}"), "text/plain", b"40", &mut request);
+        self.exchange(&request)?;
+        Ok(Visitor::new(number, room, session))
+    }
+
+    fn prepare_faye(&mut self, (number, room): (u32, u32)) -> io::Result<Visitor> {
+        let mut request = Vec::new();
+        let handshake =
+            br#"[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"]}]"#;
+        self.wire.write_post("/bayeux", "application/json", handshake, &mut request);
+        let client = quoted(&self.exchange(&request)?, r#""clientId":""#)?;
+        let subscribe =
+            format!(r#"[{{"channel":"/meta/subscribe","clientId":"{client}","subscription":"/room{room}","id":"2"}}]"#);
+        self.wire.write_post("/bayeux", "application/json", subscribe.as_bytes(), &mut request);
+        self.exchange(&request)?;
+        Ok(Visitor::new(number, room, client))
+    }
+
+    /// Calls a method and waits for the answer's body.
     pub(crate) fn call(&mut self, body: &str) -> io::Result<String> {
         let mut request = Vec::new();
         self.wire.write_post("/", "application/json", body.as_bytes(), &mut request);
-        self.stream.write_all(&request)?;
+        self.exchange(&request)
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> io::Result<String> {
+        self.stream.write_all(request)?;
         self.buffer.clear();
         let mut chunk = [0; 16 << 10];
         loop {
@@ -72,6 +106,12 @@ impl Webapp {
             }
         }
     }
+}
+
+/// What stands between a mark and the next quote.
+fn quoted(text: &str, mark: &str) -> io::Result<String> {
+    let found = text.split_once(mark).and_then(|(_, rest)| rest.split_once('"'));
+    found.map(|(value, _)| value.to_owned()).ok_or_else(|| io::Error::other(format!("no {mark} in {text}")))
 }
 
 fn create(number: u32) -> String {

@@ -15,6 +15,10 @@ pub(crate) enum Target {
     Floor,
     /// nginx with nchan: `POST /pub?id=`, `GET /sub?id=`, the position in two headers.
     Nchan,
+    /// Socket.IO by long polls: `GET /socket.io/`, our own `POST /pub?id=` beside it.
+    Socketio,
+    /// Faye by long polls: `POST /bayeux`, our own `POST /pub?id=` beside it.
+    Faye,
 }
 
 /// The header lines of a poll.
@@ -39,7 +43,7 @@ pub(crate) struct Wire {
 pub(crate) struct Visitor {
     pub(crate) number: u32,
     pub(crate) room: u32,
-    /// The client's key.
+    /// What the server has given the page to name itself with: a key, a session's id.
     pub(crate) key: String,
     /// nchan's position: header lines, whole.
     position: Vec<u8>,
@@ -52,6 +56,9 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
 }
 
+/// The path of Socket.IO's long polls.
+pub(crate) const SOCKETIO: &str = "/socket.io/?EIO=4&transport=polling";
+
 const BROWSER: &str = "Connection: keep-alive\r\nsec-ch-ua-platform: \"Linux\"\r\nUser-Agent: Mozilla/5.0 (X11; Linux \
     x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36\r\nsec-ch-ua: \"Chromium\";v=\"130\", \
     \"Not?A_Brand\";v=\"99\"\r\nsec-ch-ua-mobile: ?0\r\nAccept: \
@@ -63,11 +70,6 @@ impl Wire {
         Wire { target, address, headers }
     }
 
-    /// Whether clients have to be made and subscribed before they poll.
-    pub(crate) fn has_clients(&self) -> bool {
-        self.target == Target::Shaveet
-    }
-
     pub(crate) fn write_poll(&self, visitor: &Visitor, out: &mut Vec<u8>) {
         out.clear();
         let Visitor { number, room, key, position } = visitor;
@@ -77,6 +79,8 @@ impl Wire {
                 "GET /message_updates?callback=noop&client_id=page{number}_!!_{key}&ts=1763800000000 HTTP/1.1\r\n"
             ),
             Target::Nchan => write!(out, "GET /sub?id=room{room}&ts=1763800000000 HTTP/1.1\r\n"),
+            Target::Socketio => write!(out, "GET {SOCKETIO}&sid={key}&t=1763800000000 HTTP/1.1\r\n"),
+            Target::Faye => write!(out, "POST /bayeux HTTP/1.1\r\n"),
         };
         written.expect(VEC_GROWS);
         write!(out, "Host: {}\r\n", self.address).expect(VEC_GROWS);
@@ -84,7 +88,15 @@ impl Wire {
             out.extend_from_slice(BROWSER.as_bytes());
         }
         out.extend_from_slice(position);
-        out.extend_from_slice(b"\r\n");
+        if self.target == Target::Faye {
+            let body = format!(
+                r#"[{{"channel":"/meta/connect","clientId":"{key}","connectionType":"long-polling","id":"1"}}]"#
+            );
+            let length = body.len();
+            write!(out, "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").expect(VEC_GROWS);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     pub(crate) fn write_publish(&self, room: u32, text: &str, out: &mut Vec<u8>) {
@@ -94,7 +106,9 @@ impl Wire {
                     format!(r#"{{"method":"new_message","params":["load","{text}","room{room}",false],"id":1}}"#);
                 self.write_post("/", "application/json", body.as_bytes(), out);
             }
-            Target::Nchan => self.write_post(&format!("/pub?id=room{room}"), "text/plain", text.as_bytes(), out),
+            Target::Nchan | Target::Socketio | Target::Faye => {
+                self.write_post(&format!("/pub?id=room{room}"), "text/plain", text.as_bytes(), out);
+            }
         }
     }
 
@@ -110,10 +124,14 @@ impl Wire {
         out.extend_from_slice(body);
     }
 
+    pub(crate) fn write_get(&self, target: &str, out: &mut Vec<u8>) {
+        out.clear();
+        write!(out, "GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).expect(VEC_GROWS);
+    }
+
     /// A small request that has nothing to do with anybody: every one of the servers answers it 404.
     pub(crate) fn write_unrelated(&self, out: &mut Vec<u8>) {
-        out.clear();
-        write!(out, "GET /nothing HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).expect(VEC_GROWS);
+        self.write_get("/nothing", out);
     }
 
     /// Whether a poll's answer looks as this server's answers look.
@@ -122,6 +140,9 @@ impl Wire {
             && match self.target {
                 Target::Shaveet | Target::Floor => answer.body.starts_with(b"noop({") && answer.body.ends_with(b"});"),
                 Target::Nchan => answer.body.starts_with(b"#"),
+                // A packet's type, and a list of events.
+                Target::Socketio => answer.body.first().is_some_and(u8::is_ascii_digit),
+                Target::Faye => answer.body.starts_with(b"[{"),
             }
     }
 }
