@@ -1,8 +1,8 @@
 //! An unrelated visitor: a thread with a connection of its own, which asks for nothing in particular, again and again,
 //! and takes the time.
 //!
-//! Visits are due at a fixed beat and are timed from when they were due: a server that stands still for 100 ms keeps
-//! fifty of them waiting, not just the one that was under way.
+//! A server that stands still for 100 ms does not keep one visitor waiting but everybody who comes meanwhile. So a long
+//! wait is counted once more for each beat within it, with what was left of it then.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -19,6 +19,7 @@ pub(crate) struct Probe {
     thread: JoinHandle<io::Result<Vec<f64>>>,
 }
 
+/// A visitor comes so often.
 const BEAT: Duration = Duration::from_millis(2);
 
 impl Probe {
@@ -32,13 +33,16 @@ impl Probe {
         let stop = Arc::clone(&enough);
         let thread = std::thread::spawn(move || {
             let mut times = Vec::new();
-            let mut due = Instant::now();
             while !stop.load(Ordering::Relaxed) {
-                // A sleep that lasts too long is not the server's fault.
-                due = if Instant::now() < due { sleep_until(due) } else { due };
+                let start = Instant::now();
                 visit(&mut stream, &request)?;
-                times.push(due.elapsed().as_secs_f64() * 1000.0);
-                due += BEAT;
+                let mut wait = start.elapsed();
+                std::thread::sleep(BEAT.saturating_sub(wait));
+                times.push(wait.as_secs_f64() * 1000.0);
+                while wait > BEAT {
+                    wait -= BEAT;
+                    times.push(wait.as_secs_f64() * 1000.0);
+                }
             }
             Ok(times)
         });
@@ -50,12 +54,6 @@ impl Probe {
         self.enough.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| io::Error::other("the visitor's thread has panicked"))?
     }
-}
-
-/// Returns when it woke up.
-fn sleep_until(due: Instant) -> Instant {
-    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-    Instant::now()
 }
 
 fn visit(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
