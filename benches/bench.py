@@ -119,7 +119,7 @@ http {{
     listen {address} backlog=4096;
     location = /pub {{ nchan_publisher; nchan_channel_id $arg_id; nchan_message_buffer_length 10; }}
     location = /sub {{
-      nchan_subscriber longpoll; nchan_channel_id $arg_id; nchan_subscriber_first_message newest;
+      nchan_subscriber longpoll; nchan_channel_id $arg_id; nchan_subscriber_first_message oldest;
       nchan_subscriber_timeout 60s;
     }}
     location / {{ return 404; }}

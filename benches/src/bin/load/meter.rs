@@ -15,6 +15,8 @@ pub(crate) struct Meter {
 struct Usage {
     /// Nanoseconds on a processor, exact (`schedstat`).
     ns: u64,
+    /// Nanoseconds for which they could have run and others did (`schedstat`).
+    waited_ns: u64,
     /// How they divide: ticks in user mode and in the kernel (`stat`), sampled, so good over seconds only.
     user: u64,
     system: u64,
@@ -28,6 +30,8 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
     pub(crate) user: f64,
     pub(crate) system: f64,
+    /// For which the server was ready and had no processor: the machine's share of every wait.
+    pub(crate) waited: f64,
     /// The load generator's.
     pub(crate) own: f64,
 }
@@ -43,7 +47,8 @@ impl Meter {
         let (user, system) = (now.user - self.start.user, now.system - self.start.system);
         let share = if user + system == 0 { 0.0 } else { to_f64(user) / to_f64(user + system) };
         let own = micros(now.own_ns - self.start.own_ns);
-        Ok(Cost { cpu, user: cpu * share, system: cpu * (1.0 - share), own })
+        let waited = micros(now.waited_ns - self.start.waited_ns);
+        Ok(Cost { cpu, user: cpu * share, system: cpu * (1.0 - share), waited, own })
     }
 }
 
@@ -59,9 +64,11 @@ pub(crate) fn memory(pids: &[u32]) -> io::Result<u64> {
 }
 
 fn read_usage(pids: &[u32]) -> io::Result<Usage> {
-    let mut usage = Usage { own_ns: nanoseconds(std::process::id())?, ..Usage::default() };
+    let mut usage = Usage { own_ns: nanoseconds(std::process::id())?.0, ..Usage::default() };
     for &pid in pids {
-        usage.ns += nanoseconds(pid)?;
+        let (ns, waited_ns) = nanoseconds(pid)?;
+        usage.ns += ns;
+        usage.waited_ns += waited_ns;
         // The name, in parentheses, may contain anything; user and system time are the 12th and 13th word behind it.
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -72,14 +79,16 @@ fn read_usage(pids: &[u32]) -> io::Result<Usage> {
     Ok(usage)
 }
 
-/// On a processor, all threads.
-fn nanoseconds(pid: u32) -> io::Result<u64> {
-    let mut ns = 0;
+/// On a processor and waiting for one, all threads.
+fn nanoseconds(pid: u32) -> io::Result<(u64, u64)> {
+    let (mut ran, mut waited) = (0, 0);
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        ns += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
+        let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+        ran += numbers.next().unwrap_or_default();
+        waited += numbers.next().unwrap_or_default();
     }
-    Ok(ns)
+    Ok((ran, waited))
 }
 
 fn micros(ns: u64) -> f64 {

@@ -26,6 +26,7 @@ impl Report {
         self.add("user_us", cost.user / count);
         self.add("system_us", cost.system / count);
         self.add("load_cpu_us", cost.own / count);
+        self.add("waited_us", cost.waited / count);
     }
 
     /// How long each of many deeds took.

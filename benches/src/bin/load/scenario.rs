@@ -105,13 +105,16 @@ fn publish(options: &Options, wire: Wire, report: &mut Report) -> io::Result<()>
 fn interference(options: &Options, wire: Wire, report: &mut Report) -> io::Result<()> {
     let mut crowd = gather(options, wire.clone(), |_| 0)?;
     let probe = Probe::start(&wire)?;
+    let meter = Meter::start(&options.pids)?;
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let mut rounds = 0;
     while Instant::now() < end {
         round(&mut crowd, 0, u64::from(options.pages))?;
         rounds += 1;
     }
-    report.add("deliveries", to_f64(rounds * u64::from(options.pages)));
+    let deliveries = rounds * u64::from(options.pages);
+    report.add("deliveries", to_f64(deliveries));
+    report.add_cost(meter.stop()?, deliveries);
     report.add_times("unrelated", probe.stop()?);
     report.add_verdict(crowd.verdict);
     Ok(())
