@@ -239,7 +239,7 @@ impl<T> Slots<T> {
     /// # slots.insert(2);
     /// # slots.insert(3);
     /// # let (mut cursor, mut sum) = (0, 0);
-    /// let mut budget = 100;
+    /// let mut budget = 1000;
     /// while let Some((key, _)) = slots.next_from(&mut cursor, &mut budget) {
     ///     sum += slots[key];
     /// }
