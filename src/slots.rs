@@ -15,13 +15,14 @@
 //! ```
 //!
 //! The generations come from one counter for the whole table, not one per slot: a vacant slot has nothing to remember, so
-//! its memory can be given back ([`Slots::shrink_to_fit`]) without making old keys valid again.
+//! its memory is given back, page by page, without making old keys valid again.
 //!
 //! Limits: 2^32 values at a time. The counter goes round after 2^32 insertions, so a stale key could meet a tenant of its
 //! own generation only if it is kept over exactly that many insertions (five days at 10,000 a second) and its slot
 //! is the one filled by the very last of them. Nobody keeps a key to the dead that long: reminders fire within minutes.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -100,22 +101,26 @@ impl<T> fmt::Debug for Key<T> {
 
 /// A table of values that are found by [`Key`]; see the [module](self) for the idea.
 ///
-/// Insertion, look-up and removal take constant time, but for the insertion that doubles the table.
+/// Insertion, look-up and removal take constant time, but for the page that is asked for or given back now and then.
 #[derive(Debug)]
 pub struct Slots<T> {
-    slab: Slab<(u32, T)>,
+    /// The table in pieces of [`PAGE`] slots, each of a size of its own until it has values. A table that was once large is
+    /// small again when few are left, but for the pages that those stand on.
+    pages: Vec<Slab<(u32, T)>>,
+    /// The pages with vacant slots. The first one is filled first, so that the last ones become empty.
+    open: BTreeSet<usize>,
+    len: usize,
     generation: u32,
 }
+
+/// Slots of a page: small enough for one that survives not to keep much, large enough to be asked for seldom. The tests
+/// have many pages with few values.
+const PAGE: usize = if cfg!(test) { 8 } else { 256 };
 
 impl<T> Slots<T> {
     /// An empty table that holds no memory yet.
     pub fn new() -> Slots<T> {
-        Slots::with_capacity(0)
-    }
-
-    /// An empty table with room for that many values.
-    pub fn with_capacity(capacity: usize) -> Slots<T> {
-        Slots { slab: Slab::with_capacity(capacity), generation: 0 }
+        Slots { pages: Vec::new(), open: BTreeSet::new(), len: 0, generation: 0 }
     }
 
     /// Takes the value in and says under which key.
@@ -125,11 +130,24 @@ impl<T> Slots<T> {
 
     /// Takes in a value that wants to know its own key.
     pub fn insert_with(&mut self, make: impl FnOnce(Key<T>) -> T) -> Key<T> {
-        let vacant = self.slab.vacant_entry();
-        let index = u32::try_from(vacant.key()).expect("memory ends long before 2^32 values");
+        let page = self.open.first().copied().unwrap_or(self.pages.len());
+        if page == self.pages.len() {
+            self.pages.push(Slab::new());
+            self.open.insert(page);
+        }
+        let slab = &mut self.pages[page];
+        if slab.capacity() == 0 {
+            slab.reserve_exact(PAGE);
+        }
+        let vacant = slab.vacant_entry();
+        let index = u32::try_from(page * PAGE + vacant.key()).expect("memory ends long before 2^32 values");
         self.generation = self.generation.wrapping_add(1);
         let key = Key { index, generation: self.generation, of: PhantomData };
         vacant.insert((key.generation, make(key)));
+        if slab.len() == PAGE {
+            self.open.remove(&page);
+        }
+        self.len += 1;
         key
     }
 
@@ -138,12 +156,35 @@ impl<T> Slots<T> {
         if !self.contains(key) {
             return None;
         }
-        Some(self.slab.remove(key.index as usize).1)
+        let (page, slot) = place(key);
+        let slab = &mut self.pages[page];
+        if slab.len() == PAGE {
+            self.open.insert(page);
+        }
+        let (_, value) = slab.remove(slot);
+        self.len -= 1;
+        if slab.is_empty() {
+            *slab = Slab::new();
+            self.give_back();
+        }
+        Some(value)
+    }
+
+    /// Gives back the list of pages as far as nobody stands behind.
+    fn give_back(&mut self) {
+        while self.pages.last().is_some_and(Slab::is_empty) {
+            self.pages.pop();
+            self.open.remove(&self.pages.len());
+        }
+        if self.pages.len() * 4 < self.pages.capacity() {
+            self.pages.shrink_to(self.pages.len() * 2);
+        }
     }
 
     /// The value, or `None` if it has left.
     pub fn get(&self, key: Key<T>) -> Option<&T> {
-        match self.slab.get(key.index as usize) {
+        let (page, slot) = place(key);
+        match self.pages.get(page)?.get(slot) {
             Some((generation, value)) if *generation == key.generation => Some(value),
             _ => None,
         }
@@ -151,16 +192,11 @@ impl<T> Slots<T> {
 
     /// The value to change, or `None` if it has left.
     pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
-        match self.slab.get_mut(key.index as usize) {
+        let (page, slot) = place(key);
+        match self.pages.get_mut(page)?.get_mut(slot) {
             Some((generation, value)) if *generation == key.generation => Some(value),
             _ => None,
         }
-    }
-
-    /// Gives the memory of vacant slots back, as far as no value lives behind them: values never move, keys stay good.
-    /// Looks at every slot and may copy them all, so it is for quiet hours.
-    pub fn shrink_to_fit(&mut self) {
-        self.slab.shrink_to_fit();
     }
 
     /// Whether the value is still here.
@@ -170,26 +206,28 @@ impl<T> Slots<T> {
 
     /// How many values are here.
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.len
     }
 
     /// Whether no value is here.
     pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
+        self.len == 0
     }
 
     /// All values in the order of their slots. For a table that may be large see [`Slots::next_from`].
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
-        self.slab.iter().map(|(index, (generation, value))| {
-            let index = u32::try_from(index).expect("insertion has checked it");
-            (Key { index, generation: *generation, of: PhantomData }, value)
+        self.pages.iter().enumerate().flat_map(|(page, slab)| {
+            slab.iter().map(move |(slot, (generation, value))| {
+                let index = u32::try_from(page * PAGE + slot).expect("insertion has checked it");
+                (Key { index, generation: *generation, of: PhantomData }, value)
+            })
         })
     }
 
     /// One step of a walk through the table that can pause: the next value at or after `cursor`, which moves past it.
     ///
-    /// Each slot that is looked at takes one off `budget`, vacant or not, as a table that was once large may hold a
-    /// million vacant slots in a row. `None` with nothing left of the budget is a pause: go on with the same
+    /// Each slot that is looked at takes one off `budget`, vacant or not, and each empty page, as a table that was once large
+    /// may hold very many in a row. `None` with nothing left of the budget is a pause: go on with the same
     /// `cursor` in the next turn. `None` with budget left is the end of the walk. A walk begins with a `cursor` of 0.
     ///
     /// The table may be changed between two steps. What is here during the whole walk is seen exactly once; what comes
@@ -201,7 +239,7 @@ impl<T> Slots<T> {
     /// # slots.insert(2);
     /// # slots.insert(3);
     /// # let (mut cursor, mut sum) = (0, 0);
-    /// let mut budget = 100;
+    /// let mut budget = 1000;
     /// while let Some((key, _)) = slots.next_from(&mut cursor, &mut budget) {
     ///     sum += slots[key];
     /// }
@@ -210,18 +248,33 @@ impl<T> Slots<T> {
     /// # assert_eq!(sum, 5);
     /// ```
     pub fn next_from(&self, cursor: &mut u32, budget: &mut u32) -> Option<(Key<T>, &T)> {
-        // The slab does not tell where its used part ends; behind it there is nothing to be found.
-        let end = u32::try_from(self.slab.capacity()).unwrap_or(u32::MAX);
+        let end = u32::try_from(self.pages.len() * PAGE).unwrap_or(u32::MAX);
         while *cursor < end && *budget > 0 {
             let index = *cursor;
-            *cursor += 1;
             *budget -= 1;
-            if let Some((generation, value)) = self.slab.get(index as usize) {
+            let (page, slot) = place_of(index);
+            let slab = &self.pages[page];
+            if slab.is_empty() {
+                // On to the next page.
+                *cursor = u32::try_from((page + 1) * PAGE).unwrap_or(u32::MAX);
+                continue;
+            }
+            *cursor += 1;
+            if let Some((generation, value)) = slab.get(slot) {
                 return Some((Key { index, generation: *generation, of: PhantomData }, value));
             }
         }
         None
     }
+}
+
+fn place<T>(key: Key<T>) -> (usize, usize) {
+    place_of(key.index)
+}
+
+/// Page and slot of an index.
+fn place_of(index: u32) -> (usize, usize) {
+    (index as usize / PAGE, index as usize % PAGE)
 }
 
 impl<T> Default for Slots<T> {
@@ -302,7 +355,6 @@ mod tests {
             }
             let (key, id) = keys[rng.usize(..keys.len())];
             match deed {
-                9 if rng.u32(0..10) == 0 => slots.shrink_to_fit(),
                 8..=9 => {
                     if let (Some(value), Some(same)) = (slots.get_mut(key), twin.values.get_mut(&id)) {
                         (*value, *same) = (value.wrapping_add(1), same.wrapping_add(1));
@@ -328,7 +380,6 @@ mod tests {
         let mut slots = Slots::new();
         let alice = slots.insert("alice");
         assert_eq!(slots.remove(alice), Some("alice"));
-        slots.shrink_to_fit();
         let bob = slots.insert("bob");
         assert_eq!(alice.index, bob.index);
         assert_eq!(slots.get(alice), None);
@@ -338,8 +389,28 @@ mod tests {
     }
 
     #[test]
+    fn pages_without_values_are_given_back() {
+        let mut slots = Slots::new();
+        let keys: Vec<_> = (0..10 * PAGE).map(|value| slots.insert(value)).collect();
+        let held = |slots: &Slots<usize>| slots.pages.iter().filter(|slab| slab.capacity() > 0).count();
+        assert_eq!((held(&slots), slots.open.len()), (10, 0));
+        let stays = keys[5 * PAGE + 3];
+        for key in keys.iter().rev().filter(|key| **key != stays) {
+            slots.remove(*key);
+        }
+        assert_eq!((held(&slots), slots.pages.len(), slots.open.len()), (1, 6, 6));
+        // The first are filled first.
+        let first = slots.insert(0);
+        assert_eq!(first.index, 0);
+        assert_eq!(slots.remove(stays), Some(5 * PAGE + 3));
+        assert_eq!((held(&slots), slots.pages.len()), (1, 1));
+        slots.remove(first);
+        assert_eq!((slots.pages.len(), slots.open.len(), slots.pages.capacity()), (0, 0, 0));
+    }
+
+    #[test]
     fn a_value_can_know_its_own_key() {
-        let mut slots = Slots::with_capacity(4);
+        let mut slots = Slots::new();
         slots.insert_with(|key| key.pack());
         let key = slots.insert_with(|key| key.pack());
         assert_eq!(Key::unpack(slots[key]), key);
@@ -416,7 +487,8 @@ mod tests {
         for key in &keys[..999] {
             slots.remove(*key);
         }
-        let (mut cursor, mut budget) = (0, 998);
+        // 124 empty pages, and 6 vacant slots of the last one.
+        let (mut cursor, mut budget) = (0, 130);
         assert_eq!(slots.next_from(&mut cursor, &mut budget), None);
         assert_eq!((cursor, budget), (998, 0));
         budget = 2;

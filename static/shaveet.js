@@ -3,70 +3,68 @@
  *
  *   <script src="http://push.example.com:8082/static/shaveet.js"></script>
  *   Shaveet.init(clientId, key);                            both from the web application; again for a second client
- *   Shaveet.listenSingle("room", function (update) {...});  {id, client_id, payload, payload_raw, channelName}
+ *   Shaveet.listenSingle("room", function (update) {...});  {id, client_id, payload, payload_raw, channelName, ...}
  *   Shaveet.listenBulk("*", function (updates) {...});      "*": the channels that have no listener of their own
  *   Shaveet.stopListening("room");
+ *   Shaveet.onGap(function (gap) {...});                    messages are lost: {channelName, next_id, reason, system}
  *   Shaveet.onClientGone(function (ids) {...});             get new clients from the web application, init them
+ *   Shaveet.onStatus(function (status) {...});              {state, wait_ms}, see tell()
  *   Shaveet.remove(clientId);                               what its parked poll still brings is delivered
+ *   Shaveet.keepPosition = true;                            before init: goes on where the page was before its reload
  *
- * `payload` is the text parsed as JSON, null if it is not JSON. What stands before /static/shaveet.js in its URL is the
- * server's address. Flags behind it: ?disableCORS=1 polls by script tags (JSONP), ?disableIECORS=1 no XDomainRequest.
+ * Each message comes once and in order, or a gap is told before what follows it. `payload` is the text parsed as JSON,
+ * null if it is not JSON; `system` is true for what the server says, which may have a `reason`. What stands before
+ * /static/shaveet.js in its URL is the server's address. ?disableCORS=1 behind it polls by script tags (JSONP).
  */
 (function (window, document) {
   "use strict";
-  // Loading it twice changes nothing; the count tells probe() that the server has just answered.
-  if (window.Shaveet && window.Shaveet.listenBulk) {
-    window.Shaveet._loads = (window.Shaveet._loads || 0) + 1;
-    return;
-  }
+  if (window.Shaveet && window.Shaveet.listenBulk) return; // loading it twice changes nothing
 
-  var SCRIPT_PATH = "/static/shaveet.js", POLL_PATH = "/message_updates?callback=";
+  var SCRIPT_PATH = "/static/shaveet.js", POLL_PATH = "/message_updates?since=";
   var INIT_MS = 1;               // not at once, so that several calls of init() in a row become one poll
   var POLL_MS_MAX = 60000;       // a server holds a poll 25 s unless told otherwise: beyond this the line is dead
   var POLLS_MAX = 3;             // at a time; browsers allow six connections to a host, and the page needs some
-  var OVERLAP_MS = 50;           // by how much the answers of two connections may overtake each other
   var RETRY_MEAN_MS = 1000;      // doubles with each failure in a row, and varies by half of it either way
   var RETRY_MEAN_MS_MAX = 20000; // so no wait is above 30 s
-  var EMPTY_MS_MIN = 1000;       // some servers answer at once that there is nothing: do not run in circles
-  var REFUSAL_MS_MAX = 5000;     // a server refuses at once; what fails later was parked and lost its line
-  var REFUSALS_IN_A_ROW = 2;     // one may be a server in the middle of its restart
+  var EMPTY_MS_MIN = 1000;       // an answer at once that there is nothing: do not run in circles
   var PARKED_MS = 2000;          // a poll that was not refused by now is parked
-  var PROBE_MS_MAX = 10000;
+  var HAD_MS = 20000;            // how long at least it is known what was brought, see isNew()
+  var TICK_MS = 10000;
+  var SLEPT_MS = TICK_MS + POLL_MS_MAX; // hidden tabs tick once a minute; whoever ticks later has slept
   var LOAD_CHECK_MS = 50, LOAD_CHECKS_MAX = 100; // how often and how many times JSONP looks if the page has loaded
 
   var hasOwn = Object.prototype.hasOwnProperty;
-  var clients = [];              // {id, credentials, gone}; a new list with each change: polls keep theirs
+  var clients = [];              // {id, credentials, mark, group, gone, since: where it was when it was gone}
+  var groups = [];               // who polls together, see enter()
   var listeners = {};            // "$" + channel -> functions; the prefix makes "__proto__" a name like any other
-  var goneListeners = [];
+  var goneListeners = [], gapListeners = [], statusListeners = [];
   var server = null;             // the address before SCRIPT_PATH
-  var transport = null;          // byRequest(...) or byScript
-  var turn = 0;                  // the poll that was begun in this turn drives the loop; a later turn supersedes it
-  var driver = null;             // that poll while it is out, as the function that gives it up
-  var out = [];                  // all polls that are out, in the same form
-  var seen = {};                 // what polls that overlap have brought
-  var held = {};                 // "$" + channel -> updates that were brought but not yet handed out
-  var joining = false;           // a new client waits until there are less than POLLS_MAX
-  var timer = null;              // the next turn's
-  var failures = 0, refusals = 0, loadChecks = 0, callbacks = 0;
+  var transport = null;          // byRequest or byScript
+  var out = 0;                   // polls that hold a connection
+  var had = {}, hadBefore = {}, hadTurned = 0; // what was brought lately, in two generations
+  var state = "idle";
+  var ticked = 0;                // when tick() ran last
+  var loadChecks = 0, callbacks = 0;
 
   var Shaveet = window.Shaveet = {
-    _loads: 1,
     onGone: null, // one more function for onClientGone()
+    keepPosition: false,
 
     init: function (client_id, key) {
-      var credentials = encodeURIComponent(client_id + "_!!_" + key), known = find(client_id);
+      var credentials = encodeURIComponent(client_id + "_!!_" + key), known = find(client_id), client;
       if (!findServer()) throw new Error("Shaveet: no script on this page has " + SCRIPT_PATH + " in its URL");
       if (known && known.credentials === credentials && !known.gone) return;
-      clients = without(clients, known).concat({ id: String(client_id), credentials: credentials, gone: false });
-      pollAnew();
+      if (known) drop(known);
+      client = { id: String(client_id), credentials: credentials, mark: String(key).substring(0, 8), gone: false };
+      // Who was gone and was made anew goes on from there: if the server has forgotten something it says so.
+      enter(client, known && known.gone ? known.since : kept(client));
+      if (!ticked) tick();
     },
 
     remove: function (client_id) {
-      clients = without(clients, find(client_id));
-      if (clients.length && driver) return;
-      driver = null;
-      pollAnew(); // it may have been the one that made the polls fail
-      if (!clients.length) each(out, function (giveUp) { giveUp(); });
+      var known = find(client_id);
+      if (known) drop(known);
+      if (!clients.length) tell("idle");
     },
 
     listenBulk: function (channel_name, func) {
@@ -80,117 +78,261 @@
     },
 
     stopListening: function (channel_name) { delete listeners["$" + channel_name]; },
-    onClientGone: function (func) { goneListeners.push(func); }
+    onGap: function (func) { gapListeners.push(func); },
+    onClientGone: function (func) { goneListeners.push(func); },
+    onStatus: function (func) { statusListeners.push(func); }
   };
 
   findServer(); // now, while document.currentScript is this one
   if (window.addEventListener) window.addEventListener("online", pollAnew, false);
 
-  // Polls at once, with the clients of this moment. A parked poll is not aborted: its answer may be on the way, and
-  // the server counts that as delivered. It is only superseded: what it brings is taken, but another drives the loop.
-  function pollAnew() {
-    failures = refusals = 0;
-    joining = driver !== null && out.length >= POLLS_MAX;
-    if (joining) return;
-    turn++;
-    driver = null;
-    schedule(INIT_MS);
+  // A poll says with one token how far all of its clients have come, and a token acknowledges everything before it. So
+  // clients share a poll only if they have come equally far: they are a group. The first group is the main one; the
+  // others are newcomers, who join it when they have been answered. The rules:
+  //
+  // 1. Newcomers poll with their own token, empty at first (the server knows then how far each has come).
+  // 2. Whenever the main group gets a new token the newcomers' polls are begun anew: see refresh(). So theirs were sent
+  //    after the main token had been received, and the token of their answer is not older.
+  // 3. Therefore who joins goes back to the main group's token. What the newcomers were brought is held until the main
+  //    group is answered next or is parked: it may be older or newer than what that brings, or the same.
+  // 4. A group with an empty token cannot be joined: whoever is answered first takes its place as the main one.
+  //
+  // A poll may be given up at any time: what it would have brought comes again, as nobody has acknowledged it.
+  function enter(client, since) {
+    var group = filter(groups, function (group) { return group.since === since; })[0];
+    forget();
+    if (!group)
+      groups.push(group = {
+        since: since,    // the token
+        poll: null,      // while one is out, the function that gives it up
+        asks: false,     // that poll asks for messages; it does not look for who is gone
+        timer: null,
+        waits: false,    // for one of POLLS_MAX
+        failures: 0,
+        held: [],        // answers of which the listeners have not heard yet
+        overlaps: false  // what it is brought next may have been brought to others
+      });
+    client.group = group;
+    clients = clients.concat(client);
+    later(group, INIT_MS);
   }
 
-  function schedule(ms) {
-    clearTimeout(timer);
-    timer = setTimeout(poll, ms);
-  }
-
-  function poll() {
-    var list = living(), mine = ++turn;
-    if (!list.length) return;
-    // A script tag that is parked before the page has loaded would hold up the page's load event.
-    if (transport === byScript && document.readyState !== "complete" && loadChecks++ < LOAD_CHECKS_MAX)
-      return schedule(LOAD_CHECK_MS);
-    joining = false;
-    driver = send(list, function (channels, status, ms) {
-      if (mine !== turn && joining) pollAnew();
-      if (mine !== turn) return;
-      driver = null;
-      if (!channels) return failed(list, status, ms);
-      failures = refusals = 0;
-      each(list, function (client) { client.gone = false; });
-      if (!channels.length && ms < EMPTY_MS_MIN) schedule(EMPTY_MS_MIN);
-      else poll(); // without a timer: hidden tabs are given theirs a second late, or a minute
-    });
-  }
-
-  // Those that the server knows; if there are none, all: the loop goes on, slowly, until the page does something.
-  function living() {
-    var list = filter(clients, function (client) { return !client.gone; });
-    return list.length ? list : clients;
-  }
-
-  function backOff() {
-    var mean = Math.min(RETRY_MEAN_MS * Math.pow(2, failures++), RETRY_MEAN_MS_MAX);
-    schedule(mean * (0.5 + Math.random()));
-  }
-
-  // Begins a poll for a list of clients, delivers what it brings, then calls done(channels or null, status, ms).
-  // The status is 0 where the browser does not tell it. Returns the function that gives the poll up.
-  function send(list, done) {
-    var started = now(), over = false, query = "", limit, abort;
-    each(list, function (client) { query += "&client_id=" + client.credentials; });
-    if (!out.length) seen = {};
-    out.push(giveUp);
-    abort = transport(query + "&ts=" + started, ended);
-    limit = setTimeout(giveUp, POLL_MS_MAX);
-    return giveUp;
-
-    function giveUp() { abort(); ended(null, 0); }
-
-    function ended(channels, status) {
-      out = without(out, giveUp);
-      if (channels) call(receive, channels); // also of a script that was given up: they would come no second time
-      if (over) return;
-      over = true;
-      clearTimeout(limit);
-      done(channels, status, now() - started);
+  function drop(client) {
+    var group = client.group, wasMain = group === groups[0];
+    clients = without(clients, client);
+    if (members(group).length) {
+      if (!group.poll) later(group, INIT_MS); // it may have been the one that made the polls fail
+      return;
+    }
+    halt(group);
+    groups = without(groups, group);
+    if (!groups.length) {
+      had = hadBefore = {};
+    } else if (wasMain) { // another one is now
+      groups[0].overlaps = true;
+      refresh();
     }
   }
 
-  // Messages to listeners: `channels` is a list of [name, [[id, text, client_id], ...]]. While other polls are out, an
-  // answer may have overtaken theirs: what it brings is held for a moment, so that theirs can be sorted in.
-  function receive(channels) {
-    each(channels, function (channel) {
-      var key = "$" + channel[0];
-      held[key] = (held[key] || []).concat(unseen(channel[0], channel[1]));
-    });
-    if (out.length) setTimeout(function () { release(channels); }, OVERLAP_MS);
-    else release(channels);
+  function join(group) {
+    each(members(group), function (client) { client.group = groups[0]; });
+    groups = without(groups, group);
+    groups[0].overlaps = true;
+    groups[0].held = groups[0].held.concat(group.held);
+    begin(groups[0]);
   }
 
-  // Hands out what is held of these channels, up to the ids they end with.
-  function release(channels) {
-    each(channels, function (channel) {
-      var key = "$" + channel[0], last = channel[1][channel[1].length - 1][0], due = [], later = [];
-      each(held[key] || [], function (update) { (update.id > last ? later : due).push(update); });
-      if (later.length) held[key] = later;
-      else delete held[key];
-      if (!due.length || !clients.length) return;
-      due.sort(function (one, other) { return one.id - other.id; });
-      each(listeners[key] || listeners["$*"] || [], function (func) { call(func, due); });
+  function refresh() {
+    each(groups.slice(1), function (group) { if (group.asks) later(group, INIT_MS); });
+  }
+
+  function pollAnew() {
+    each(groups, function (group) {
+      group.failures = 0;
+      later(group, INIT_MS);
     });
   }
 
-  // Two polls with clients of the same channel each get its messages: only the first counts.
-  function unseen(name, rows) {
-    var updates = [];
-    each(rows, function (row) {
-      var key = "$" + JSON.stringify([name, row]), text = row[1];
-      if (!seen[key])
-        updates.push({
-          id: row[0], client_id: row[2], payload: jsonOrNull(text), payload_raw: text, channelName: name
-        });
-      seen[key] = true;
+  function later(group, ms) {
+    halt(group);
+    group.timer = setTimeout(function () { begin(group); }, ms);
+  }
+
+  function halt(group) {
+    var giveUp = group.poll;
+    clearTimeout(group.timer);
+    group.poll = group.timer = null;
+    group.waits = group.asks = false;
+    if (giveUp) giveUp();
+  }
+
+  function begin(group) {
+    var list = living(group);
+    halt(group);
+    if (!list.length) return;
+    // A script tag that is parked before the page has loaded would hold up the page's load event.
+    if (transport === byScript && document.readyState !== "complete" && loadChecks++ < LOAD_CHECKS_MAX)
+      return later(group, LOAD_CHECK_MS);
+    if (out >= POLLS_MAX) {
+      group.waits = true; // until one ends
+      return;
+    }
+    group.asks = true;
+    group.poll = send(list, group.since, function (answer, ms) {
+      halt(group);
+      if (answer && !answer.error) answered(group, list, answer, ms);
+      else failed(group, list, answer && answer.error, ms);
     });
-    return updates;
+    group.timer = setTimeout(function () { parked(group); }, PARKED_MS);
+    if (group === groups[0] && state !== "connected" && isAnyLiving()) tell("connecting");
+  }
+
+  function parked(group) {
+    group.timer = null;
+    if (state === "connecting") tell("connected");
+    if (group === groups[0]) release(group);
+  }
+
+  function answered(group, list, answer, ms) {
+    var isNews = answer.since !== group.since; // else nothing has happened, or it is a repetition
+    // Before the listeners are called: they may call init().
+    group.since = answer.since;
+    group.failures = 0;
+    each(list, function (client) { client.gone = false; });
+    if (!groups[0].since && group.since) groups = [group].concat(without(groups, group));
+    if (!answer.retry_ms) tell("connected");
+    if (isNews) {
+      group.held = group.held.concat(answer);
+      if (group === groups[0]) refresh();
+      if (group === groups[0] && !(group.overlaps && answer.more)) {
+        release(group);
+        group.overlaps = false;
+        forget();
+      }
+    }
+    if (!members(group).length || group.timer) return; // a listener has removed them, or begun it anew
+    if (answer.retry_ms) wait(group, answer.retry_ms);
+    else if (answer.more) begin(group);
+    else if (isNews && group !== groups[0] && groups[0].since) join(group);
+    else if (ms < EMPTY_MS_MIN && !(isNews && answer.messages.length + answer.gaps.length)) later(group, EMPTY_MS_MIN);
+    else begin(group); // without a timer: hidden tabs are given theirs a second late, or a minute
+  }
+
+  function release(group) {
+    var answers = group.held;
+    group.held = [];
+    if (!answers.length) return;
+    receive(answers, group.overlaps);
+    keep(group);
+  }
+
+  function failed(group, list, error, ms) {
+    if (error && error.code === 404 && !list[0].gone) return sift(group, list, ms);
+    if (error && error.code === 400) { // no token of this server: it knows by itself, if not as exactly
+      group.since = "";
+      group.overlaps = true;
+    }
+    backOff(group);
+  }
+
+  function backOff(group) {
+    var mean = Math.min(RETRY_MEAN_MS * Math.pow(2, group.failures++), RETRY_MEAN_MS_MAX);
+    wait(group, Math.round(mean * (0.5 + Math.random())));
+  }
+
+  function wait(group, ms) {
+    later(group, ms);
+    if (group === groups[0] && isAnyLiving()) tell("waiting", ms);
+  }
+
+  // "idle": there is no client. "connecting": the server has not answered yet. "connected": it has, or holds the poll.
+  // "waiting": it does not answer, or has sent us away for a while: for wait_ms. "gone": it knows none of the clients.
+  function tell(news, ms) {
+    if (state === news && !ms) return;
+    state = news;
+    each(statusListeners, function (func) { call(func, { state: news, wait_ms: ms || 0 }); });
+  }
+
+  // Computers sleep, and their connections are dead when they wake, which nobody would notice for a while.
+  function tick() {
+    if (ticked && now() - ticked > SLEPT_MS) pollAnew();
+    ticked = now();
+    setTimeout(tick, TICK_MS);
+  }
+
+  // Begins a poll for a list of clients, then calls done(answer, ms) once; the answer is null if there was none.
+  // Returns the function that gives the poll up: done() is not called then.
+  function send(list, since, done) {
+    var started = now(), query = encodeURIComponent(since), isOver = false, isOut = true, limit, abort;
+    each(list, function (client) { query += "&client_id=" + client.credentials; });
+    out++;
+    abort = transport(query + "&ts=" + started, end);
+    limit = setTimeout(function () {
+      abort();
+      end(null); // scripts cannot be aborted
+    }, POLL_MS_MAX);
+    return function () {
+      isOver = true;
+      abort();
+    };
+
+    function end(answer) {
+      var first = !isOver;
+      if (!isOut) return;
+      isOut = false;
+      isOver = true;
+      out--;
+      clearTimeout(limit);
+      if (first) done(isAnswer(answer) ? answer : null, now() - started);
+      each(groups, function (group) { if (group.waits) later(group, 0); });
+    }
+  }
+
+  function isAnswer(answer) {
+    return answer && (answer.error || (typeof answer.since === "string" && answer.messages && answer.gaps));
+  }
+
+  // What answers bring to its listeners: first the gaps, then all messages of a channel at once. If answers overlap,
+  // what several have brought is told once, and what was brought lately is not told again.
+  function receive(answers, overlaps) {
+    var keys = [], updates = {};
+    each(answers, function (answer) {
+      each(answer.gaps, function (gap) {
+        if (gap.reason === "restart") had = hadBefore = {}; // ids have begun anew
+        if (!isNew(["gap", gap.next_id, gap.reason, gap.channel], overlaps)) return;
+        gap = { channelName: gap.channel, next_id: gap.next_id, reason: gap.reason, system: !!gap.system };
+        each(gapListeners, function (func) { call(func, gap); });
+      });
+      each(answer.messages, function (message) {
+        var key = "$" + message.channel, text = message.data, update;
+        if (!isNew([message.id, text.length, message.from, message.channel], overlaps)) return;
+        update = { id: message.id, client_id: message.from, payload: jsonOrNull(text), payload_raw: text };
+        update.channelName = message.channel;
+        update.system = message.system;
+        if (message.reason) update.reason = message.reason;
+        if (!hasOwn.call(updates, key)) keys.push(key);
+        (updates[key] = updates[key] || []).push(update);
+      });
+    });
+    each(keys, function (key) {
+      if (overlaps) updates[key].sort(function (one, other) { return one.id - other.id; });
+      each(listeners[key] || listeners["$*"] || [], function (func) { call(func, updates[key]); });
+    });
+  }
+
+  // False for what is known to have been brought: not for long, as the ids of a forgotten channel begin anew.
+  function isNew(what, overlaps) {
+    var key = JSON.stringify(what), isKnown = had[key] || hadBefore[key];
+    had[key] = true;
+    return !overlaps || !isKnown;
+  }
+
+  function forget() {
+    var age = now() - hadTurned;
+    if (age < HAD_MS || (groups[0] && groups[0].overlaps)) return;
+    hadBefore = age < 2 * HAD_MS ? had : {};
+    had = {};
+    hadTurned = now();
   }
 
   // A page's mistake reaches window.onerror, but neither the other listeners nor the loop.
@@ -198,120 +340,108 @@
     try { func(argument); } catch (error) { setTimeout(function () { throw error; }, 0); }
   }
 
-  function failed(list, status, ms) {
-    var mine = turn;
-    if (list[0].gone) return backOff(); // all are, see living()
-    judge(status, ms, function (refused) {
-      if (mine !== turn) return;
-      refusals = refused ? refusals + 1 : 0;
-      if (refused && (status === 404 || refusals >= REFUSALS_IN_A_ROW)) return sift(list);
-      if (refused) failures = 0; // the server is there: no need to wait long
-      backOff();
+  // One bad client is a 404 for all of its poll (WIRE P11): polls halves of them, and halves of the bad halves. Those
+  // that are well stay parked, and are given up.
+  function sift(group, list, ms) {
+    var gone = [], parts = [];
+    blame(list);
+    next();
+
+    function blame(part) {
+      var middle = Math.ceil(part.length / 2);
+      if (part.length === 1) gone.push(part[0]);
+      else parts.unshift(part.slice(0, middle), part.slice(middle));
+    }
+
+    function next() {
+      var part = parts.shift();
+      halt(group);
+      if (!part) return report(group, gone);
+      group.poll = send(part, group.since, function (answer) {
+        if (answer && answer.error && answer.error.code === 404) blame(part);
+        next();
+      });
+      group.timer = setTimeout(next, PARKED_MS + 2 * ms);
+    }
+  }
+
+  function report(group, gone) {
+    var ids = [];
+    each(gone, function (client) {
+      if (find(client.id) !== client) return; // the page has removed it meanwhile
+      client.gone = true;
+      client.since = group.since;
+      ids.push(client.id);
+    });
+    if (!ids.length || !isAnyLiving()) backOff(group);
+    else later(group, 0);
+    if (!ids.length) return;
+    if (!isAnyLiving()) {
+      had = hadBefore = {}; // the server may have begun anew
+      tell("gone");
+    }
+    each(goneListeners.concat(Shaveet.onGone || []), function (func) { call(func, ids.slice()); });
+  }
+
+  function isAnyLiving() {
+    return filter(clients, function (client) { return !client.gone; }).length > 0;
+  }
+
+  // Those that the server knows; if there are none, all: the loop goes on, slowly, until the page does something.
+  function living(group) {
+    var any = isAnyLiving();
+    return filter(members(group), function (client) { return !any || !client.gone; });
+  }
+
+  function members(group) {
+    return filter(clients, function (client) { return client.group === group; });
+  }
+
+  // The position beyond a reload. The mark tells a client from one of the same name that was made later.
+  function keep(group) {
+    if (!Shaveet.keepPosition) return;
+    each(members(group), function (client) {
+      try { window.sessionStorage.setItem(storageName(client), client.mark + " " + group.since); } catch (error) {}
     });
   }
 
-  // Did the server refuse the poll (404), or was there no server? Pages of the server's own origin can read the
-  // status. To others it is hidden: an error answer has no CORS header, and a script tag never tells. So a guess: a
-  // poll that failed soon, and right after it the server hands out this script; two such in a row count, see failed().
-  // It is wrong where another web server hands out the script while Shaveet is down: do not do that.
-  function judge(status, ms, verdict) {
-    if (status === 404) verdict(true);
-    else if (status || ms > REFUSAL_MS_MAX) verdict(false);
-    else probe(verdict);
+  function kept(client) {
+    var value = "";
+    try { value = Shaveet.keepPosition && window.sessionStorage.getItem(storageName(client)) || ""; } catch (error) {}
+    return value.indexOf(client.mark + " ") === 0 ? value.substring(client.mark.length + 1) : "";
   }
 
-  function probe(verdict) {
-    var before = Shaveet._loads, limit = setTimeout(ended, PROBE_MS_MAX), over = false;
-    loadScript(server + SCRIPT_PATH + "?probe=" + now(), ended);
+  function storageName(client) { return "shaveet " + server + " " + client.id; }
 
-    function ended() {
-      if (over) return;
-      over = true;
-      clearTimeout(limit);
-      verdict(Shaveet._loads !== before);
+  // Transports: function (query, end) begins a poll and returns the function that aborts it. Later it calls end(answer)
+  // once, with null if there was none.
+
+  function byRequest(query, end) {
+    var request = new window.XMLHttpRequest();
+    function fail() { end(null); }
+    request.onload = function () { end(jsonOrNull(request.responseText)); };
+    request.onerror = request.ontimeout = fail;
+    try {
+      request.open("GET", server + POLL_PATH + query, true);
+      request.send();
+    } catch (error) {
+      setTimeout(fail, 0);
     }
-  }
-
-  // One bad client is a 404 for all of its poll (WIRE P11): polls them one by one to see who is gone. Those that are
-  // not stay parked, superseded by the next turn's poll.
-  function sift(list) {
-    var mine = turn, gone = [], at = 0;
-    if (list.length === 1) report(list);
-    else next();
-
-    function next() {
-      if (mine !== turn) return;
-      if (at === list.length) return report(gone);
-      var client = list[at++], decided = false;
-      var parked = setTimeout(function () { decide(false); }, PARKED_MS);
-      send([client], function (channels, status, ms) {
-        clearTimeout(parked);
-        if (channels) decide(false);
-        else if (!decided) judge(status, ms, decide);
-      });
-
-      function decide(refused) {
-        if (decided) return;
-        decided = true;
-        if (refused) gone.push(client);
-        next();
-      }
-    }
-  }
-
-  function report(gone) {
-    var mine = turn, ids = [];
-    each(gone, function (client) { client.gone = true; ids.push(client.id); });
-    if (ids.length) each(goneListeners.concat(Shaveet.onGone || []), function (func) { call(func, ids.slice()); });
-    if (mine !== turn) return; // the page has done something about it
-    refusals = 0;
-    if (!ids.length || living()[0].gone) backOff();
-    else poll();
-  }
-
-  // Transports: function (query, ended) begins a poll and returns the function that aborts it. Later, never before it
-  // returns, it calls ended(channels) or ended(null, status).
-
-  function byRequest(Request) {
-    return function (query, ended) {
-      var request = new Request();
-      function fail() { ended(null, request.status || 0); }
-      try {
-        request.open("GET", server + POLL_PATH + "noop" + query, true);
-        request.onload = function () { // XDomainRequest has no status and calls this for 200 only
-          var text = request.responseText.replace(/^\s*noop\(/, "").replace(/\);?\s*$/, "");
-          var channels = (request.status || 200) === 200 && jsonOrNull(text);
-          if (channels) ended(toList(channels));
-          else fail();
-        };
-        request.onerror = request.ontimeout = fail;
-        request.onprogress = function () {}; // without it XDomainRequest gives up
-        request.send();
-      } catch (error) {
-        setTimeout(fail, 0);
-      }
-      return function () { request.abort(); };
+    return function () {
+      request.abort();
+      end(null);
     };
   }
 
-  function byScript(query, ended) {
-    var name = "_shaveet_" + (++callbacks);
-    window[name] = function (channels) { ended(toList(channels)); };
-    loadScript(server + POLL_PATH + name + query, function () {
+  function byScript(query, end) {
+    var name = "_shaveet_" + (++callbacks), answer = null;
+    window[name] = function (object) { answer = object; };
+    loadScript(server + POLL_PATH + query + "&callback=" + name, function () {
       window[name] = undefined; // old browsers cannot delete it
       try { delete window[name]; } catch (error) {}
-      ended(null, 0); // after an answer it means nothing
+      end(answer);
     });
     return function () {}; // a script cannot be called back: until it has ended it must find its callback
-  }
-
-  function toList(channels) {
-    var list = [], name, proto;
-    for (name in channels)
-      if (hasOwn.call(channels, name)) list.push([name, channels[name]]);
-    proto = Object.getPrototypeOf && Object.getPrototypeOf(channels);
-    if (proto instanceof Array) list.push(["__proto__", proto]); // a script's {"__proto__": [...]} makes no member
-    return list;
   }
 
   // Calls ended() once, after the script has run or failed.
@@ -338,13 +468,8 @@
       if ((scripts[i].src || "").indexOf(SCRIPT_PATH) !== -1) url = scripts[i].src;
     if (!url) return false;
     server = url.substring(0, url.indexOf(SCRIPT_PATH));
-    cors = url.indexOf("disableCORS=1") === -1;
-    if (cors && window.XMLHttpRequest && "withCredentials" in new window.XMLHttpRequest())
-      transport = byRequest(window.XMLHttpRequest);
-    else if (cors && url.indexOf("disableIECORS=1") === -1 && window.XDomainRequest)
-      transport = byRequest(window.XDomainRequest);
-    else
-      transport = byScript;
+    cors = window.XMLHttpRequest && "withCredentials" in new window.XMLHttpRequest();
+    transport = cors && url.indexOf("disableCORS=1") === -1 ? byRequest : byScript;
     return true;
   }
 

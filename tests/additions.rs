@@ -516,14 +516,15 @@ fn max_clients_is_told_and_nothing_else_suffers() {
 }
 
 #[test]
-fn max_clients_counts_the_departed() {
+fn who_may_come_back_makes_room_for_who_comes() {
     let hasty = ["--min-alive", "50ms", "--max-idle", "50ms", "--sweep-interval", "50ms"];
     let server = Server::with(&[&hasty[..], &["--max-clients", "1"]].concat());
     let alice = server.subscriber("alice", &["room"]);
-    until("she is collected", || !alice.is_known());
     is_full(&server, "create_client", json!(["bob"]), "1", "--max-clients");
-    // She comes back, room or not.
-    assert_eq!(server.call("create_client", json!(["alice"])), json!(alice.key));
+    until("she is collected", || !alice.is_known());
+    let bob = server.subscriber("bob", &["room"]);
+    assert!(bob.is_known());
+    assert_eq!(alice.poll().status, 404);
 }
 
 #[test]

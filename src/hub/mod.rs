@@ -330,6 +330,7 @@ impl Hub {
             }
         }
         self.client_names.remove(id);
+        give_back(&mut self.client_names);
         self.clients.remove(client);
         Ok(())
     }
@@ -493,6 +494,16 @@ const JOINED: &str = r#"{"type": "subscribe"}"#;
 const LEFT: &str = r#"{"type": "unsubscribe", "gc": false}"#;
 /// ...and when it is collected or killed (WIRE S2).
 const GONE: &str = r#"{"type": "unsubscribe", "gc": true}"#;
+
+/// Gives the memory of a table of names back when few are left of many.
+fn give_back<T>(names: &mut HashMap<Rc<str>, Key<T>>) {
+    if names.len() * 8 < names.capacity() && names.capacity() > NAMES_KEPT {
+        names.shrink_to(names.len() * 2);
+    }
+}
+
+/// Room for so many names is kept.
+const NAMES_KEPT: usize = 1024;
 
 #[cfg(test)]
 mod tests;

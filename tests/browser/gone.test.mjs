@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import {
-  TRANSPORTS, arrived, createClient, init, launchBrowser, listen, openPage, publish, startPages, startServer, texts,
-  until,
+  TRANSPORTS, arrived, createClient, init, launchBrowser, listen, openPage, publish, texts, until, withWorld,
 } from './support.mjs';
 
 let browser;
@@ -12,44 +11,14 @@ let browser;
 before(async () => { browser = await launchBrowser(); });
 after(async () => { await browser?.close(); });
 
-/** A server and pages of its own for a test that kills it. `world.server` may be replaced. */
-async function withWorld(work) {
-  const world = { server: await startServer() };
-  const target = { get url() { return world.server.url; } };
-  world.pages = await startPages(target);
-  world.restart = async () => {
-    const { port } = world.server;
-    await world.server.kill();
-    world.server = await startServer({ port });
-  };
-  try {
-    await work(world);
-  } finally {
-    await world.pages.stop();
-    await world.server.stop();
-  }
-}
-
-/** Notes in the page's `gone` what the callbacks are told. */
-function noteGone(page) {
-  return page.evaluate(() => {
-    window.gone = [];
-    Shaveet.onGone = (ids) => gone.push(['onGone', ids]);
-    Shaveet.onClientGone((ids) => gone.push(['onClientGone', ids]));
-  });
-}
-
 for (const { name, flags } of TRANSPORTS) describe(name, () => {
   test('a killed server that comes back empty: the page is told, makes a new client, and messages flow', () =>
     withWorld(async (world) => {
       const page = await openPage(browser, world.pages, world.server.url, { flags });
       await page.exposeFunction('askWebapp', () => createClient(world.server, 'bob', 'room'));
       await page.evaluate(() => {
-        window.gone = [];
-        Shaveet.onClientGone((ids) => {
-          gone.push(ids);
-          askWebapp().then((key) => Shaveet.init('bob', key)); // the same id: the new key takes the old one's place
-        });
+        // The same id: the new key takes the old one's place.
+        Shaveet.onClientGone(() => { askWebapp().then((key) => Shaveet.init('bob', key)); });
       });
       await listen(page, 'room');
       await init(page, 'bob', await createClient(world.server, 'bob', 'room'));
@@ -62,6 +31,10 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
       await arrived(page, 'after');
       assert.deepEqual(await page.evaluate(() => gone), [['bob']]);
       assert.deepEqual(await texts(page), ['before', 'after']);
+      // Under the same name it goes on from where it was, which the new server knows nothing of: it says so.
+      assert.deepEqual(await page.evaluate(() => gaps), [
+        { channelName: 'room', next_id: 1, reason: 'restart', system: false },
+      ]);
       assert.deepEqual(page.errors, []);
       await page.close();
     }));
@@ -69,7 +42,6 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
   test('a server that is down is no reason to call clients gone', () =>
     withWorld(async (world) => {
       const page = await openPage(browser, world.pages, world.server.url, { flags });
-      await noteGone(page);
       await listen(page, 'room');
       await init(page, 'bob', await createClient(world.server, 'bob', 'room'));
       await arrived(page, '{"type": "subscribe"}');
@@ -83,7 +55,7 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
   test('one of several clients is killed: the page is told which, and the others go on', () =>
     withWorld(async (world) => {
       const page = await openPage(browser, world.pages, world.server.url, { flags });
-      await noteGone(page);
+      await page.evaluate(() => { Shaveet.onGone = (ids) => gone.push(`onGone ${ids}`); });
       const keys = {};
       for (const id of ['a', 'b', 'c']) {
         keys[id] = await createClient(world.server, id, `room of ${id}`);
@@ -95,7 +67,7 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
       await world.server.call('kill_client', 'b');
       await publish(world.server, 'room of a', 'wakes the poll'); // parked for others too it would stay (WIRE P10)
       await page.waitForFunction(() => gone.length > 0);
-      assert.deepEqual(await page.evaluate(() => gone), [['onClientGone', ['b']], ['onGone', ['b']]]);
+      assert.deepEqual(await page.evaluate(() => gone), [['b'], 'onGone b']);
       for (const text of ['1', '2', '3']) {
         await publish(world.server, 'room of a', `a${text}`);
         await publish(world.server, 'room of c', `c${text}`);
@@ -110,14 +82,14 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
   test('all of several are gone: the page is told all', () =>
     withWorld(async (world) => {
       const page = await openPage(browser, world.pages, world.server.url, { flags });
-      await noteGone(page);
       for (const id of ['a', '__proto__']) await init(page, id, await createClient(world.server, id, 'room'));
+      await until('one poll asks for both', () => page.polls.some((url) => url.split('client_id=').length === 3));
       await world.restart();
       await page.waitForFunction(() => gone.length > 0);
-      assert.deepEqual(await page.evaluate(() => gone[0]), ['onClientGone', ['a', '__proto__']]);
+      assert.deepEqual(await page.evaluate(() => gone[0]), ['a', '__proto__']);
       const polls = page.polls.length;
       await until('it polls on', () => page.polls.length > polls);
-      assert.equal(await page.evaluate(() => gone.length), 2, 'it is told once');
+      assert.equal(await page.evaluate(() => gone.length), 1, 'it is told once');
       await page.close();
     }));
 
@@ -125,8 +97,7 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
     withWorld(async (world) => {
       const page = await openPage(browser, world.pages, world.server.url, { flags });
       await page.evaluate(() => {
-        window.gone = [];
-        Shaveet.onGone = (ids) => { ids.forEach(Shaveet.remove); gone.push(ids); };
+        Shaveet.onGone = (ids) => { ids.forEach(Shaveet.remove); };
       });
       await init(page, 'bob', await createClient(world.server, 'bob', 'room'));
       await world.restart();
@@ -142,29 +113,44 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
     }));
 });
 
-test('a page of the same origin reads the 404 itself: no probe, no second try', () =>
-  withWorld(async (world) => {
-    const page = await openPage(browser, world.pages, '/chat/push');
-    await noteGone(page);
-    await listen(page, 'room');
-    await init(page, 'bob', await createClient(world.server, 'bob', 'room'));
-    await arrived(page, '{"type": "subscribe"}');
-    await until('it is parked', () => page.polls.length === 2);
-    await world.server.call('kill_client', 'bob');
-    await page.waitForFunction(() => gone.length > 0);
-    assert.deepEqual(await page.evaluate(() => gone[0]), ['onClientGone', ['bob']]);
-    assert.deepEqual(page.probes, []);
-    assert.equal(page.polls.length, 3);
-    await page.close();
-  }));
+for (const { name, flags } of TRANSPORTS) for (const base of ['another origin', '/chat/push'])
+  test(`${name}, ${base}: who is killed is gone at once, while its poll is parked`, () =>
+    withWorld(async (world) => {
+      const page = await openPage(browser, world.pages, base === '/chat/push' ? base : world.server.url, { flags });
+      await listen(page, 'room');
+      await init(page, 'bob', await createClient(world.server, 'bob', 'room'));
+      await arrived(page, '{"type": "subscribe"}');
+      await until('it is parked', () => page.polls.length === 2);
+      await world.server.call('kill_client', 'bob');
+      await page.waitForFunction(() => gone.length > 0);
+      assert.deepEqual(await page.evaluate(() => gone), [['bob']]);
+      assert.deepEqual((await page.evaluate(() => statuses)).at(-1).state, 'gone');
+      assert.equal(page.polls.length, 2, 'it has not asked again');
+      await page.close();
+    }));
 
 test('a wrong key is a client gone', () =>
   withWorld(async (world) => {
     const page = await openPage(browser, world.pages, world.server.url);
-    await noteGone(page);
     await createClient(world.server, 'bob', 'room');
     await init(page, 'bob', '0'.repeat(32));
     await page.waitForFunction(() => gone.length > 0);
-    assert.equal(page.probes.length, 2, 'one for each refusal');
+    assert.equal(page.polls.length, 1);
+    await page.close();
+  }));
+
+test('a proxy that says 404 by itself does not know who is gone', () =>
+  withWorld(async (world) => {
+    const page = await openPage(browser, world.pages, world.server.url);
+    let polls = 0;
+    await page.route('**/message_updates?*', (route) => {
+      const headers = { 'Access-Control-Allow-Origin': '*' };
+      if (polls++ < 2) return route.fulfill({ status: 404, headers, body: '<h1>404 Not Found</h1>' });
+      return route.continue();
+    });
+    await listen(page, 'room');
+    await init(page, 'bob', await createClient(world.server, 'bob', 'room'));
+    await arrived(page, '{"type": "subscribe"}');
+    assert.deepEqual(await page.evaluate(() => gone), []);
     await page.close();
   }));

@@ -11,7 +11,7 @@ import {
 let server, pages, browser;
 
 before(async () => {
-  // With the default of 10 a burst may overflow the history before the page polls again (WIRE C4).
+  // A burst may overflow a short history before the page polls again.
   server = await startServer({ args: ['--history', '1000'] });
   pages = await startPages(server);
   browser = await launchBrowser();
@@ -32,10 +32,11 @@ test('the server hands out this very script', async () => {
 test('the page sees the globals', async () => {
   const page = await openPage(browser, pages, server.url);
   const globals = await page.evaluate(() => [
-    ...['init', 'listenSingle', 'listenBulk', 'stopListening', 'remove', 'onClientGone'].map((name) => typeof Shaveet[name]),
-    Shaveet.onGone, typeof MutableSet,
+    ...['init', 'listenSingle', 'listenBulk', 'stopListening', 'remove', 'onClientGone', 'onGap', 'onStatus']
+      .map((name) => typeof Shaveet[name]),
+    Shaveet.onGone, Shaveet.keepPosition, typeof MutableSet,
   ]);
-  assert.deepEqual(globals, [...Array(6).fill('function'), null, 'function']);
+  assert.deepEqual(globals, [...Array(8).fill('function'), null, false, 'function']);
   await page.close();
 });
 
@@ -103,11 +104,19 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
     await arrived(page, '{"a": [1, null]}');
     assert.deepEqual(await page.evaluate(() => got), [
       // The client's own subscription comes first (WIRE C1).
-      { id: 1, client_id: channel('bob'), payload: { type: 'subscribe' }, payload_raw: '{"type": "subscribe"}', channelName: channel('room') },
-      { id: 2, client_id: 'alice', payload: { a: [1, null] }, payload_raw: '{"a": [1, null]}', channelName: channel('room') },
+      {
+        id: 1, client_id: channel('bob'), payload: { type: 'subscribe' }, payload_raw: '{"type": "subscribe"}',
+        channelName: channel('room'), system: true, reason: 'subscribed',
+      },
+      {
+        id: 2, client_id: 'alice', payload: { a: [1, null] }, payload_raw: '{"a": [1, null]}',
+        channelName: channel('room'), system: false,
+      },
     ]);
-    assert.ok(page.polls.every((url) => url.includes(flags ? 'callback=_shaveet_' : 'callback=noop&')), page.polls[0]);
-    assert.match(page.polls[0], /&ts=\d+$/);
+    const [first, ...others] = page.polls.map((url) => new URL(url).searchParams);
+    assert.equal(first.get('since'), '', 'it begins where the server says');
+    assert.ok(others.every((poll) => /^[0-9a-z-]+$/.test(poll.get('since'))), page.polls.join());
+    assert.ok([first, ...others].every((poll) => /^\d+$/.test(poll.get('ts')) && poll.has('callback') === Boolean(flags)));
     await page.close();
   });
 
@@ -253,7 +262,7 @@ for (const { name, flags } of TRANSPORTS) describe(name, () => {
     await init(page, channel('path'), await createClient(server, channel('path'), channel('path')));
     await publish(server, channel('path'), 'through');
     await arrived(page, 'through');
-    assert.ok(page.polls[0].startsWith(`${pages.url}/chat/push/message_updates?callback=`), page.polls[0]);
+    assert.ok(page.polls[0].startsWith(`${pages.url}/chat/push/message_updates?since=`), page.polls[0]);
     await page.close();
   });
 

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import http from 'node:http';
+import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
@@ -81,6 +82,64 @@ export function publish(server, channel, text, from = 'webapp') {
   return server.call('new_message', from, text, channel, false);
 }
 
+/** A server and pages of its own for a test that stops it. `world.server` may be replaced. */
+export async function withWorld(work, args = []) {
+  const world = { server: await startServer({ args }) };
+  world.pages = await startPages({ get url() { return world.server.url; } });
+  /** Starts another server at the same address, when the old one has ended in the given way. */
+  world.restart = async (end = 'kill') => {
+    const { port } = world.server;
+    await world.server[end]();
+    world.server = await startServer({ port, args });
+  };
+  try {
+    await work(world);
+  } finally {
+    await world.pages.stop();
+    await world.server.stop();
+  }
+}
+
+/** A line to the server at `port` that may be cut. `spoil()` is asked for each piece of an answer what becomes of it:
+ * "swallow" and "cut" end the connection before it or in its middle, all else lets it pass. */
+export async function startLine(port, spoil = () => 'pass') {
+  const open = new Set();
+  const line = { down: false, spoil };
+  const proxy = net.createServer((inner) => {
+    if (line.down) return inner.destroy();
+    const outer = net.connect(port, '127.0.0.1');
+    const end = () => {
+      inner.destroy();
+      outer.destroy();
+      open.delete(end);
+    };
+    open.add(end);
+    for (const socket of [inner, outer]) socket.setNoDelay(true).on('error', end).on('close', end);
+    inner.on('data', (piece) => outer.write(piece));
+    outer.on('data', (piece) => {
+      const fate = line.spoil();
+      if (fate === 'swallow') return end();
+      if (fate !== 'cut') return inner.write(piece);
+      inner.end(piece.subarray(0, piece.length / 2));
+      outer.destroy();
+    });
+  });
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const cut = () => { for (const end of open) end(); };
+  return Object.assign(line, {
+    url: `http://127.0.0.1:${proxy.address().port}`,
+    /** Cuts all connections; while `down` is true there are no new ones. */
+    cut(down) {
+      line.down = down;
+      cut();
+    },
+    stop: () => new Promise((resolve) => {
+      proxy.close(resolve);
+      cut();
+    }),
+  });
+}
+
 // Pages --------------------------------------------------------------------------------------------------------------
 
 /** A web server for pages: another port, so another origin than the Shaveet server's. `/chat/push/...` is a proxy to
@@ -125,19 +184,27 @@ function forward(request, response, url) {
   request.pipe(onward);
 }
 
-/** Opens a page that has loaded the server's shaveet.js and keeps what record() is given in `got`. It notes the
- * requests it makes for messages and for probes, and the errors that reached window.onerror. */
+/** Opens a page that has loaded the server's shaveet.js and keeps what record() is given in `got`, and what the page is
+ * told of gaps, clients that are gone and its status in `gaps`, `gone` and `statuses`. Its polls are in `polls`, the
+ * errors that reached window.onerror in `errors`. */
 export async function openPage(browser, pages, base, { flags = '' } = {}) {
-  const html = `<!doctype html><title>test</title><script>var got = []; function record(u) { got.push(u); }</script>
-    <script src="${base}/static/shaveet.js${flags}"></script>`;
+  const html = `<!doctype html><title>test</title>
+    <script>
+      var got = [], gaps = [], gone = [], statuses = [];
+      function record(u) { got.push(u); }
+    </script>
+    <script src="${base}/static/shaveet.js${flags}"></script>
+    <script>
+      Shaveet.onGap(function (gap) { gaps.push(gap); });
+      Shaveet.onClientGone(function (ids) { gone.push(ids); });
+      Shaveet.onStatus(function (status) { statuses.push(status); });
+    </script>`;
   const page = await browser.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   page.polls = [];
-  page.probes = [];
   page.errors = [];
   page.on('request', (request) => {
     if (request.url().includes('/message_updates?')) page.polls.push(request.url());
-    if (request.url().includes('?probe=')) page.probes.push(request.url());
   });
   page.on('pageerror', (error) => page.errors.push(error.message));
   await page.goto(pages.add(html));

@@ -1,122 +1,13 @@
-// What a real browser does not show: waits of half a minute, lost lines, and browsers of 2009. The script runs in an
-// empty world with its own clock, where requests and script tags do what the test says.
+// When the script polls, what it makes of odd answers, and what it does in old browsers: in a made-up browser with a
+// clock of its own.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import vm from 'node:vm';
-import { scriptFile } from './support.mjs';
+import { FakeBrowser, answer } from './fake-browser.mjs';
 
-const script = new vm.Script(readFileSync(scriptFile, 'utf8'), { filename: 'shaveet.js' });
-const SERVER = 'http://push.example:8082/path';
-
-/** A browser: `modern`, or one that has only XDomainRequest, or none of both. */
-class FakeBrowser {
-  now = 1_000_000;
-  timers = [];
-  requests = []; // XMLHttpRequest and XDomainRequest
-  tags = [];     // script tags that were put into the page
-  luck = 0.5;    // what Math.random() says
-
-  constructor({ flags = '', kind = 'modern' } = {}) {
-    const browser = this;
-    const source = { src: `${SERVER}/static/shaveet.js${flags}` };
-    const head = {
-      appendChild(tag) { tag.parentNode = head; browser.tags.push(tag); },
-      removeChild(tag) { tag.parentNode = null; },
-    };
-    class Request {
-      open(method, url) { this.url = url; }
-      send() { browser.requests.push(this); }
-      abort() { this.aborted = true; }
-    }
-    this.window = vm.createContext({
-      document: {
-        readyState: 'complete',
-        currentScript: kind === 'modern' ? source : undefined,
-        documentElement: head,
-        getElementsByTagName: (name) => (name === 'head' ? [head] : [{ src: '' }, {}, source]),
-        createElement: () => (kind === 'modern' ? { onload: null, onerror: null } : { onreadystatechange: null }),
-      },
-      setTimeout: (func, ms) => this.timers.push({ at: this.now + ms, func }),
-      clearTimeout: (id) => { if (this.timers[id - 1]) this.timers[id - 1].func = null; },
-    });
-    this.run(`window = this; Math.random = function () { return luck(); };
-      Date = function () { this.getTime = function () { return clock(); }; };`, { luck: () => this.luck, clock: () => this.now });
-    if (kind === 'modern') {
-      this.window.XMLHttpRequest = class extends Request { withCredentials = false; status = 0; };
-      this.window.addEventListener = (event, func) => { this[event] = func; };
-    } else {
-      this.window.XMLHttpRequest = Request;
-      if (kind === 'XDomainRequest') this.window.XDomainRequest = Request;
-      this.run(`['forEach', 'map', 'filter', 'indexOf', 'some', 'every'].forEach(function (name) { delete Array.prototype[name]; });
-        delete Array.isArray; delete Object.keys; delete Object.create; delete Object.getPrototypeOf; delete String.prototype.trim;
-        delete Function.prototype.bind;`);
-    }
-    script.runInContext(this.window);
-    this.run('got = []; gone = []; Shaveet.listenSingle("*", function (update) { got.push(update.payload_raw); }); '
-      + 'Shaveet.onGone = function (ids) { gone.push(ids.join()); };');
-  }
-
-  run(code, globals = {}) {
-    Object.assign(this.window, globals);
-    return vm.runInContext(code, this.window);
-  }
-
-  /** Lets time pass, running what is due in its order. */
-  pass(ms) {
-    const end = this.now + ms;
-    for (;;) {
-      const due = this.timers.filter((timer) => timer.func && timer.at <= end).sort((a, b) => a.at - b.at)[0];
-      if (!due) break;
-      this.now = Math.max(this.now, due.at);
-      const { func } = due;
-      due.func = null;
-      func();
-    }
-    this.now = end;
-  }
-
-  /** How long until the next request or script tag, in steps of a millisecond. */
-  untilNext(max = 100_000) {
-    const count = () => this.requests.length + this.tags.length;
-    const before = count(), start = this.now;
-    while (count() === before) {
-      if (this.now - start > max) throw new Error('nothing happens any more');
-      this.pass(1);
-    }
-    return this.now - start;
-  }
-
-  init(id = 'bob', key = 'key') {
-    this.run(`Shaveet.init(${JSON.stringify(id)}, ${JSON.stringify(key)})`);
-    this.pass(1);
-  }
-
-  /** The last request is answered. */
-  answer(channels = {}, request = this.requests.at(-1)) {
-    Object.assign(request, { status: 200, responseText: `noop(${JSON.stringify(channels)});` }).onload();
-  }
-
-  /** The last request fails, as it does without a server; and so does the probe that follows. */
-  fail(request = this.requests.at(-1)) {
-    request.onerror();
-    const probe = this.tags.at(-1);
-    if (probe?.src.includes('probe') && probe.parentNode) probe.onerror();
-  }
-
-  /** The last request fails, and the probe loads the script: the server is there. */
-  refuse(request = this.requests.at(-1)) {
-    request.onerror();
-    script.runInContext(this.window);
-    this.tags.at(-1).onload();
-  }
-
-  get got() { return [...this.window.got]; }
-  get gone() { return [...this.window.gone]; }
-}
-
-const room = (...texts) => ({ room: texts.map((text, i) => [i + 1, text, 'webapp']) });
+const since = (request) => new URL(request.url ?? request.src).searchParams.get('since');
+const clients = (request) =>
+  new URL(request.url ?? request.src).searchParams.getAll('client_id').map((client) => client.split('_!!_')[0]).join();
 
 test('after failures it waits 1, 2, 4 ... 20 seconds, and 1 again after a success', () => {
   const browser = new FakeBrowser();
@@ -127,10 +18,12 @@ test('after failures it waits 1, 2, 4 ... 20 seconds, and 1 again after a succes
   });
   const expected = [1000, 2000, 4000, 8000, 16000, 20000, 20000];
   assert.deepEqual(waits(), expected);
-  browser.pass(2000);
+  browser.pass(3000);
   browser.answer();
   assert.deepEqual(waits(), expected);
   assert.deepEqual(browser.gone, []);
+  const first = expected.flatMap((ms) => [`waiting ${ms}`, 'connecting']);
+  assert.deepEqual(browser.statuses, ['connecting', ...first, 'connected', ...first]);
 });
 
 test('the waits vary by half, and are never above 30 seconds', () => {
@@ -161,16 +54,66 @@ test('back online it polls at once', () => {
   assert.equal(browser.untilNext(), 1);
 });
 
+test('back online a parked poll is begun anew, from where it was', () => {
+  const browser = new FakeBrowser();
+  browser.init();
+  const first = answer([1]);
+  browser.answer(first);
+  browser.online();
+  browser.pass(1);
+  assert.ok(browser.requests[1].aborted);
+  assert.equal(since(browser.requests[2]), first.since);
+  browser.answer(answer([2]), browser.requests[1]); // too late: the other will bring it again
+  assert.deepEqual(browser.got, ['1']);
+  browser.answer(answer([2]));
+  assert.deepEqual(browser.got, ['1', '2']);
+});
+
+test('awake after a sleep it begins its poll anew; a hidden tab, which is late too, does not', () => {
+  const browser = new FakeBrowser();
+  browser.init();
+  const first = answer([1]);
+  browser.answer(first);
+  browser.now += 59_000; // browsers give hidden tabs their timers once a minute
+  browser.pass(1);
+  assert.ok(!browser.requests[1].aborted);
+  browser.now += 3_600_000;
+  browser.pass(2);
+  assert.ok(browser.requests[1].aborted);
+  assert.equal(browser.requests.length, 3);
+  assert.equal(since(browser.requests[2]), first.since);
+});
+
 test('an answer is followed by the next poll at once, but not if it was empty and came at once', () => {
   const browser = new FakeBrowser();
   browser.init();
-  browser.answer(room('now'));
+  browser.answer(answer([1]));
   assert.equal(browser.requests.length, 2);
   browser.pass(25_000);
   browser.answer();
   assert.equal(browser.requests.length, 3);
   browser.answer();
   assert.equal(browser.untilNext(), 1000);
+});
+
+test('more is asked for at once, and retry_ms is obeyed', () => {
+  const browser = new FakeBrowser();
+  browser.init();
+  browser.answer(answer([1], { more: true }));
+  browser.answer(answer([2], { retry_ms: 4321 }));
+  assert.deepEqual(browser.got, ['1', '2']);
+  assert.equal(browser.untilNext(), 4321);
+  browser.answer(answer([3]));
+  assert.deepEqual(browser.statuses, ['connecting', 'connected', 'waiting 4321', 'connecting', 'connected']);
+});
+
+test('what is parked for two seconds is connected', () => {
+  const browser = new FakeBrowser();
+  browser.init();
+  browser.pass(1999);
+  assert.deepEqual(browser.statuses, ['connecting']);
+  browser.pass(1);
+  assert.deepEqual(browser.statuses, ['connecting', 'connected']);
 });
 
 test('a poll that is not answered in a minute is given up', () => {
@@ -181,123 +124,184 @@ test('a poll that is not answered in a minute is given up', () => {
   browser.pass(1);
   assert.ok(browser.requests[0].aborted);
   assert.equal(browser.untilNext(), 1000);
-  assert.equal(browser.tags.length, 0, 'a line that was lost is no reason to probe');
 });
 
-test('gone is who was refused twice in a row while the server was there', () => {
+test('who is gone is told once, and asked for slowly', () => {
   const browser = new FakeBrowser();
   browser.init();
-  browser.refuse();
-  assert.equal(browser.untilNext(), 1000);
-  browser.fail(); // the server went away: not in a row
-  browser.untilNext();
-  browser.refuse();
-  assert.equal(browser.untilNext(), 1000);
-  assert.deepEqual(browser.gone, []);
-  browser.refuse();
-  assert.deepEqual(browser.gone, ['bob']);
-  const probes = browser.tags.length;
-  const waits = Array.from({ length: 6 }, () => {
-    const wait = browser.untilNext();
-    browser.requests.at(-1).onerror();
-    return wait;
+  const waits = Array.from({ length: 7 }, () => {
+    browser.refuse(404);
+    return browser.untilNext();
   });
-  assert.deepEqual(waits, [2000, 4000, 8000, 16000, 20000, 20000]);
-  assert.equal(browser.tags.length, probes, 'what is known is not probed');
+  assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16000, 20000, 20000]);
   assert.deepEqual(browser.gone, ['bob']);
+  assert.deepEqual(browser.statuses, ['connecting', 'gone']);
+  browser.answer(answer([1])); // it is back
+  assert.deepEqual(browser.statuses, ['connecting', 'gone', 'connected']);
+  browser.refuse(404);
+  assert.deepEqual(browser.gone, ['bob', 'bob']);
 });
 
-test('a poll that failed after it was parked is no refusal', () => {
+test('of eight clients the two that are gone are found by halves, with the token of all', () => {
   const browser = new FakeBrowser();
-  browser.init();
-  for (let i = 0; i < 5; i++) {
-    browser.pass(6000);
-    browser.requests.at(-1).onerror();
-    browser.untilNext();
+  const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  for (const id of ids) browser.run(`Shaveet.init("${id}", "key")`);
+  browser.pass(1);
+  const first = answer([1]);
+  browser.answer(first);
+  const bad = ['c', 'h'];
+  let asked = 0;
+  for (let ms = 0; ms < 30_000 && !browser.gone.length; ms++) {
+    const request = browser.requests.at(-1);
+    if (asked !== browser.requests.length && bad.some((id) => clients(request).includes(id))) browser.refuse(404);
+    asked = browser.requests.indexOf(request) + 1;
+    browser.pass(1);
   }
-  assert.equal(browser.tags.length, 0);
-  assert.deepEqual(browser.gone, []);
+  assert.deepEqual(browser.gone, ['c,h']);
+  assert.ok(browser.requests.length < 20);
+  assert.ok(browser.requests.slice(1).every((request) => since(request) === first.since));
+  browser.pass(1);
+  assert.equal(clients(browser.requests.at(-1)), 'a,b,d,e,f,g');
+  browser.answer(answer([2]));
+  assert.deepEqual(browser.got, ['1', '2']);
 });
 
-test('a page instead of the script is no server', () => {
+test('what comes while it looks for who is gone comes again', () => {
   const browser = new FakeBrowser();
-  browser.init();
-  for (let i = 0; i < 5; i++) {
-    browser.requests.at(-1).onerror();
-    browser.tags.at(-1).onload(); // something was loaded, but our script did not run
-    browser.untilNext();
-  }
-  assert.deepEqual(browser.gone, []);
+  for (const id of ['a', 'b']) browser.run(`Shaveet.init("${id}", "key")`);
+  browser.pass(1);
+  browser.refuse(404);
+  browser.answer(answer([1]));
+  browser.refuse(404);
+  assert.deepEqual(browser.gone, ['b']);
+  assert.deepEqual(browser.got, []);
+  browser.untilNext();
+  assert.equal(since(browser.requests.at(-1)), '');
+  browser.answer(answer([1, 2]));
+  assert.deepEqual(browser.got, ['1', '2']);
 });
 
-test('a probe that never ends is given up', () => {
+test('who was gone and comes back with another key goes on from there', () => {
   const browser = new FakeBrowser();
   browser.init();
-  browser.requests[0].onerror();
-  assert.equal(browser.untilNext(), 11_000);
+  const first = answer([1]);
+  browser.answer(first);
+  browser.refuse(404);
+  browser.init('bob', 'new');
+  assert.match(browser.requests.at(-1).url, new RegExp(`since=${first.since}&client_id=bob_!!_new&`));
+});
+
+test('a token that the server does not take is not asked with again', () => {
+  const browser = new FakeBrowser();
+  browser.init();
+  browser.answer(answer([1]));
+  browser.refuse(400);
+  browser.untilNext();
+  assert.equal(since(browser.requests.at(-1)), '');
 });
 
 test('an answer that is none is a failure', () => {
   const browser = new FakeBrowser();
   browser.init();
-  for (const text of ['', '<html>', 'noop({"room": [[1, "cut']) {
+  const odd = ['', '<html>', '{"since":"x","messages":[', '{}', '[]', 'null', '7', '{"since":"x"}', 'noop({});', '{"error":"no"}'];
+  for (const text of odd) {
     Object.assign(browser.requests.at(-1), { status: 200, responseText: text }).onload();
-    assert.ok(browser.untilNext() >= 1000);
+    assert.ok(browser.untilNext() >= 1000, text);
   }
-  Object.assign(browser.requests.at(-1), { status: 503, responseText: 'noop({});' }).onload();
+  browser.refuse(503);
   assert.ok(browser.untilNext() >= 1000);
-  Object.assign(browser.requests.at(-1), { status: 200, responseText: 'noop({"room": null, "other": [7]});' }).onload();
-  assert.equal(browser.tags.length, 0);
+  assert.deepEqual(browser.gone, []);
 });
 
-test('no more than three polls are out, however many clients come late', () => {
+test('the position moves before the listeners are called', () => {
   const browser = new FakeBrowser();
-  for (let i = 0; i < 6; i++) browser.init(`client ${i}`);
-  assert.equal(browser.requests.length, 3);
-  browser.pass(20);
-  browser.answer({}, browser.requests[0]);
+  browser.run('Shaveet.listenSingle("room", function () { Shaveet.init("late", "key"); });');
+  browser.init();
+  const first = answer([1]);
+  browser.answer(first);
   browser.pass(1);
-  assert.equal(browser.requests.length, 4);
-  assert.equal(browser.requests.at(-1).url.match(/client_id=/g).length, 6);
+  assert.deepEqual(browser.requests.slice(1).map((request) => [clients(request), since(request)]),
+    [['bob', first.since], ['late', '']]);
 });
 
-test('while polls overlap, messages come once and sorted, whichever answer is first', () => {
+test('a newcomer polls alone until it is answered, and then all go on from the older position', () => {
   const browser = new FakeBrowser();
-  const rows = (...ids) => ({ room: ids.map((id) => [id, String(id), 'webapp']) });
   browser.init('early');
+  const first = answer([1]);
+  browser.answer(first);
   browser.init('late');
-  const [older, newer] = browser.requests;
-  browser.answer(rows(2, 3), newer);
-  browser.pass(30);
-  browser.answer(rows(1, 2), older);
-  assert.deepEqual(browser.got, []);
-  browser.pass(20);
-  assert.deepEqual(browser.got, ['1', '2', '3']);
-  assert.equal(browser.requests.length, 3, 'one loop');
-  browser.answer(rows(4)); // no other poll is out any more: no need to wait
+  const [, main, newcomer] = browser.requests;
+  assert.deepEqual([clients(newcomer), since(newcomer)], ['late', '']);
+  browser.answer(answer([1, 2, 3]), newcomer);
+  browser.pass(0);
+  assert.ok(main.aborted);
+  const all = browser.requests.at(-1);
+  assert.deepEqual([clients(all), since(all)], ['early,late', first.since]);
+  assert.deepEqual(browser.got, ['1'], 'in between there may be something older');
+  browser.answer(answer([2, 3, 4]));
   assert.deepEqual(browser.got, ['1', '2', '3', '4']);
+  assert.equal(browser.requests.length, 5, 'one loop');
 });
 
-test('what is held waits its own time, and not for a later message', () => {
+test('what a newcomer brought is told when nothing else is due', () => {
   const browser = new FakeBrowser();
-  const rows = (...ids) => ({ room: ids.map((id) => [id, String(id), 'webapp']) });
   browser.init('early');
+  browser.answer(answer([5]));
   browser.init('late');
-  browser.answer(rows(1)); // the newer poll; the older stays out
-  browser.pass(40);
-  browser.answer(rows(2));
-  browser.pass(10);
-  assert.deepEqual(browser.got, ['1']);
-  browser.pass(40);
-  assert.deepEqual(browser.got, ['1', '2']);
+  browser.answer(answer([1, 2]));
+  browser.pass(0);
+  browser.pass(1999);
+  assert.deepEqual(browser.got, ['5']);
+  browser.pass(1);
+  assert.deepEqual(browser.got, ['5', '1', '2']);
 });
 
-test('the same message again is a new one when the polls did not overlap', () => {
+test('a newcomer whose poll is older than the position of the others asks anew before it joins', () => {
+  const browser = new FakeBrowser();
+  browser.init('early');
+  browser.answer(answer([1]));
+  browser.init('late');
+  const [, main, newcomer] = browser.requests;
+  const second = answer([7]);
+  browser.answer(second, main);
+  browser.pass(1);
+  assert.ok(newcomer.aborted);
+  browser.answer(answer([3]), newcomer); // it was on its way, and may be from before the 7
+  assert.deepEqual([clients(browser.requests.at(-1)), since(browser.requests.at(-1))], ['late', '']);
+  browser.answer(answer([3, 4]));
+  browser.pass(0);
+  assert.equal(since(browser.requests.at(-1)), second.since);
+});
+
+test('a gap that is told to a newcomer and then to all is one', () => {
+  const browser = new FakeBrowser();
+  const gaps = [{ channel: 'room', next_id: 7, reason: 'count', system: true }];
+  browser.init('early');
+  browser.answer(answer([1]));
+  browser.init('late');
+  browser.answer(answer([7], { gaps }));
+  browser.pass(0);
+  browser.answer(answer([7], { gaps }));
+  assert.deepEqual(browser.gaps, [{ channelName: 'room', next_id: 7, reason: 'count', system: true }]);
+  assert.deepEqual(browser.got, ['1', '7']);
+});
+
+test('the same message again is a new one if nobody has joined', () => {
   const browser = new FakeBrowser();
   browser.init();
-  browser.answer(room('hello'));
-  browser.answer(room('hello')); // a server that began anew counts from 1 again
-  assert.deepEqual(browser.got, ['hello', 'hello']);
+  browser.answer(answer([1]));
+  browser.answer(answer([1])); // the channel was forgotten and is counted anew
+  assert.deepEqual(browser.got, ['1', '1']);
+});
+
+test('no more than three polls are out by script, however many clients come late', () => {
+  const browser = new FakeBrowser({ flags: '?disableCORS=1' });
+  for (let i = 0; i < 6; i++) browser.init(`client ${i}`);
+  assert.equal(browser.tags.length, 3);
+  browser.tags[0].onload();
+  browser.pass(1);
+  assert.equal(browser.tags.length, 4);
+  assert.equal(clients(browser.tags[3]).split(',').length, 6);
 });
 
 test('removing the last client aborts its poll', () => {
@@ -306,6 +310,7 @@ test('removing the last client aborts its poll', () => {
   browser.run('Shaveet.remove("bob")');
   assert.ok(browser.requests[0].aborted);
   assert.throws(() => browser.untilNext(), /nothing happens/);
+  assert.equal(browser.statuses.at(-1), 'idle');
 });
 
 test('the same client twice is one, and a new key takes the place of the old', () => {
@@ -314,55 +319,48 @@ test('the same client twice is one, and a new key takes the place of the old', (
   browser.init('bob', 'old');
   assert.equal(browser.requests.length, 1);
   browser.init('bob', 'new');
-  assert.match(browser.requests.at(-1).url, /callback=noop&client_id=bob_!!_new&ts=\d+$/);
+  assert.match(browser.requests.at(-1).url, /since=&client_id=bob_!!_new&ts=\d+$/);
 });
 
-test('a script that is given up may come late: its messages are taken', () => {
+test('a script that is given up may come late: what it brings comes again', () => {
   const browser = new FakeBrowser({ flags: '?disableCORS=1' });
   browser.init();
   const [tag] = browser.tags;
   const callback = /callback=(\w+)/.exec(tag.src)[1];
   browser.pass(60_000);
   browser.untilNext();
-  browser.run(`${callback}(${JSON.stringify(room('late'))})`);
+  browser.run(`${callback}(${JSON.stringify(answer([1]))})`);
   tag.onload();
-  browser.pass(50);
-  assert.deepEqual(browser.got, ['late']);
+  assert.deepEqual(browser.got, []);
   assert.equal(browser.run(`typeof ${callback}`), 'undefined');
+  assert.equal(since(browser.tags[1]), '');
 });
 
-test('a script that brings no answer is a failure', () => {
+test('a script that brings no answer is a failure, one that says 404 is none', () => {
   const browser = new FakeBrowser({ flags: '?disableCORS=1' });
   browser.init();
   browser.tags[0].onload();
-  browser.tags[1].onerror(); // the probe
   assert.equal(browser.untilNext(), 1000);
-  assert.match(browser.tags[2].src, /callback=_shaveet_2&client_id=bob_!!_key&ts=/);
+  assert.match(browser.tags[1].src, /since=&client_id=bob_!!_key&ts=\d+&callback=_shaveet_2$/);
+  browser.tags[1].onerror();
+  assert.equal(browser.untilNext(), 2000);
+  assert.deepEqual(browser.gone, []);
+  browser.run('_shaveet_3({ error: { code: 404, message: "no" } })');
+  browser.tags[2].onload();
+  assert.deepEqual(browser.gone, ['bob']);
 });
 
-test('Internet Explorer 8: XDomainRequest', () => {
-  const browser = new FakeBrowser({ kind: 'XDomainRequest' });
-  browser.init();
-  const [request] = browser.requests;
-  assert.match(request.url, /^http:\/\/push\.example:8082\/path\/message_updates\?callback=noop&client_id=bob_!!_key&ts=/);
-  for (const handler of ['onload', 'onerror', 'ontimeout', 'onprogress']) assert.equal(typeof request[handler], 'function');
-  request.responseText = 'noop({"room": [[1, "hello", "webapp"], [2, "again", "webapp"]]});';
-  request.onload();
-  assert.deepEqual(browser.got, ['hello', 'again']);
-  assert.equal(browser.requests.length, 2);
-});
-
-for (const options of [{ kind: 'old' }, { kind: 'XDomainRequest', flags: '?disableIECORS=1' }, { kind: 'XDomainRequest', flags: '?a=b&disableCORS=1' }])
+for (const options of [{ kind: 'old' }, { kind: 'old', flags: '?a=b&disableCORS=1&disableIECORS=1' }])
   test(`an old browser polls by script tags: ${JSON.stringify(options)}`, () => {
     const browser = new FakeBrowser(options);
     browser.init();
     assert.equal(browser.requests.length, 0);
     const [tag] = browser.tags;
-    assert.match(tag.src, /\/path\/message_updates\?callback=_shaveet_1&client_id=bob_!!_key&ts=/);
-    browser.run(`_shaveet_1(${JSON.stringify(room('hello'))})`);
+    assert.match(tag.src, /\/path\/message_updates\?since=&client_id=bob_!!_key&ts=\d+&callback=_shaveet_1$/);
+    browser.run(`_shaveet_1(${JSON.stringify(answer([1]))})`);
     tag.readyState = 'loaded';
     tag.onreadystatechange();
-    assert.deepEqual(browser.got, ['hello']);
+    assert.deepEqual(browser.got, ['1']);
     assert.equal(browser.tags.length, 2);
   });
 

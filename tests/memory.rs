@@ -1,0 +1,120 @@
+//! What one crowd of clients and channels took is there for the next one.
+
+#![allow(clippy::disallowed_methods, reason = "the test looks at the clock only to give up")]
+
+mod support;
+
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+use support::crowd::memory;
+use support::{Connection, Server, post};
+
+/// Clients, and as many channels.
+const MANY: usize = 50_000;
+
+/// As many calls as a batch can have.
+const BATCH: usize = 1_000;
+
+/// By how much the server may be larger with the last crowd than with the first one. If all were kept it would be three times
+/// as large; a hundred bytes for each client that has gone would be more than this.
+const GROWTH_PERCENT: u64 = 5;
+
+/// How long anything may take. Only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Application {
+    server: Server,
+    calls: Connection,
+}
+
+impl Application {
+    fn before(server: Server) -> Application {
+        Application { calls: server.connect(), server }
+    }
+
+    fn call(&mut self, call: &Value) -> Value {
+        self.calls.send(post(call.to_string()));
+        let response = self.calls.within(PATIENCE).unwrap_or_else(|why| panic!("{why:?} in place of an answer"));
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()
+    }
+
+    fn batch(&mut self, method: &str, ids: &[String]) {
+        for ids in ids.chunks(BATCH) {
+            let call = |(at, id)| json!({"jsonrpc": "2.0", "method": method, "params": [id], "id": at});
+            let answers = self.call(&ids.iter().enumerate().map(call).collect());
+            let answers = answers.as_array().expect("a batch");
+            assert!(answers.len() == ids.len() && answers.iter().all(|answer| answer.get("error").is_none()));
+        }
+    }
+
+    /// Clients come, each into a channel of its own, and something is said there.
+    fn come(&mut self, ids: &[String]) {
+        self.batch("create_client", ids);
+        for ids in ids.chunks(BATCH) {
+            let channels: Map<String, Value> = ids.iter().map(|id| (channel(id), json!([id]))).collect();
+            let answer = self.call(&json!({"method": "subscribe_many", "params": [channels], "id": 1}));
+            assert_eq!(answer["result"], 200, "{answer}");
+            let channels: Vec<String> = ids.iter().map(|id| channel(id)).collect();
+            let answer = self.call(&json!({"method": "broadcast", "params": [channels, "hello"], "id": 1}));
+            assert_eq!(answer["result"].as_array().map(Vec::len), Some(ids.len()));
+        }
+    }
+
+    /// Until nobody is left, and no channel of theirs.
+    fn is_deserted(&mut self) {
+        self.until("all are gone", |this| ["list_clients", "list_channels"].iter().all(|list| this.is_empty(list)));
+    }
+
+    /// A list is read to its end: its pages may be empty with more behind them.
+    fn is_empty(&mut self, list: &str) -> bool {
+        let mut after = json!(0);
+        while !after.is_null() {
+            let page = self.call(&json!({"method": list, "params": ["c", after], "id": 1}))["result"].take();
+            let names = page.as_object().expect("a page").values().find_map(Value::as_array).expect("names");
+            if !names.is_empty() {
+                return false;
+            }
+            after = page["after"].clone();
+        }
+        true
+    }
+
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Application) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}: {} KiB", self.memory() >> 10);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn memory(&self) -> u64 {
+        memory(self.server.pid())
+    }
+}
+
+fn channel(id: &str) -> String {
+    format!("channel of {id}")
+}
+
+fn ids(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("client {name} {n}")).collect()
+}
+
+#[test]
+fn what_a_crowd_took_is_used_again_by_the_next() {
+    let server = Server::with(&["--min-alive", "1d", "--max-idle", "1d", "--channel-idle", "200ms"]);
+    let mut application = Application::before(server);
+    let mut peaks = Vec::new();
+    for name in ["a", "b", "c"] {
+        let crowd = ids(name, MANY);
+        application.come(&crowd);
+        peaks.push(application.memory());
+        application.batch("kill_client", &crowd);
+        application.is_deserted();
+    }
+    println!("{peaks:?} bytes with each crowd");
+    assert!(peaks[2] <= peaks[0] + peaks[0] * GROWTH_PERCENT / 100, "{peaks:?}");
+    // A debug build looks through all its lists at the end.
+    assert_eq!(application.server.stop().code(), Some(0));
+}
