@@ -31,7 +31,7 @@
 //!
 //! Limits: ticks are kept in 32 bits, as a wheel holds one reminder or more for each connection. After 13.6 years of
 //! uptime they no longer fit, and from then on a reminder that is more than a rotation away may come in the first one:
-//! too early, which the owner's deadline forgives.
+//! too early. Who gets one before its deadline has to ask for another.
 
 use crate::clock::Ms;
 

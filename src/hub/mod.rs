@@ -292,7 +292,7 @@ impl Hub {
     /// not subscribed.
     ///
     /// # Errors
-    /// [`Error::UnknownClient`] if it is not here.
+    /// [`Error::UnknownClient`] if it is not here, [`Error::Full`] if the channel is new and there are too many already.
     pub fn unsubscribe(&mut self, now: Ms, client: &str, channel: &str) -> Result<(), Error> {
         let client = self.here(client)?;
         let channel = self.open_channel(now, channel)?;

@@ -13,7 +13,8 @@ use super::Placed;
 /// How long a key is remembered: longer than anybody retries one call.
 const WINDOW: Ms = Ms::from_secs(300);
 
-/// Keys that are remembered; at 100 bytes each some 10 MB.
+/// Keys that are remembered: with keys of 100 bytes some 20 MB. A key is as long as a name may be (`--max-name`), and its
+/// length is not counted.
 const KEYS_MAX: usize = 100_000;
 
 /// The keys of the last minutes.

@@ -22,7 +22,8 @@ pub enum Fate {
     Expired,
     /// It fell out before the client came for it; the client is told of a gap.
     Lost(Loss),
-    /// It has been written to the client's connection, as far as that takes it.
+    /// It has been written to the client's connection, as far as that takes it. Of the original's polls only: a page of the
+    /// resume protocol says itself what it has.
     OnItsWay,
     /// It is there for the client, which has not asked for it, or has not said yet that it has it.
     Waiting {
