@@ -10,7 +10,7 @@
 //!   create_client, subscribe,        wait, cancel,
 //!   publish, kill_client ...         delivered
 //!            |                          |
-//!   mod.rs   v        polling.rs        v            lifetimes.rs
+//!   mod.rs   v   polling.rs, answer.rs   v            lifetimes.rs
 //!   +--------------------------------------------+   handle_timeout:
 //!   | Channel --- Subscription --- Client --- Waiter   departs, forgets
 //!   +--------------------------------------------+
@@ -21,6 +21,7 @@
 //! A client's position is one `seq` for all its channels, so a reader that is slow or away costs one number, never a
 //! queue.
 
+mod answer;
 mod channel;
 mod check;
 mod client;
@@ -45,21 +46,22 @@ use crate::json;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
+pub use answer::Answer;
 pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};
 pub use message::{Kind, Message, Reason, Sender};
 pub use policy::{Policies, Policy, SystemShare};
-pub use polling::{Answer, WaitError};
+pub use polling::WaitError;
 pub use questions::{ChannelInfo, ClientInfo, Page};
 pub use ring::Loss;
 pub use waiter::{Ending, Owner, Protocol, Since, Waiter};
 pub use why::Fate;
 
+use answer::Draft;
 use departed::Departed;
 use lifetimes::Reminder;
 use memory::Memory;
 use once::Once;
-use polling::Draft;
 
 /// The channel on which new channels are announced (WIRE A1).
 pub const ADMIN_CHANNEL: &str = "admin";
