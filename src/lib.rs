@@ -4,7 +4,7 @@
 //! Pages hold a request open and get the messages.
 //!
 //! ```text
-//!   main -> cli, config -> server -> api -> { hub, http } -> { slots, wheel, clock, json }
+//!   main -> cli, config -> server -> api -> { hub, http } -> { slots, names, wheel, clock, json }
 //! ```
 //!
 //! Two cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
@@ -22,6 +22,7 @@ pub mod config;
 pub mod http;
 pub mod hub;
 pub mod json;
+pub mod names;
 pub mod server;
 pub mod slots;
 pub mod wheel;

@@ -3,10 +3,9 @@
 //! The rings are the only place where messages are kept. A reader holds one number, its position, so a slow or absent
 //! reader costs nothing here; whoever comes back for what has fallen out is told so.
 
-use std::rc::Rc;
-
 use crate::clock::Ms;
 use crate::json;
+use crate::names::Named;
 
 use super::message::{Kind, Message};
 use super::policy::{Policy, SystemShare};
@@ -16,8 +15,8 @@ use super::subscription::Subscriber;
 /// One channel of the hub.
 #[derive(Debug)]
 pub struct Channel {
-    /// The name as clients know it; shared with the hub's table of names.
-    pub(super) name: Rc<str>,
+    /// The name as clients know it.
+    pub(super) name: Box<str>,
     /// The name as a JSON string, quotes included: rendered once for all answers.
     name_json: Box<[u8]>,
     pub(super) policy: Policy,
@@ -83,8 +82,14 @@ pub(super) struct Sweep {
     again: bool,
 }
 
+impl Named for Channel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Channel {
-    pub(super) fn new(now: Ms, name: Rc<str>, policy: Policy) -> Channel {
+    pub(super) fn new(now: Ms, name: Box<str>, policy: Policy) -> Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
         json::write_str(&mut name_json, &name);
         Channel {
@@ -303,7 +308,7 @@ mod tests {
     fn channel(system: SystemShare) -> Channel {
         let (history_bytes, history_age) = (1000, Ms(1000));
         let policy = Policy { history: 3, history_system: system, history_bytes, history_age, presence: true };
-        Channel::new(Ms::ZERO, Rc::from("room"), policy)
+        Channel::new(Ms::ZERO, "room".into(), policy)
     }
 
     fn append(channel: &mut Channel, seq: u64, kind: Kind) {

@@ -56,10 +56,8 @@ impl Hub {
     }
 
     fn check_names(&self) {
-        assert_eq!(self.client_names.len(), self.clients.len());
-        assert!(self.client_names.iter().all(|(name, &client)| self.clients[client].id == *name));
-        assert_eq!(self.channel_names.len(), self.channels.len());
-        assert!(self.channel_names.iter().all(|(name, &channel)| self.channels[channel].name == *name));
+        self.client_names.check(&self.clients);
+        self.channel_names.check(&self.channels);
     }
 
     fn check_channels(&self) {

@@ -4,11 +4,11 @@
 //! keep everything but their seats among the subscribers, so that coming back is cheap and nothing is missed.
 
 use std::fmt;
-use std::rc::Rc;
 
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
+use crate::names::Named;
 use crate::slots::Key;
 
 use super::subscription::Subscription;
@@ -17,8 +17,8 @@ use super::waiter::Waiter;
 /// One client of the hub.
 #[derive(Debug)]
 pub struct Client {
-    /// The name as the web application gave it; shared with the hub's table of names.
-    pub(super) id: Rc<str>,
+    /// The name as the web application gave it.
+    pub(super) id: Box<str>,
     pub(super) key: ClientKey,
     pub(super) created: Ms,
     /// The last time a poll came in, was answered or hung up (WIRE L1); RPC calls do not count.
@@ -47,8 +47,14 @@ pub(super) enum Presence {
     Departed { until: Ms, older: Option<Key<Client>>, newer: Option<Key<Client>> },
 }
 
+impl Named for Client {
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Client {
-    pub(super) fn new(now: Ms, id: Rc<str>, key: ClientKey) -> Client {
+    pub(super) fn new(now: Ms, id: Box<str>, key: ClientKey) -> Client {
         Client {
             id,
             key,

@@ -78,8 +78,6 @@ fn links(clients: &mut Slots<Client>, key: Key<Client>) -> (&mut Option<Key<Clie
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::super::client::ClientKey;
     use super::*;
 
@@ -89,7 +87,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut clients = Slots::new();
         let everybody: Vec<Key<Client>> = (0..20)
-            .map(|i| clients.insert(Client::new(Ms::ZERO, Rc::from(i.to_string()), ClientKey::new([0; 16]))))
+            .map(|i| clients.insert(Client::new(Ms::ZERO, i.to_string().into(), ClientKey::new([0; 16]))))
             .collect();
         let (mut list, mut twin) = (Departed::default(), Vec::new());
         for _ in 0..2000 {

@@ -7,12 +7,12 @@
 use crate::clock::Ms;
 use crate::slots::Key;
 
+use super::Hub;
 use super::channel::Channel;
 use super::client::{Client, Presence};
 use super::message::Reason;
 use super::subscription::Seat;
 use super::waiter::Ending;
-use super::{Hub, give_back};
 
 /// What a reminder is about.
 #[derive(Clone, Copy, Debug)]
@@ -138,8 +138,7 @@ impl Hub {
         }
         self.departed.remove(&mut self.clients, key);
         let client = self.clients.remove(key).expect("it was on the list");
-        self.client_names.remove(&client.id);
-        give_back(&mut self.client_names);
+        self.client_names.remove(&client.id, key);
     }
 
     /// A client that is here leaves all its channels, for good (WIRE M11).
@@ -170,8 +169,7 @@ impl Hub {
         self.memory.bytes -= before - channel.held_messages().1;
         if channel.is_deserted() && channel.used + self.limits.channel_idle <= now {
             let channel = self.channels.remove(key).expect("it was here a line ago");
-            self.channel_names.remove(&channel.name);
-            give_back(&mut self.channel_names);
+            self.channel_names.remove(&channel.name, key);
             self.memory.bytes -= channel.held_messages().1;
             self.memory.sweep_up(&channel, &self.channels);
         } else {

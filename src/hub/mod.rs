@@ -38,11 +38,11 @@ mod subscription;
 mod waiter;
 mod why;
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
 
 use crate::clock::Ms;
 use crate::json;
+use crate::names::Names;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
@@ -178,9 +178,9 @@ pub struct Hub {
     /// What was published with a key to publish it by only once.
     once: Once,
     clients: Slots<Client>,
-    client_names: HashMap<Rc<str>, Key<Client>>,
+    client_names: Names<Client>,
     channels: Slots<Channel>,
-    channel_names: HashMap<Rc<str>, Key<Channel>>,
+    channel_names: Names<Channel>,
     waiters: Slots<Waiter>,
     departed: Departed,
     /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
@@ -209,9 +209,9 @@ impl Hub {
             seq: 0,
             once: Once::default(),
             clients: Slots::new(),
-            client_names: HashMap::new(),
+            client_names: Names::new(),
             channels: Slots::new(),
-            channel_names: HashMap::new(),
+            channel_names: Names::new(),
             waiters: Slots::new(),
             departed: Departed::default(),
             ready: VecDeque::new(),
@@ -231,7 +231,7 @@ impl Hub {
     /// # Errors
     /// [`Error::Full`] if there are too many already.
     pub fn create_client(&mut self, now: Ms, id: &str, key: ClientKey) -> Result<ClientKey, Error> {
-        if let Some(&client) = self.client_names.get(id) {
+        if let Some(client) = self.client_named(id) {
             if !self.clients[client].is_here() {
                 self.revive(now, client);
                 // Its page is only about to load: it has the grace of a new client.
@@ -247,8 +247,7 @@ impl Hub {
             };
             self.forget(now, oldest);
         }
-        let id: Rc<str> = Rc::from(id);
-        let client = self.clients.insert(Client::new(now, Rc::clone(&id), key));
+        let client = self.clients.insert(Client::new(now, id.into(), key));
         self.client_names.insert(id, client);
         self.remind_of_expiry(client);
         Ok(key)
@@ -276,7 +275,7 @@ impl Hub {
     pub fn subscribe(&mut self, now: Ms, client: &str, channel: &str, since: Option<u64>) -> Result<(), Error> {
         let client = self.here(client)?;
         if self.clients[client].subscriptions.len() >= self.limits.subscriptions_max
-            && self.channel_names.get(channel).is_none_or(|&key| self.find_subscription(client, key).is_none())
+            && self.channel_named(channel).is_none_or(|key| self.find_subscription(client, key).is_none())
         {
             return Err(Error::Full(Limit::Subscriptions(self.limits.subscriptions_max)));
         }
@@ -307,7 +306,7 @@ impl Hub {
 
     /// Unsubscribes everybody whom [`Hub::channel_clients`] lists, but for those in `exclude` (WIRE M6).
     pub fn unsubscribe_all(&mut self, now: Ms, channel: &str, exclude: impl Fn(&str) -> bool) {
-        let Some(&key) = self.channel_names.get(channel) else { return };
+        let Some(key) = self.channel_named(channel) else { return };
         let leaving: Vec<Key<Client>> =
             self.listed(now, key).filter(|&client| !exclude(&self.clients[client].id)).collect();
         for client in leaving {
@@ -331,8 +330,7 @@ impl Hub {
                 self.end_waiting(waiter, Ending::Gone);
             }
         }
-        self.client_names.remove(id);
-        give_back(&mut self.client_names);
+        self.client_names.remove(id, client);
         self.clients.remove(client);
         Ok(())
     }
@@ -367,7 +365,7 @@ impl Hub {
     fn submit(&mut self, now: Ms, submission: Submission<'_>) -> Result<Fact, Error> {
         let channel = self.open_channel(now, submission.channel)?;
         let mut fact = self.order(now, channel, Kind::Application, submission.from, submission.text);
-        fact.message.exclude = submission.exclude.iter().filter_map(|id| self.client_names.get(*id).copied()).collect();
+        fact.message.exclude = submission.exclude.iter().filter_map(|id| self.client_named(id)).collect();
         fact.message.exclude.sort_unstable();
         fact.message.expires = submission.ttl.map_or(Ms::MAX, |ttl| now + ttl);
         Ok(fact)
@@ -403,14 +401,15 @@ impl Hub {
             Reason::Unsubscribed => LEFT,
             Reason::Expired | Reason::Killed => GONE,
         };
-        let id = Rc::clone(&self.clients[client].id);
-        let fact = self.order(now, channel, Kind::System(Some(reason)), Sender::Id(&id), text);
-        self.append(now, fact);
+        self.seq += 1;
+        let (id, from) = (self.channels[channel].next_id(), Sender::Id(&self.clients[client].id));
+        let message = Message::new(now, self.seq, id, Kind::System(Some(reason)), from, text);
+        self.append(now, Fact { channel, message });
     }
 
     /// The channel of that name, made and announced if it is new (WIRE A1; `admin` is its own first message).
     fn open_channel(&mut self, now: Ms, name: &str) -> Result<Key<Channel>, Error> {
-        if let Some(&channel) = self.channel_names.get(name) {
+        if let Some(channel) = self.channel_named(name) {
             return Ok(channel);
         }
         // The channel of announcements has its place in any case.
@@ -418,8 +417,8 @@ impl Hub {
             return Err(Error::Full(Limit::Channels(self.limits.channels_max)));
         }
         let channel = self.make_channel(now, name);
-        let admin = match self.channel_names.get(ADMIN_CHANNEL) {
-            Some(&admin) => admin,
+        let admin = match self.channel_named(ADMIN_CHANNEL) {
+            Some(admin) => admin,
             None => {
                 let admin = self.make_channel(now, ADMIN_CHANNEL);
                 self.announce(now, admin, ADMIN_CHANNEL);
@@ -431,10 +430,9 @@ impl Hub {
     }
 
     fn make_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
-        let shared: Rc<str> = Rc::from(name);
         let policy = self.limits.policies.of(name).clone();
-        let channel = self.channels.insert(Channel::new(now, Rc::clone(&shared), policy));
-        self.channel_names.insert(shared, channel);
+        let channel = self.channels.insert(Channel::new(now, name.into(), policy));
+        self.channel_names.insert(name, channel);
         self.remind_channel(channel);
         channel
     }
@@ -450,7 +448,7 @@ impl Hub {
 
     /// The ids of a channel's clients that are active, less the hidden ones (WIRE M9). Asking makes no channel.
     pub fn channel_clients(&self, now: Ms, channel: &str) -> impl Iterator<Item = &str> {
-        let listed = self.channel_names.get(channel).map(|&channel| self.listed(now, channel));
+        let listed = self.channel_named(channel).map(|channel| self.listed(now, channel));
         listed.into_iter().flatten().map(|client| &*self.clients[client].id)
     }
 
@@ -483,10 +481,19 @@ impl Hub {
     }
 
     fn here(&self, id: &str) -> Result<Key<Client>, Error> {
-        match self.client_names.get(id) {
-            Some(&client) if self.clients[client].is_here() => Ok(client),
+        match self.client_named(id) {
+            Some(client) if self.clients[client].is_here() => Ok(client),
             _ => Err(Error::UnknownClient),
         }
+    }
+
+    /// The client of that name, here or departed.
+    fn client_named(&self, id: &str) -> Option<Key<Client>> {
+        self.client_names.find(&self.clients, id)
+    }
+
+    fn channel_named(&self, name: &str) -> Option<Key<Channel>> {
+        self.channel_names.find(&self.channels, name)
     }
 }
 
@@ -496,16 +503,6 @@ const JOINED: &str = r#"{"type": "subscribe"}"#;
 const LEFT: &str = r#"{"type": "unsubscribe", "gc": false}"#;
 /// ...and when it is collected or killed (WIRE S2).
 const GONE: &str = r#"{"type": "unsubscribe", "gc": true}"#;
-
-/// Gives the memory of a table of names back when few are left of many.
-fn give_back<T>(names: &mut HashMap<Rc<str>, Key<T>>) {
-    if names.len() * 8 < names.capacity() && names.capacity() > NAMES_KEPT {
-        names.shrink_to(names.len() * 2);
-    }
-}
-
-/// Room for so many names is kept.
-const NAMES_KEPT: usize = 1024;
 
 #[cfg(test)]
 mod tests;

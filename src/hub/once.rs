@@ -3,10 +3,11 @@
 //! A web application that does not know whether its call has arrived calls again with the same key. The keys are kept for
 //! a while, and no more than so many: the oldest go first.
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
 
 use crate::clock::Ms;
+use crate::names::{Named, Names};
+use crate::slots::{Key, Slots};
 
 use super::Placed;
 
@@ -17,36 +18,70 @@ const WINDOW: Ms = Ms::from_secs(300);
 /// length is not counted.
 const KEYS_MAX: usize = 100_000;
 
+/// Old keys that one call forgets: more than it can add, so that all go in time, and none of them waits for many.
+const FORGET_STEP: usize = 4;
+
 /// The keys of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct Once {
-    placed: HashMap<Rc<str>, Placed>,
-    /// The same keys with when they were noted, the oldest first.
-    order: VecDeque<(Ms, Rc<str>)>,
+    notes: Slots<Note>,
+    names: Names<Note>,
+    /// The same notes, the oldest first.
+    order: VecDeque<Key<Note>>,
+}
+
+/// What was published with a key, and when.
+#[derive(Debug)]
+struct Note {
+    key: Box<str>,
+    noted: Ms,
+    placed: Placed,
+}
+
+impl Named for Note {
+    fn name(&self) -> &str {
+        &self.key
+    }
 }
 
 impl Once {
     /// What was published with this key.
     pub(super) fn find(&mut self, now: Ms, key: &str) -> Option<Placed> {
-        while self.order.front().is_some_and(|&(noted, _)| noted + WINDOW <= now) {
+        for _ in 0..FORGET_STEP {
+            let Some(&oldest) = self.order.front() else { break };
+            if self.notes.get(oldest).is_some_and(|note| now < note.noted + WINDOW) {
+                break;
+            }
             self.forget_oldest();
         }
-        self.placed.get(key).copied()
+        let found = self.names.find(&self.notes, key)?;
+        let note = &self.notes[found];
+        (now < note.noted + WINDOW).then_some(note.placed)
     }
 
     /// Remembers what was published with a key that was not found.
     pub(super) fn note(&mut self, now: Ms, key: &str, placed: Placed) {
+        if let Some(outdated) = self.names.find(&self.notes, key) {
+            // It is too old and not forgotten yet: its place on the list stays, and finds nothing.
+            self.forget(outdated);
+        }
         if self.order.len() >= KEYS_MAX {
             self.forget_oldest();
         }
-        let key: Rc<str> = Rc::from(key);
-        self.placed.insert(Rc::clone(&key), placed);
-        self.order.push_back((now, key));
+        let note = self.notes.insert(Note { key: key.into(), noted: now, placed });
+        self.names.insert(key, note);
+        self.order.push_back(note);
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, key)) = self.order.pop_front() {
-            self.placed.remove(&key);
+        if let Some(oldest) = self.order.pop_front() {
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, key: Key<Note>) {
+        if let Some(note) = self.notes.remove(key) {
+            self.names.remove(&note.key, key);
         }
     }
 }
@@ -62,10 +97,16 @@ mod tests {
         once.note(Ms(0), "first", placed(1));
         assert_eq!(once.find(Ms(299_999), "first"), Some(placed(1)));
         assert_eq!(once.find(Ms(300_000), "first"), None);
+        once.note(Ms(300_000), "again", placed(2));
+        (0..10).for_each(|at| once.note(Ms(600_000 - 1), &at.to_string(), placed(at)));
+        // It is too old, and its time begins anew.
+        assert_eq!(once.find(Ms(600_000), "again"), None);
+        once.note(Ms(600_000), "again", placed(3));
+        assert_eq!(once.find(Ms(600_001), "again"), Some(placed(3)));
         for id in 0..=KEYS_MAX as u64 {
-            once.note(Ms(300_000), &id.to_string(), placed(id));
+            once.note(Ms(900_000), &id.to_string(), placed(id));
         }
-        assert_eq!((once.find(Ms(300_000), "0"), once.find(Ms(300_000), "1")), (None, Some(placed(1))));
-        assert_eq!((once.placed.len(), once.order.len()), (KEYS_MAX, KEYS_MAX));
+        assert_eq!((once.find(Ms(900_000), "0"), once.find(Ms(900_000), "1")), (None, Some(placed(1))));
+        assert_eq!((once.notes.len(), once.order.len()), (KEYS_MAX, KEYS_MAX));
     }
 }

@@ -48,7 +48,7 @@ impl Hub {
     ) -> Result<Key<Waiter>, WaitError> {
         let mut members: SmallVec<[Member; 1]> = SmallVec::new();
         for (id, key) in ids_and_keys {
-            let client = *self.client_names.get(id).ok_or(WaitError::UnknownClient)?;
+            let client = self.client_named(id).ok_or(WaitError::UnknownClient)?;
             if !self.clients[client].key.matches(key) {
                 return Err(WaitError::WrongKey);
             }

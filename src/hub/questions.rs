@@ -57,7 +57,7 @@ impl Hub {
     /// # Errors
     /// [`Error::UnknownChannel`] if there is none of that name: asking makes none (WIRE M18).
     pub fn channel_info(&self, name: &str) -> Result<ChannelInfo, Error> {
-        let channel = &self.channels[*self.channel_names.get(name).ok_or(Error::UnknownChannel)?];
+        let channel = &self.channels[self.channel_named(name).ok_or(Error::UnknownChannel)?];
         let (messages, bytes) = channel.held_messages();
         Ok(ChannelInfo {
             subscribers: channel.subscribers.len() + channel.held as usize,
@@ -75,7 +75,7 @@ impl Hub {
     /// # Errors
     /// [`Error::UnknownClient`] if there is none of that name.
     pub fn client_info(&self, now: Ms, id: &str) -> Result<ClientInfo, Error> {
-        let client = &self.clients[*self.client_names.get(id).ok_or(Error::UnknownClient)?];
+        let client = &self.clients[self.client_named(id).ok_or(Error::UnknownClient)?];
         let original = client.polls().iter().filter(|&&poll| self.waiters[poll].protocol == Protocol::Original).count();
         Ok(ClientInfo {
             here: client.is_here(),
@@ -92,7 +92,7 @@ impl Hub {
     /// # Errors
     /// [`Error::UnknownChannel`] if there is none of that name.
     pub fn history(&self, now: Ms, name: &str, since: u64, limit: usize) -> Result<(Vec<&Message>, bool), Error> {
-        let channel = &self.channels[*self.channel_names.get(name).ok_or(Error::UnknownChannel)?];
+        let channel = &self.channels[self.channel_named(name).ok_or(Error::UnknownChannel)?];
         let mut messages: Vec<&Message> =
             channel.places(since, u64::MAX).into_iter().flatten().map(|place| channel.message(place)).collect();
         messages.retain(|message| now < message.expires);

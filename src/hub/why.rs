@@ -45,8 +45,8 @@ impl Hub {
     /// # Errors
     /// [`Error::UnknownClient`], [`Error::UnknownChannel`] if there is none of that name.
     pub fn why(&self, now: Ms, client: &str, channel: &str, id: u64) -> Result<Fate, Error> {
-        let client = *self.client_names.get(client).ok_or(Error::UnknownClient)?;
-        let channel = *self.channel_names.get(channel).ok_or(Error::UnknownChannel)?;
+        let client = self.client_named(client).ok_or(Error::UnknownClient)?;
+        let channel = self.channel_named(channel).ok_or(Error::UnknownChannel)?;
         if id == 0 || id >= self.channels[channel].next_id() {
             return Ok(Fate::Unpublished);
         }
