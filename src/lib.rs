@@ -4,16 +4,16 @@
 //! Pages hold a request open and get the messages.
 //!
 //! ```text
-//!   main -> cli, config -> server -> api -> { hub, http } -> { slots, names, wheel, clock, json }
+//!   main -> cli, config -> server -> api -> { hub, http, websocket } -> { slots, names, wheel, clock, json }
 //! ```
 //!
-//! Two cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
-//! sockets, time or HTTP; [`http`] turns bytes into requests and answers into bytes, and nothing else. [`api`] translates
-//! between them, one file per endpoint. [`server`] is the edge: sockets, the clock, and the loop that moves everything,
-//! in one thread.
+//! Cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
+//! sockets, time or HTTP; [`http`] turns bytes into requests and answers into bytes, and nothing else, and [`websocket`]
+//! does the same for frames. [`api`] translates between them, one file per endpoint. [`server`] is the edge: sockets, the
+//! clock, and the loop that moves everything, in one thread.
 //!
 //! Arrows point down only. What is not there is as important: no socket, clock, log or JSON parsing in the hub; no hub
-//! in `http`; no `mio` outside `server`; no thread, no lock, no callback.
+//! in `http` or `websocket`; no `mio` outside `server`; no thread, no lock, no callback.
 
 pub mod api;
 pub mod cli;
@@ -25,4 +25,5 @@ pub mod json;
 pub mod names;
 pub mod server;
 pub mod slots;
+pub mod websocket;
 pub mod wheel;
