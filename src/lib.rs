@@ -4,7 +4,7 @@
 //! Pages hold a request open and get the messages.
 //!
 //! ```text
-//!   main -> cli, config -> server -> api -> { hub, http, websocket } -> { slots, names, wheel, clock, json }
+//!   main -> cli, config -> server -> api -> { hub, http, websocket } -> { slots, names, wheel, clock, json, decimal }
 //! ```
 //!
 //! Cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
@@ -19,6 +19,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decimal;
 pub mod http;
 pub mod hub;
 pub mod json;

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use log::debug;
+use smallvec::SmallVec;
 
 use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status, query};
@@ -42,6 +43,9 @@ enum Shape {
 
 /// Between a client's id and its key. Ids may contain it: the last one counts (WIRE P13).
 const SEPARATOR: &str = "_!!_";
+
+/// How long a key is (WIRE M1).
+const KEY_DIGITS: usize = 32;
 
 /// What jQuery and its kind make up is far shorter (WIRE P14).
 const CALLBACK_BYTES_MAX: usize = 256;
@@ -99,7 +103,7 @@ impl Api {
             Response { status: Status::OK, headers: shape.headers(), body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let clients = poll.clients.iter().map(|(id, key)| (&**id, &**key));
+        let clients = poll.claims.iter().map(|claim| (&*claim.id, &*claim.key));
         let shortened = self.jitter.u64(0..=self.poll_timeout.0 / JITTER_PART);
         let deadline = visit.now + (self.poll_timeout - Ms(shortened));
         match self.hub.wait(visit.now, visit.owner, clients, protocol, deadline) {
@@ -266,8 +270,13 @@ fn write_error(status: Status, text: &str, callback: Option<&str>, date: &str, e
 /// What a poll asks for.
 struct Poll<'a> {
     wish: Wish<'a>,
-    /// Ids and keys.
-    clients: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    claims: SmallVec<[Claim<'a>; 1]>,
+}
+
+/// Who the page says that it is, and with which key.
+struct Claim<'a> {
+    id: Cow<'a, str>,
+    key: Cow<'a, str>,
 }
 
 /// In which protocol.
@@ -294,51 +303,43 @@ enum Fault<'a> {
 
 impl<'a> Poll<'a> {
     fn parse(query: &'a [u8]) -> Result<Poll<'a>, Fault<'a>> {
-        let (mut callback, mut since, mut clients) = (None, None, Vec::new());
+        let (mut callback, mut since) = (None, None);
+        // `None` is one that is not of the form ID_!!_KEY.
+        let mut claims: SmallVec<[Option<Claim<'a>>; 1]> = SmallVec::new();
         for (name, value) in query::parameters(query) {
             match &*name {
                 // Of several the first counts (WIRE P4).
                 b"callback" if callback.is_none() => callback = Some(value),
                 b"since" if since.is_none() => since = Some(value),
-                b"client_id" => clients.push(value),
+                b"client_id" => claims.push(Claim::parse(value)),
                 _ => {}
             }
         }
         let callback = match callback.filter(|callback| !callback.is_empty()) {
-            Some(callback) => Some(text(callback).filter(|name| is_callback(name)).ok_or(Fault::BadCallback)?),
+            Some(callback) => Some(read_callback(callback).ok_or(Fault::BadCallback)?),
             None => None,
         };
+        let is_nobody = claims.is_empty();
+        let claims: Option<SmallVec<[Claim<'a>; 1]>> = claims.into_iter().collect();
         match since {
-            None => Poll::original(callback, clients),
-            Some(since) => Poll::resume(&since, callback, clients),
-        }
-    }
-
-    fn original(callback: Option<Cow<'a, str>>, clients: Vec<Cow<'a, [u8]>>) -> Result<Poll<'a>, Fault<'a>> {
-        let callback = callback.ok_or(Fault::NoCallback)?;
-        if clients.is_empty() {
-            return Err(Fault::NoClient);
-        }
-        let clients = clients.into_iter().map(id_and_key).collect::<Option<_>>().ok_or(Fault::MalformedClient)?;
-        Ok(Poll { wish: Wish::Original(callback), clients })
-    }
-
-    fn resume(
-        since: &[u8],
-        callback: Option<Cow<'a, str>>,
-        clients: Vec<Cow<'a, [u8]>>,
-    ) -> Result<Poll<'a>, Fault<'a>> {
-        let (status, text) = if clients.is_empty() {
-            (Status::BAD_REQUEST, "the parameter client_id is missing")
-        } else if !since.is_empty() && token(since).is_none() {
-            (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin")
-        } else {
-            match clients.into_iter().map(id_and_key).collect::<Option<_>>() {
-                Some(clients) => return Ok(Poll { wish: Wish::Resume(token(since), callback), clients }),
-                None => (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY"),
+            None => {
+                let callback = callback.ok_or(Fault::NoCallback)?;
+                let claims = if is_nobody { Err(Fault::NoClient) } else { claims.ok_or(Fault::MalformedClient) };
+                Ok(Poll { wish: Wish::Original(callback), claims: claims? })
             }
-        };
-        Err(Fault::Resume(status, text, callback))
+            Some(since) => {
+                let token = token(&since);
+                let fault = match claims {
+                    _ if is_nobody => (Status::BAD_REQUEST, "the parameter client_id is missing"),
+                    _ if token.is_none() && !since.is_empty() => {
+                        (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin")
+                    }
+                    None => (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY"),
+                    Some(claims) => return Ok(Poll { wish: Wish::Resume(token, callback), claims }),
+                };
+                Err(Fault::Resume(fault.0, fault.1, callback))
+            }
+        }
     }
 }
 
@@ -362,15 +363,36 @@ impl Fault<'_> {
 }
 
 /// A JavaScript name, perhaps with dots and indices: nothing that could become a script of somebody else's.
-fn is_callback(callback: &str) -> bool {
-    callback.len() <= CALLBACK_BYTES_MAX
-        && callback.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_$.[]".contains(&byte))
+fn read_callback(name: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+    let is_name = name.len() <= CALLBACK_BYTES_MAX
+        && name
+            .iter()
+            .all(|&byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'$' | b'.' | b'[' | b']'));
+    if is_name { text(name) } else { None }
 }
 
-fn id_and_key(value: Cow<'_, [u8]>) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
-    match text(value)? {
-        Cow::Borrowed(text) => text.rsplit_once(SEPARATOR).map(|(id, key)| (id.into(), key.into())),
-        Cow::Owned(text) => text.rsplit_once(SEPARATOR).map(|(id, key)| (id.to_owned().into(), key.to_owned().into())),
+impl<'a> Claim<'a> {
+    fn parse(value: Cow<'a, [u8]>) -> Option<Claim<'a>> {
+        Some(match value {
+            Cow::Borrowed(value) => {
+                let (id, key) = split(std::str::from_utf8(value).ok()?)?;
+                Claim { id: id.into(), key: key.into() }
+            }
+            Cow::Owned(value) => {
+                let (id, key) = split(std::str::from_utf8(&value).ok()?)?;
+                Claim { id: id.to_owned().into(), key: key.to_owned().into() }
+            }
+        })
+    }
+}
+
+/// Id and key, which the last separator stands between.
+fn split(value: &str) -> Option<(&str, &str)> {
+    // Keys are of one length, and no digit is part of a separator: mostly one look tells.
+    let (id, rest) = value.split_at_checked(value.len().wrapping_sub(SEPARATOR.len() + KEY_DIGITS)).unwrap_or_default();
+    match rest.strip_prefix(SEPARATOR) {
+        Some(key) if !key.contains('_') => Some((id, key)),
+        _ => value.rsplit_once(SEPARATOR),
     }
 }
 
@@ -387,20 +409,27 @@ mod tests {
 
     #[test]
     fn a_client_id_is_split_at_the_last_separator() {
-        let split = |value: &'static str| id_and_key(Cow::Borrowed(value.as_bytes()));
-        assert_eq!(split("a_!!_b_!!_key"), Some(("a_!!_b".into(), "key".into())));
-        assert_eq!(split("_!!_"), Some(("".into(), "".into())));
+        assert_eq!(split("a_!!_b_!!_key"), Some(("a_!!_b", "key")));
+        assert_eq!(split("_!!_"), Some(("", "")));
         assert_eq!(split("a_!_key"), None);
-        assert_eq!(id_and_key(Cow::Borrowed(b"\xff_!!_x")), None);
+        assert!(Claim::parse(Cow::Borrowed(b"\xff_!!_x")).is_none());
+        assert!(Claim::parse(Cow::Owned(b"x_!!_\xff".to_vec())).is_none());
+        let key = "0123456789abcdef".repeat(2);
+        for id in ["", "a", "é", "a_!!_b", "_!!", "_"] {
+            assert_eq!(split(&format!("{id}_!!_{key}")), Some((id, &*key)), "{id}");
+            assert_eq!(split(&format!("{id}{key}")), format!("{id}{key}").rsplit_once(SEPARATOR));
+        }
+        let late = format!("_!!_{}_!!_{}", "x".repeat(20), "y".repeat(8));
+        assert_eq!(split(&late).unwrap().1, "yyyyyyyy");
     }
 
     #[test]
     fn callbacks_are_names_with_dots_and_indices() {
         for good in ["cb", "noop", "jQuery17203_1", "a.b[0]", "$", "_jqjsp", &"a".repeat(256)] {
-            assert!(is_callback(good), "{good}");
+            assert!(read_callback(Cow::Borrowed(good.as_bytes())).is_some(), "{good}");
         }
         for bad in ["alert(1)//", "a;b", "<script>", "a b", "é", "a\r\nX: y", "'", "\"", &"a".repeat(257)] {
-            assert!(!is_callback(bad), "{bad}");
+            assert!(read_callback(Cow::Borrowed(bad.as_bytes())).is_none(), "{bad}");
         }
     }
 }

@@ -2,33 +2,47 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// The parameters of a query, decoded, in order. Parts without a name are left out.
 pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
-        let (name, value) = match part.iter().position(|&byte| byte == b'=') {
-            Some(at) => (&part[..at], &part[at + 1..]),
-            None => (part, &b""[..]),
-        };
-        (form_decode(name), form_decode(value))
+    // Of most queries no part has to be looked through again.
+    let is_plain = !is_encoded(query);
+    let decode = move |text| if is_plain { Cow::Borrowed(text) } else { form_decode(text) };
+    let mut rest = query;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = memchr(b'&', rest).unwrap_or(rest.len());
+            let part = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if part.is_empty() {
+                continue;
+            }
+            let name_end = part.iter().position(|&byte| byte == b'=').unwrap_or(end);
+            let value = part.get(name_end + 1..).unwrap_or_default();
+            return Some((decode(&part[..name_end]), decode(value)));
+        }
+        None
     })
+}
+
+fn is_encoded(text: &[u8]) -> bool {
+    memchr2(b'%', b'+', text).is_some()
 }
 
 /// `%XX` is a byte and `+` a space. A `%` without two digits behind it stands for itself.
 #[must_use]
 pub fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
-    decode(text, b' ')
+    if is_encoded(text) { decode(text, b' ').into() } else { text.into() }
 }
 
 /// `%XX` is a byte; a `+` is a `+`.
 #[must_use]
 pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
-    decode(text, b'+')
+    if memchr(b'%', text).is_some() { decode(text, b'+').into() } else { text.into() }
 }
 
-fn decode(text: &[u8], plus: u8) -> Cow<'_, [u8]> {
-    if !text.iter().any(|&byte| byte == b'%' || byte == b'+' && plus != b'+') {
-        return Cow::Borrowed(text);
-    }
+fn decode(text: &[u8], plus: u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
@@ -43,7 +57,7 @@ fn decode(text: &[u8], plus: u8) -> Cow<'_, [u8]> {
         decoded.push(byte);
         rest = after;
     }
-    Cow::Owned(decoded)
+    decoded
 }
 
 fn hex(digit: u8) -> Option<u8> {

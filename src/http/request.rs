@@ -16,9 +16,15 @@ pub enum Method {
 
 impl Method {
     pub(super) fn parse(name: &str) -> Option<Method> {
-        const ALL: [Method; 6] =
-            [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete, Method::Options];
-        ALL.into_iter().find(|method| method.name() == name)
+        Some(match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "POST" => Method::Post,
+            "PUT" => Method::Put,
+            "DELETE" => Method::Delete,
+            "OPTIONS" => Method::Options,
+            _ => return None,
+        })
     }
 
     /// Its name as it stands in the request line.
@@ -40,10 +46,12 @@ impl Method {
 pub struct Request<'a> {
     /// What is asked for.
     pub method: Method,
-    /// The target as it was sent: origin-form, without scheme and host if it was in absolute-form, or `*`.
-    pub(super) target: &'a [u8],
+    /// The target up to its `?`, as it was sent: origin-form, without scheme and host if it was in absolute-form, or `*`.
+    pub(super) path: &'a [u8],
+    pub(super) query: &'a [u8],
     /// The header lines, already found to be well-formed.
     pub(super) headers: &'a [u8],
+    pub(super) lengths: Lengths,
     /// The body; borrowed unless it came in chunks.
     pub body: Cow<'a, [u8]>,
     /// Whether the connection can carry another request after the answer.
@@ -54,25 +62,19 @@ impl<'a> Request<'a> {
     /// The path, percent-decoded (WIRE H2).
     #[must_use]
     pub fn path(&self) -> Cow<'a, [u8]> {
-        super::query::percent_decode(self.split_target().0)
+        super::query::percent_decode(self.path)
     }
 
     /// What stands behind the `?`, as it was sent; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &'a [u8] {
-        self.split_target().1
-    }
-
-    fn split_target(&self) -> (&'a [u8], &'a [u8]) {
-        match self.target.iter().position(|&byte| byte == b'?') {
-            Some(at) => (&self.target[..at], &self.target[at + 1..]),
-            None => (self.target, b""),
-        }
+        self.query
     }
 
     /// The values of a header, one for each line that has it, in order. `name` in any case.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.split(|&byte| byte == b'\n').filter_map(move |line| {
+        let lines = if self.lengths.include(name) { self.headers } else { b"" };
+        lines.split(|&byte| byte == b'\n').filter_map(move |line| {
             let (key, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
             key.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
@@ -83,5 +85,44 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.header_values(name).next()
+    }
+}
+
+/// Which lengths the names of a request's headers have: enough to say of most names, without a look at the lines, that no
+/// line has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lengths(u64);
+
+impl Lengths {
+    pub(super) fn note(&mut self, name: &str) {
+        self.0 |= Lengths::bit(name);
+    }
+
+    fn include(self, name: &str) -> bool {
+        self.0 & Lengths::bit(name) != 0
+    }
+
+    /// The long ones share a bit.
+    fn bit(name: &str) -> u64 {
+        1 << name.len().min(63)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::{Decoder, Limits, Step};
+
+    #[test]
+    fn a_header_is_found_by_name_in_any_case_and_no_other_of_its_length_is() {
+        let input = b"GET /a?b?c HTTP/1.1\r\nX-One:  1 \r\nAccept: 2\r\nx-one: 3\r\nX-Onee: 4\r\n\r\n";
+        let limits = Limits { head_bytes: 1000, body_bytes: 0 };
+        let Ok(Step::Request { request, used }) = Decoder::new().next(&limits, input) else {
+            panic!("it is a request")
+        };
+        assert_eq!((used, &*request.path(), request.query()), (input.len(), &b"/a"[..], &b"b?c"[..]));
+        assert_eq!(request.header_values("X-ONE").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(request.header("accept"), Some(&b"2"[..]));
+        assert_eq!((request.header("x-two"), request.header("origin"), request.header("x")), (None, None, None));
+        assert_eq!(request.header(&"x".repeat(100)), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Answers, written out.
 
-use std::io::Write;
+use crate::decimal;
 
 /// What an answer must know of its request: copied out, so that a parked poll keeps three bytes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,29 +13,33 @@ pub struct Exchange {
 
 /// The status codes that this server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(u16, &'static str);
+pub struct Status {
+    code: u16,
+    /// The code and its reason phrase, as the status line has them.
+    text: &'static str,
+}
 
 #[allow(missing_docs, reason = "the names are the reason phrases of RFC 9110 section 15")]
 impl Status {
-    pub const OK: Status = Status(200, "OK");
-    pub const NO_CONTENT: Status = Status(204, "No Content");
-    pub const NOT_MODIFIED: Status = Status(304, "Not Modified");
-    pub const BAD_REQUEST: Status = Status(400, "Bad Request");
-    pub const NOT_FOUND: Status = Status(404, "Not Found");
-    pub const METHOD_NOT_ALLOWED: Status = Status(405, "Method Not Allowed");
-    pub const REQUEST_TIMEOUT: Status = Status(408, "Request Timeout");
-    pub const CONTENT_TOO_LARGE: Status = Status(413, "Content Too Large");
-    pub const URI_TOO_LONG: Status = Status(414, "URI Too Long");
-    pub const EXPECTATION_FAILED: Status = Status(417, "Expectation Failed");
-    pub const HEADERS_TOO_LARGE: Status = Status(431, "Request Header Fields Too Large");
-    pub const SERVICE_UNAVAILABLE: Status = Status(503, "Service Unavailable");
-    pub const NOT_IMPLEMENTED: Status = Status(501, "Not Implemented");
-    pub const VERSION_NOT_SUPPORTED: Status = Status(505, "HTTP Version Not Supported");
+    pub const OK: Status = Status { code: 200, text: "200 OK" };
+    pub const NO_CONTENT: Status = Status { code: 204, text: "204 No Content" };
+    pub const NOT_MODIFIED: Status = Status { code: 304, text: "304 Not Modified" };
+    pub const BAD_REQUEST: Status = Status { code: 400, text: "400 Bad Request" };
+    pub const NOT_FOUND: Status = Status { code: 404, text: "404 Not Found" };
+    pub const METHOD_NOT_ALLOWED: Status = Status { code: 405, text: "405 Method Not Allowed" };
+    pub const REQUEST_TIMEOUT: Status = Status { code: 408, text: "408 Request Timeout" };
+    pub const CONTENT_TOO_LARGE: Status = Status { code: 413, text: "413 Content Too Large" };
+    pub const URI_TOO_LONG: Status = Status { code: 414, text: "414 URI Too Long" };
+    pub const EXPECTATION_FAILED: Status = Status { code: 417, text: "417 Expectation Failed" };
+    pub const HEADERS_TOO_LARGE: Status = Status { code: 431, text: "431 Request Header Fields Too Large" };
+    pub const SERVICE_UNAVAILABLE: Status = Status { code: 503, text: "503 Service Unavailable" };
+    pub const NOT_IMPLEMENTED: Status = Status { code: 501, text: "501 Not Implemented" };
+    pub const VERSION_NOT_SUPPORTED: Status = Status { code: 505, text: "505 HTTP Version Not Supported" };
 
     /// The three digits.
     #[must_use]
     pub fn code(self) -> u16 {
-        self.0
+        self.code
     }
 }
 
@@ -53,14 +57,17 @@ pub struct Response<'a> {
 impl Response<'_> {
     /// Writes it out behind what is in `out`. `date` is the value of the Date header (RFC 9110 section 5.6.7).
     pub fn write(&self, out: &mut Vec<u8>, date: &str, exchange: Exchange) {
-        let Status(code, reason) = self.status;
-        let _ = write!(out, "HTTP/1.1 {code} {reason}\r\nDate: {date}\r\n{}", self.headers);
+        for part in ["HTTP/1.1 ", self.status.text, "\r\nDate: ", date, "\r\n", self.headers] {
+            out.extend_from_slice(part.as_bytes());
+        }
         if !exchange.keep_alive {
             out.extend_from_slice(b"Connection: close\r\n");
         }
         // An answer without content says nothing of a length (RFC 9110 section 8.6).
         if self.status != Status::NO_CONTENT {
-            let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
+            out.extend_from_slice(b"Content-Length: ");
+            decimal::write(out, self.body.len() as u64);
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
         if !exchange.head_only && self.status != Status::NOT_MODIFIED {
