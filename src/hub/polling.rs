@@ -172,12 +172,13 @@ impl Hub {
         !self.ready.is_empty() || !self.sweeps.is_empty()
     }
 
-    /// Answers every parked poll that there is, empty unless something is due: the server stops.
-    pub fn end_all_waiting(&mut self) {
-        let all: Vec<Key<Waiter>> = self.waiters.iter().map(|(waiter, _)| waiter).collect();
-        for waiter in all {
+    /// Answers the parked polls from a place in their table on, empty unless something is due: the server stops. Looks at
+    /// `budget` places and moves `from` past them. True when there are no more; who comes meanwhile may be left out.
+    pub fn end_waiting_from(&mut self, from: &mut u32, mut budget: u32) -> bool {
+        while let Some((waiter, _)) = self.waiters.next_from(from, &mut budget) {
             self.end_waiting(waiter, Ending::Stopping);
         }
+        budget > 0
     }
 
     /// A parked poll is to be answered now, with nothing if nothing is due.

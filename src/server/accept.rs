@@ -9,10 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::clock::Ms;
 
 use super::Server;
+use super::clock::Work;
 use super::peer::Peer;
-
-/// Connections accepted in one turn, so that a crowd at the door does not keep those inside waiting.
-const ACCEPTS_PER_TURN: usize = 64;
 
 /// How long the door stays closed when descriptors have run out. The crowd waits in the kernel's backlog meanwhile.
 const PAUSE: Ms = Ms(250);
@@ -60,17 +58,22 @@ impl Door {
 }
 
 impl Server {
-    /// Lets in whom the budget allows.
+    /// Lets in who comes, as long as the turn's share lasts.
     pub(super) fn accept(&mut self) {
         if self.door.closed_until.is_some_and(|until| until > self.now) {
             return;
         }
         self.door.closed_until = None;
-        let mut budget = ACCEPTS_PER_TURN;
-        for at in 0..self.listeners.len() {
-            while self.door.knocking[at] && budget > 0 && self.door.closed_until.is_none() {
-                budget -= 1;
-                self.accept_one(at);
+        if !self.door.is_crowded() {
+            return;
+        }
+        self.clock.begin(Work::Accept);
+        // One of each in turns: a crowd at one listener does not shut the others.
+        while self.door.is_crowded() && self.clock.has_time() {
+            for at in 0..self.listeners.len() {
+                if self.door.knocking[at] && self.door.closed_until.is_none() {
+                    self.accept_one(at);
+                }
             }
         }
     }

@@ -1,28 +1,79 @@
-//! The two clocks: the monotonic one, which everything is timed by, and the wall clock, which only dates answers.
+//! The clocks: the monotonic one, which everything is timed by, the wall clock, which only dates answers, and the
+//! thread's CPU time, which says how long others had to wait for a turn.
+//!
+//! Everything that happens in one turn happens at the same moment, `now`. Beside that the turn itself is timed, so that no
+//! kind of work takes more than its [share](Work) of it. That is the monotonic clock too, read without a system call.
 
-use std::time::{Instant, SystemTime};
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::Ms;
 
-/// Reads the time, once per turn.
+/// Reads the time, once per turn, and how much of the turn has gone.
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
     /// The value of the Date header, and when it stops being true.
     date: String,
     date_until: Ms,
+    /// When the turn began, and how much of it may have gone when the work under way has to stop.
+    turn: Instant,
+    until: Duration,
+    /// The thread's CPU time when it was read last, and how long the turns since then took.
+    cpu: Duration,
+    unread: Duration,
+    turns: Turns,
 }
+
+/// What is done in a turn, in this order. Each has a share; what one leaves, the later ones may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    /// Letting new peers in.
+    Accept,
+    /// Requests.
+    Serve,
+    /// Deadlines.
+    Expire,
+    /// Answers to parked polls.
+    Deliver,
+    /// Peers that have gone: nobody waits for it, so it is the last.
+    Farewell,
+}
+
+/// Microseconds of a turn by which each kind of work has to stop: half a millisecond in all. One accept, request or
+/// answer takes some 10 us and is not interrupted. Serving and delivering have the most, and about the same, as pages that
+/// are answered come back.
+const STOP_US: [u64; 5] = [50, 200, 250, 450, 500];
+
+/// What each of them has in any case, if those before it took too long: then a turn is longer, but nobody starves.
+const LEAST_US: u64 = 20;
+
+/// The thread's CPU time is a system call: it is not asked for turns that are shorter than this together.
+const CPU_INTERVAL: Duration = Duration::from_micros(100);
 
 impl Clock {
     pub(super) fn start() -> Clock {
-        let mut clock = Clock { started: instant(), date: String::new(), date_until: Ms::ZERO };
-        clock.now();
+        let started = instant();
+        let mut clock = Clock {
+            started,
+            date: String::new(),
+            date_until: Ms::ZERO,
+            turn: started,
+            until: Duration::ZERO,
+            cpu: cpu_time(),
+            unread: Duration::ZERO,
+            turns: Turns::default(),
+        };
+        clock.begin_turn();
         clock
     }
 
     /// The time since the start. The date is renewed when a second has passed.
-    pub(super) fn now(&mut self) -> Ms {
-        let now = Ms::from(instant().duration_since(self.started));
+    pub(super) fn begin_turn(&mut self) -> Ms {
+        self.turn = instant();
+        let now = Ms::from(self.turn.duration_since(self.started));
         if now >= self.date_until {
             self.date = httpdate::fmt_http_date(wall_clock());
             self.date_until = now + Ms::from_secs(1);
@@ -30,9 +81,76 @@ impl Clock {
         now
     }
 
+    /// Begins one kind of the turn's work.
+    pub(super) fn begin(&mut self, work: Work) {
+        let least = self.spent() + Duration::from_micros(LEAST_US);
+        self.until = Duration::from_micros(STOP_US[work as usize]).max(least);
+    }
+
+    /// Whether the work under way may go on.
+    pub(super) fn has_time(&self) -> bool {
+        self.spent() < self.until
+    }
+
+    /// Writes down how long the turn was: the thread's CPU time or, if that is less, the time that has passed. What is
+    /// written down is never too little. It is too much by [`CPU_INTERVAL`] at most.
+    pub(super) fn end_turn(&mut self) {
+        let passed = self.spent();
+        self.unread += passed;
+        if self.unread < CPU_INTERVAL {
+            return self.turns.note(passed);
+        }
+        let cpu = cpu_time();
+        self.turns.note(passed.min(cpu.saturating_sub(self.cpu)));
+        (self.cpu, self.unread) = (cpu, Duration::ZERO);
+    }
+
+    /// How long the turns were.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
     /// The date of the last reading (RFC 9110 section 5.6.7).
     pub(super) fn date(&self) -> &str {
         &self.date
+    }
+
+    fn spent(&self) -> Duration {
+        instant().duration_since(self.turn)
+    }
+}
+
+/// How long the turns of the loop were, in CPU time of its thread: for so long nobody else was heard.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    /// How many there were.
+    pub count: u64,
+    /// The longest.
+    pub longest: Duration,
+    /// How many took less than 1, 2, 4, 8... microseconds and not less than half of that; the last has all that are
+    /// longer.
+    pub by_length: [u64; 20],
+}
+
+impl Turns {
+    fn note(&mut self, length: Duration) {
+        self.count += 1;
+        self.longest = self.longest.max(length);
+        let bits = u128::BITS - length.as_micros().leading_zeros();
+        self.by_length[(bits as usize).min(self.by_length.len() - 1)] += 1;
+    }
+}
+
+/// One line, such as `12345, longest 0.420 ms; < 16 us: 10000, < 32 us: 2345`.
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, longest {:.3} ms", self.count, self.longest.as_secs_f64() * 1000.0)?;
+        let taken = (0..).zip(self.by_length).filter(|&(_, count)| count > 0);
+        for (at, (bits, count)) in taken.enumerate() {
+            let between = if at == 0 { ";" } else { "," };
+            write!(f, "{between} < {} us: {count}", 1_u64 << bits)?;
+        }
+        Ok(())
     }
 }
 
@@ -44,4 +162,50 @@ fn instant() -> Instant {
 #[allow(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_counted_by_their_length() {
+        let mut turns = Turns::default();
+        for us in [0, 1, 2, 3, 4, 420, 5_000_000] {
+            turns.note(Duration::from_micros(us));
+        }
+        assert_eq!((turns.count, turns.longest), (7, Duration::from_secs(5)));
+        assert_eq!((turns.by_length[..4].to_vec(), turns.by_length[9], turns.by_length[19]), (vec![1, 1, 2, 1], 1, 1));
+        turns.by_length[19] = 0;
+        assert_eq!(
+            turns.to_string(),
+            "7, longest 5000.000 ms; < 1 us: 1, < 2 us: 1, < 4 us: 2, < 8 us: 1, < 512 us: 1"
+        );
+    }
+
+    #[test]
+    fn each_kind_of_work_has_its_share_and_never_none() {
+        let mut clock = Clock::start();
+        clock.begin_turn();
+        clock.begin(Work::Accept);
+        assert!(clock.until >= Duration::from_micros(STOP_US[0]));
+        // Something took far too long.
+        clock.turn = clock.turn.checked_sub(Duration::from_secs(1)).unwrap();
+        clock.begin(Work::Serve);
+        assert!(clock.until > Duration::from_secs(1));
+        assert!(STOP_US.is_sorted() && STOP_US.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_US));
+    }
+
+    #[test]
+    fn a_turn_is_no_longer_than_the_time_that_passed() {
+        let mut clock = Clock::start();
+        clock.begin_turn();
+        clock.end_turn();
+        assert_eq!(clock.turns().count, 1);
+        assert!(clock.turns().longest <= instant().duration_since(clock.started));
+    }
 }

@@ -3,6 +3,9 @@
 //! One thread, one loop, edge-triggered: a socket is registered once, for its life. Whoever stops before a socket is
 //! exhausted, because a budget is used up, has to leave it on the `queue`, for there will be no second event.
 //!
+//! A turn lasts half a millisecond, whatever there is to do. Each kind of work has a share of it (`clock.rs`), and stops
+//! between two small steps when that is used up; what is left makes the next wait return at once.
+//!
 //! `mod.rs` is the turn; `serve.rs` is what is done with one peer; `accept.rs` lets new ones in.
 
 mod accept;
@@ -27,10 +30,11 @@ use crate::hub::Hub;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
+pub use clock::Turns;
 pub use listener::{BindError, BoundAddress};
 
 use accept::Door;
-use clock::Clock;
+use clock::{Clock, Work};
 use listener::Listener;
 use peer::{Peer, Wait};
 use signals::Signals;
@@ -38,23 +42,15 @@ use signals::Signals;
 /// Events taken from the kernel at once.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Bytes read in one turn; one read more may be under way when they are used up.
-const READ_BYTES_PER_TURN: usize = 1 << 20;
+/// Subscribers and waiters looked at before the clock is looked at again, at some 50 ns each.
+const LOOKS_PER_STEP: u32 = 128;
 
-/// Requests answered in one turn, at some us each; what is left of a pipeline waits for the next turn.
-const REQUESTS_PER_TURN: u32 = 512;
+/// Reminders looked at before the clock is looked at again, of peers and of the hub each. A client that leaves takes some
+/// us for each of its channels.
+const EXPIRIES_PER_STEP: u32 = 8;
 
-/// Peers looked at in one turn.
-const PEERS_PER_TURN: usize = 256;
-
-/// Answers written in one turn: each is a system call of some 10 us.
-const ANSWERS_PER_TURN: u32 = 64;
-
-/// Subscribers and waiters looked at in one turn to find who is to be answered, at some 50 ns each.
-const LOOKS_PER_TURN: u32 = 4096;
-
-/// Reminders looked at in one turn, of peers and of the hub each.
-const EXPIRIES_PER_TURN: u32 = 256;
+/// Polls that are ended, or peers that are looked at, in one turn of a server that stops, at some 50 ns each.
+const STOPPED_PER_TURN: u32 = 2048;
 
 /// The shared buffer that all sockets are read into: most requests are taken straight from it.
 const INPUT_BYTES: usize = 64 << 10;
@@ -89,15 +85,26 @@ pub struct Server {
     late: Vec<Key<Peer>>,
     /// Peers to look at, in order.
     queue: VecDeque<Key<Peer>>,
+    /// Peers that have gone while their poll was parked: nobody waits for their end, so everybody else comes first.
+    leaving: VecDeque<Key<Peer>>,
     input: Vec<u8>,
     output: Vec<u8>,
     body: Vec<u8>,
-    /// How much may still be read in this turn.
-    bytes_left: usize,
-    /// How many requests may still be answered in this turn.
-    requests_left: u32,
-    /// A signal has come; by then the last answers must have left.
-    stopping: Option<Ms>,
+    /// A signal has come.
+    stopping: Option<Stop>,
+}
+
+/// How far a server has come with stopping.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    /// By then the last answers must have left.
+    deadline: Ms,
+    /// The parked polls before this place are ended, those behind it are still to be; `None` when all are.
+    polls: Option<u32>,
+    /// The peers before this place have got all that they get.
+    peers: u32,
+    /// More of them can be looked at at once.
+    is_looking: bool,
 }
 
 impl Server {
@@ -114,7 +121,7 @@ impl Server {
             poll.registry().register(listener.source(), token, Interest::READABLE).map_err(BindError::Loop)?;
         }
         let mut clock = Clock::start();
-        let now = clock.now();
+        let now = clock.begin_turn();
         let hub = Hub::new(now, config.hub_limits());
         let epoch = random().map_err(BindError::Loop)?;
         let seed = random().map_err(BindError::Loop)?;
@@ -132,11 +139,10 @@ impl Server {
             reminders: Wheel::new(now),
             late: Vec::new(),
             queue: VecDeque::new(),
+            leaving: VecDeque::new(),
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
             body: Vec::new(),
-            bytes_left: 0,
-            requests_left: 0,
             stopping: None,
         })
     }
@@ -158,6 +164,7 @@ impl Server {
         if cfg!(debug_assertions) {
             self.api.hub.check();
         }
+        debug!("turns: {}", self.clock.turns());
         info!("stopped");
         Ok(())
     }
@@ -165,19 +172,30 @@ impl Server {
     /// The whole program.
     fn turn(&mut self) -> io::Result<()> {
         self.wait()?;
-        self.now = self.clock.now();
+        self.now = self.clock.begin_turn();
         self.note_events();
         self.accept();
         self.serve_queue();
         self.expire();
+        self.end_polls();
         self.deliver();
+        self.see_off();
+        self.clock.end_turn();
         Ok(())
+    }
+
+    /// How long the turns were.
+    #[must_use]
+    pub fn turns(&self) -> &Turns {
+        self.clock.turns()
     }
 
     /// The one place where the process sleeps: until something happens, or is due, or not at all if work is left over.
     fn wait(&mut self) -> io::Result<()> {
-        let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), self.stopping];
-        let timeout = if !self.queue.is_empty() || self.api.hub.has_answers() || self.door.is_crowded() {
+        let stops_at = self.stopping.map(|stop| stop.deadline);
+        let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
+        let is_left = !self.queue.is_empty() || !self.leaving.is_empty();
+        let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
         } else {
             next.into_iter().flatten().min().map(|at| (at - self.now).as_duration())
@@ -205,7 +223,8 @@ impl Server {
                     peer.readable |= event.is_readable() || event.is_error();
                     peer.hung_up |= event.is_read_closed() || event.is_error();
                     if !std::mem::replace(&mut peer.queued, true) {
-                        self.queue.push_back(key);
+                        let line = if peer.has_left() { &mut self.leaving } else { &mut self.queue };
+                        line.push_back(key);
                     }
                 }
             }
@@ -215,28 +234,36 @@ impl Server {
         }
     }
 
-    /// Looks at the peers on the queue. What is beyond the budgets stays on it.
+    /// Looks at the peers on the queue, each once at most. Who is beyond the turn's share stays on it.
     fn serve_queue(&mut self) {
-        self.bytes_left = READ_BYTES_PER_TURN;
-        self.requests_left = REQUESTS_PER_TURN;
-        for _ in 0..self.queue.len().min(PEERS_PER_TURN) {
-            if self.bytes_left == 0 || self.requests_left == 0 {
-                break;
-            }
+        if self.queue.is_empty() {
+            return;
+        }
+        self.clock.begin(Work::Serve);
+        for _ in 0..self.queue.len() {
             let Some(key) = self.queue.pop_front() else { break };
             self.serve(key);
+            if !self.clock.has_time() {
+                break;
+            }
         }
     }
 
-    /// Does what is due: first the peers' deadlines, then the hub's.
+    /// Does what is due: the peers' deadlines and the hub's, in turns.
     fn expire(&mut self) {
-        let mut late = std::mem::take(&mut self.late);
-        self.reminders.expire(self.now, &mut EXPIRIES_PER_TURN.clone(), &mut late);
-        for key in late.drain(..) {
-            self.look_at_deadline(key);
+        self.clock.begin(Work::Expire);
+        while [self.reminders.next(), self.api.hub.next_timeout()].into_iter().flatten().any(|at| at <= self.now) {
+            let mut late = std::mem::take(&mut self.late);
+            self.reminders.expire(self.now, &mut EXPIRIES_PER_STEP.clone(), &mut late);
+            for key in late.drain(..) {
+                self.look_at_deadline(key);
+            }
+            self.late = late;
+            self.api.hub.handle_timeout(self.now, &mut EXPIRIES_PER_STEP.clone());
+            if !self.clock.has_time() {
+                break;
+            }
         }
-        self.late = late;
-        self.api.hub.handle_timeout(self.now, &mut EXPIRIES_PER_TURN.clone());
     }
 
     fn look_at_deadline(&mut self, key: Key<Peer>) {
@@ -256,18 +283,38 @@ impl Server {
         }
     }
 
-    /// Writes what the hub owes, one answer after the other, within the budgets.
+    /// Writes what the hub owes, one answer after the other, as long as the turn's share lasts.
     fn deliver(&mut self) {
-        let mut looks = LOOKS_PER_TURN;
-        for _ in 0..ANSWERS_PER_TURN {
-            let Some(answer) = self.api.hub.next_answer(self.now, &mut looks) else { break };
+        self.clock.begin(Work::Deliver);
+        while self.api.hub.has_answers() && self.clock.has_time() {
+            let Some(answer) = self.api.hub.next_answer(self.now, &mut LOOKS_PER_STEP.clone()) else { continue };
             let key = Key::unpack(answer.owner().0);
             let peer = self.peers.get_mut(key).expect("a peer that goes takes its waiter with it");
+            if peer.has_left() {
+                // It takes nothing (WIRE P18), even if its time to be seen off has not come yet.
+                self.bury(key);
+                continue;
+            }
             self.output.clear();
             let (epoch, date, is_last) = (self.api.epoch, self.clock.date(), self.stopping.is_some());
             let sent = peer.answer(&answer, epoch, is_last, date, &mut self.body, &mut self.output);
             self.settle(key, sent);
             self.look_again(key);
+        }
+    }
+
+    /// Buries who has left, as long as the turn lasts.
+    fn see_off(&mut self) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        self.clock.begin(Work::Farewell);
+        for _ in 0..self.leaving.len() {
+            let Some(key) = self.leaving.pop_front() else { break };
+            self.serve(key);
+            if !self.clock.has_time() {
+                break;
+            }
         }
     }
 
@@ -277,16 +324,45 @@ impl Server {
             info!("stopping: {} connections, {} parked polls", self.peers.len(), self.api.hub.stats().waiters);
             self.listeners.clear();
             self.door.shut();
-            self.stopping = Some(self.now + STOP);
-            self.api.hub.end_all_waiting();
+            self.stopping = Some(Stop { deadline: self.now + STOP, polls: Some(0), peers: 0, is_looking: false });
         }
     }
 
-    fn is_done(&self) -> bool {
-        let Some(deadline) = self.stopping else { return false };
-        let all_answered =
-            || self.peers.iter().all(|(_, peer)| peer.has_taken_all() && peer.waiter().is_none() && !peer.queued);
-        self.now >= deadline || (!self.api.hub.has_answers() && all_answered())
+    /// A server that stops answers some more of the parked polls. Those that come now are ended as they come.
+    fn end_polls(&mut self) {
+        if let Some(Stop { polls: polls @ Some(_), .. }) = &mut self.stopping {
+            let place = polls.get_or_insert_default();
+            if self.api.hub.end_waiting_from(place, STOPPED_PER_TURN) {
+                *polls = None;
+            }
+        }
+    }
+
+    /// Whether more can be done about stopping at once.
+    fn is_stopping_on(&self) -> bool {
+        self.stopping.is_some_and(|stop| stop.polls.is_some() || stop.is_looking)
+    }
+
+    /// Whether everybody has got all that they get, or the time for it is over. Looks at some more of the peers.
+    fn is_done(&mut self) -> bool {
+        let Some(stop) = &mut self.stopping else { return false };
+        if self.now >= stop.deadline {
+            return true;
+        }
+        if stop.polls.is_some() || self.api.hub.has_answers() || !self.queue.is_empty() || !self.leaving.is_empty() {
+            return false;
+        }
+        let mut budget = STOPPED_PER_TURN;
+        let mut place = stop.peers;
+        stop.is_looking = false;
+        while let Some((_, peer)) = self.peers.next_from(&mut place, &mut budget) {
+            if !peer.has_taken_all() || peer.waiter().is_some() {
+                return false;
+            }
+            stop.peers = place;
+        }
+        stop.is_looking = budget == 0;
+        budget > 0
     }
 }
 

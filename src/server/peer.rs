@@ -111,6 +111,11 @@ impl Peer {
         self.outbox.is_empty()
     }
 
+    /// Whether it has gone while its poll is parked: it takes nothing (WIRE P18).
+    pub(super) fn has_left(&self) -> bool {
+        self.hung_up && matches!(self.phase, Phase::Parked(_))
+    }
+
     /// Writes, behind what is still in the outbox.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Sent {
         if !self.outbox.is_empty() {

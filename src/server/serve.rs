@@ -29,7 +29,7 @@ impl Server {
         let mut reads = 1;
         while let Some(peer) = self.peers.get_mut(key) {
             match peer.phase {
-                Phase::Serving if peer.has_taken_all() && peer.unread && self.requests_left > 0 => {
+                Phase::Serving if peer.has_taken_all() && peer.unread && self.clock.has_time() => {
                     self.answer_inbox(key);
                 }
                 // A poll whose page has gone takes nothing (WIRE P18), nor does anybody wait for it.
@@ -59,7 +59,8 @@ impl Server {
             Phase::Answering { .. } | Phase::Closing { .. } => false,
         };
         if left && !std::mem::replace(&mut peer.queued, true) {
-            self.queue.push_back(key);
+            let line = if peer.has_left() { &mut self.leaving } else { &mut self.queue };
+            line.push_back(key);
         }
         self.remind(key);
     }
@@ -134,7 +135,6 @@ impl Server {
                 // A short read has emptied the socket: what comes later makes an event. Only the end of the stream
                 // does not, if its event has been here already.
                 peer.readable = count == buffer.len() || peer.hung_up;
-                self.bytes_left = self.bytes_left.saturating_sub(count);
                 Some(count)
             }
             Err(error) => match error.kind() {
@@ -168,8 +168,7 @@ impl Server {
                     break;
                 }
             }
-            self.requests_left = self.requests_left.saturating_sub(1);
-            if self.output.len() >= OUTPUT_BYTES || self.requests_left == 0 {
+            if self.output.len() >= OUTPUT_BYTES || !self.clock.has_time() {
                 self.peers[key].unread = used < input.len();
                 break;
             }

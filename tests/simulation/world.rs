@@ -417,7 +417,8 @@ impl World {
 
     fn restart(&mut self, is_stopped: bool) {
         if is_stopped {
-            self.edge.api.hub.end_all_waiting();
+            let mut from = 0;
+            while !self.edge.api.hub.end_waiting_from(&mut from, 3) {}
             let parked: Vec<u64> = self.model.polls.keys().copied().collect();
             parked.into_iter().for_each(|key| self.model.end(key, super::model::Ending::Stopping));
             self.settle();
