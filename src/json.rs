@@ -12,6 +12,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// Appends `text` as a JSON string, with its quotes.
 pub fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -89,20 +91,47 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub fn mend_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
     let mut mended = Cow::Borrowed(json);
     let mut at = 0;
-    while let Some(distance) = json[at..].iter().position(|byte| *byte == b'\\') {
+    while let Some(distance) = memchr(b'\\', &json[at..]) {
         at += distance;
-        at += match (escaped_unit(json, at), escaped_unit(json, at + ESCAPE_BYTES)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 2 * ESCAPE_BYTES,
-            (Some(0xd800..=0xdfff), _) => {
-                mended.to_mut()[at..at + ESCAPE_BYTES].copy_from_slice(b"\\ufffd");
-                ESCAPE_BYTES
-            }
-            // The character after a backslash belongs to it: the second one of `\\` begins nothing.
-            _ => json.len().min(at + 2) - at,
-        };
+        if is_lone_half(json, at) {
+            mended.to_mut()[at..at + ESCAPE_BYTES].copy_from_slice(REPLACEMENT);
+        }
+        at = behind_escape(json, at);
     }
     mended
 }
+
+/// The same for a part of a text, from `at` to `end` or a little further. Gives the place from where to go on.
+pub fn mend_surrogates_until(json: &mut [u8], mut at: usize, end: usize) -> usize {
+    while at < end {
+        let Some(distance) = memchr(b'\\', &json[at..end]) else { return end };
+        at += distance;
+        let behind = behind_escape(json, at);
+        if is_lone_half(json, at) {
+            json[at..at + ESCAPE_BYTES].copy_from_slice(REPLACEMENT);
+        }
+        at = behind;
+    }
+    at
+}
+
+/// Whether the escape at `at` is half of a pair, and the other half is not there.
+fn is_lone_half(json: &[u8], at: usize) -> bool {
+    let is_half = matches!(escaped_unit(json, at), Some(0xd800..=0xdfff));
+    is_half && behind_escape(json, at) == at + ESCAPE_BYTES
+}
+
+/// Behind the escape at `at`, or behind both if they are a pair. The character after a backslash belongs to it: the second
+/// one of `\\` begins nothing.
+fn behind_escape(json: &[u8], at: usize) -> usize {
+    match (escaped_unit(json, at), escaped_unit(json, at + ESCAPE_BYTES)) {
+        (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at + 2 * ESCAPE_BYTES,
+        (Some(0xd800..=0xdfff), _) => at + ESCAPE_BYTES,
+        _ => json.len().min(at + 2),
+    }
+}
+
+const REPLACEMENT: &[u8; ESCAPE_BYTES] = b"\\ufffd";
 
 /// How long an escape such as `\ud83d` is.
 const ESCAPE_BYTES: usize = b"\\ud83d".len();
@@ -277,6 +306,11 @@ mod tests {
             let json = format!("\"{inside}\"");
             let text = mended(&json);
             prop_assert_eq!(text.len(), json.len());
+            let (mut pieces, mut at) = (json.clone().into_bytes(), 0);
+            for end in 1..=pieces.len() {
+                at = mend_surrogates_until(&mut pieces, at, end);
+            }
+            prop_assert_eq!(String::from_utf8(pieces).unwrap(), text.clone());
             prop_assert_eq!(serde_json::from_str::<String>(&text).unwrap(), read_lossy(&inside));
             // Only what the parser refuses is touched.
             let touched = matches!(mend_surrogates(json.as_bytes()), Cow::Owned(_));

@@ -8,6 +8,7 @@ mod assets;
 mod rpc;
 mod token;
 mod updates;
+mod working;
 
 use std::net::IpAddr;
 
@@ -21,6 +22,7 @@ use crate::hub::{Hub, Owner};
 pub use access::{Access, Refusal};
 pub use token::{Epoch, Token};
 pub use updates::Parked;
+pub use working::{Progress, Working};
 
 use assets::Script;
 use rpc::write_message;
@@ -40,9 +42,14 @@ pub struct Api {
     max_name: usize,
     /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
     jitter: fastrand::Rng,
+    /// How many steps of some us a call is given before it has to wait for its turn.
+    pub steps_at_once: u32,
     /// The body being written; kept for its memory.
     body: Vec<u8>,
 }
+
+/// Steps of a call that are done at once: some 100 us. Nearly all calls take one or two.
+const STEPS_AT_ONCE: u32 = 64;
 
 /// Where a request comes from, and when.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +71,8 @@ pub enum Outcome {
     Answered,
     /// The hub will say when there is something to answer.
     Parked(Parked),
+    /// It takes longer. Next: [`Api::work`].
+    Working(Working),
 }
 
 impl Api {
@@ -80,6 +89,7 @@ impl Api {
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
             jitter: fastrand::Rng::with_seed(seed),
+            steps_at_once: STEPS_AT_ONCE,
             body: Vec::new(),
         }
     }
@@ -93,7 +103,7 @@ impl Api {
         out: &mut Vec<u8>,
     ) -> Outcome {
         match &*request.path() {
-            b"/" => self.serve_rpc(visit, request, exchange, out),
+            b"/" => return self.serve_rpc(visit, request, exchange, out),
             b"/message_updates" => return self.serve_updates(visit, request, exchange, out),
             b"/static/shaveet.js" => self.script.serve(visit.date, request, exchange, out),
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
@@ -102,12 +112,13 @@ impl Api {
         Outcome::Answered
     }
 
-    fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) {
+    fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {
         if let Err(refusal) = self.access.check(visit.address, request) {
             self.complain(visit, &refusal);
             let headers = "Content-Type: text/html\r\n";
             let response = Response { status: Status::NOT_FOUND, headers, body: b"Nothing here buddy" };
-            return response.write(out, visit.date, exchange);
+            response.write(out, visit.date, exchange);
+            return Outcome::Answered;
         }
         if request.method != Method::Post {
             let body = format!(
@@ -116,17 +127,13 @@ impl Api {
             );
             let headers = "Allow: POST\r\nCache-Control: no-cache\r\nContent-Type: text/plain\r\n";
             let response = Response { status: Status::METHOD_NOT_ALLOWED, headers, body: body.as_bytes() };
-            return response.write(out, visit.date, exchange);
+            response.write(out, visit.date, exchange);
+            return Outcome::Answered;
         }
-        self.body.clear();
-        let Api { hub, epoch, max_name, body, .. } = self;
-        let mut service = rpc::Service { hub, now: visit.now, epoch: *epoch, name_bytes_max: *max_name };
-        let (status, headers) = match rpc::answer(&mut service, &request.body, body) {
-            rpc::Outcome::Answered => (Status::OK, RPC_HEADERS),
-            rpc::Outcome::Silent => (Status::NO_CONTENT, "Cache-Control: no-cache\r\nPragma: no-cache\r\n"),
-            rpc::Outcome::Refused => (Status::BAD_REQUEST, "Content-Type: text/plain\r\n"),
-        };
-        Response { status, headers, body: &self.body }.write(out, visit.date, exchange);
+        match self.begin_work(visit.now, visit.date, &request.body, exchange, out) {
+            None => Outcome::Answered,
+            Some(working) => Outcome::Working(working),
+        }
     }
 }
 

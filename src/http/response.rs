@@ -57,6 +57,14 @@ pub struct Response<'a> {
 impl Response<'_> {
     /// Writes it out behind what is in `out`. `date` is the value of the Date header (RFC 9110 section 5.6.7).
     pub fn write(&self, out: &mut Vec<u8>, date: &str, exchange: Exchange) {
+        self.write_head(out, date, exchange, self.body.len());
+        if !exchange.head_only && self.status != Status::NOT_MODIFIED {
+            out.extend_from_slice(self.body);
+        }
+    }
+
+    /// Writes all but the body, which the caller writes behind it: so many bytes, perhaps in pieces.
+    pub fn write_head(&self, out: &mut Vec<u8>, date: &str, exchange: Exchange, body_bytes: usize) {
         for part in ["HTTP/1.1 ", self.status.text, "\r\nDate: ", date, "\r\n", self.headers] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -66,13 +74,10 @@ impl Response<'_> {
         // An answer without content says nothing of a length (RFC 9110 section 8.6).
         if self.status != Status::NO_CONTENT {
             out.extend_from_slice(b"Content-Length: ");
-            decimal::write(out, self.body.len() as u64);
+            decimal::write(out, body_bytes as u64);
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
-        if !exchange.head_only && self.status != Status::NOT_MODIFIED {
-            out.extend_from_slice(self.body);
-        }
     }
 }
 

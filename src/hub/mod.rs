@@ -36,6 +36,7 @@ mod questions;
 mod ring;
 mod subscription;
 mod waiter;
+mod walks;
 mod why;
 
 use std::collections::VecDeque;
@@ -52,9 +53,10 @@ pub use client::{Client, ClientKey};
 pub use message::{Kind, Message, Reason, Sender};
 pub use policy::{Policies, Policy, SystemShare};
 pub use polling::WaitError;
-pub use questions::{ChannelInfo, ClientInfo, Page};
+pub use questions::{ChannelInfo, ClientInfo, History, Page};
 pub use ring::Loss;
 pub use waiter::{Ending, Owner, Protocol, Since, Waiter};
+pub use walks::{Spared, Walk};
 pub use why::Fate;
 
 use answer::Draft;
@@ -304,18 +306,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Unsubscribes everybody whom [`Hub::channel_clients`] lists, but for those in `exclude` (WIRE M6).
-    pub fn unsubscribe_all(&mut self, now: Ms, channel: &str, exclude: impl Fn(&str) -> bool) {
-        let Some(key) = self.channel_named(channel) else { return };
-        let leaving: Vec<Key<Client>> =
-            self.listed(now, key).filter(|&client| !exclude(&self.clients[client].id)).collect();
-        for client in leaving {
-            let at = self.find_subscription(client, key).expect("a listed client is subscribed");
-            self.end(now, client, at);
-            self.say(now, client, key, Reason::Unsubscribed);
-        }
-    }
-
     /// Forgets a client at once (WIRE M11). Its polls are answered empty, unless they wait for others too (WIRE P10).
     ///
     /// # Errors
@@ -444,29 +434,6 @@ impl Hub {
         let text = String::from_utf8(text).expect("JSON is written in ASCII");
         let fact = self.order(now, admin, Kind::System(None), Sender::Id(SYSTEM_SENDER), &text);
         self.append(now, fact);
-    }
-
-    /// The ids of a channel's clients that are active, less the hidden ones (WIRE M9). Asking makes no channel.
-    pub fn channel_clients(&self, now: Ms, channel: &str) -> impl Iterator<Item = &str> {
-        let listed = self.channel_named(channel).map(|channel| self.listed(now, channel));
-        listed.into_iter().flatten().map(|client| &*self.clients[client].id)
-    }
-
-    fn listed(&self, now: Ms, channel: Key<Channel>) -> impl Iterator<Item = Key<Client>> {
-        self.channels[channel].subscribers.iter().map(|subscriber| subscriber.client).filter(move |&key| {
-            let client = &self.clients[key];
-            !client.id.is_empty() && !client.id.contains(ADMIN_MARK) && self.is_active(now, client)
-        })
-    }
-
-    /// The names of the channels that a client is subscribed to (WIRE M10).
-    ///
-    /// # Errors
-    /// [`Error::UnknownClient`] if it is not here.
-    pub fn client_channels(&self, client: &str) -> Result<impl Iterator<Item = &str>, Error> {
-        let client = self.here(client)?;
-        let subscribed = self.clients[client].subscriptions.iter().filter(|subscription| !subscription.has_ended());
-        Ok(subscribed.map(|subscription| &*self.channels[subscription.channel].name))
     }
 
     /// How many there are of each.

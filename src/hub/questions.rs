@@ -42,6 +42,23 @@ pub struct ClientInfo {
     pub subscriptions: usize,
 }
 
+/// Some of what a channel holds.
+#[derive(Debug)]
+pub struct History<'a> {
+    /// In order.
+    pub messages: Vec<&'a Message>,
+    /// Something that would have been among them has fallen out already.
+    pub is_lossy: bool,
+    /// Where to go on: behind the last one, or the hub's `seq` if there is no more.
+    pub upto: u64,
+}
+
+/// When the messages of a history come to this, it ends: copying them takes some 100 us.
+const HISTORY_BYTES: usize = 256 << 10;
+
+/// Messages that are looked at for one, those included that have expired.
+const HISTORY_LOOKS_MAX: usize = 10_000;
+
 /// A page of a long list: names, and from where the next page goes on.
 pub type Page<'a> = (Vec<&'a str>, Option<u32>);
 
@@ -86,19 +103,37 @@ impl Hub {
         })
     }
 
-    /// What a channel holds after `since` (a `seq`), in order, `limit` messages at most; and whether something after
-    /// `since` has fallen out already.
+    /// What a channel holds after `since` (a `seq`), in order, `limit` messages and some 256 KiB at most.
     ///
     /// # Errors
     /// [`Error::UnknownChannel`] if there is none of that name.
-    pub fn history(&self, now: Ms, name: &str, since: u64, limit: usize) -> Result<(Vec<&Message>, bool), Error> {
+    pub fn history(&self, now: Ms, name: &str, since: u64, limit: usize) -> Result<History<'_>, Error> {
         let channel = &self.channels[self.channel_named(name).ok_or(Error::UnknownChannel)?];
-        let mut messages: Vec<&Message> =
-            channel.places(since, u64::MAX).into_iter().flatten().map(|place| channel.message(place)).collect();
-        messages.retain(|message| now < message.expires);
-        messages.sort_unstable_by_key(|message| message.seq);
-        messages.truncate(limit);
-        Ok((messages, channel.gap(since, [u64::MAX; 2], u64::MAX).is_some()))
+        let is_lossy = channel.gap(since, [u64::MAX; 2], u64::MAX).is_some();
+        let mut history = History { messages: Vec::new(), is_lossy, upto: since };
+        let [first, second] = channel.places(since, u64::MAX).map(|places| places.map(|at| channel.message(at)));
+        let (mut first, mut second) = (first.peekable(), second.peekable());
+        let mut bytes = 0;
+        for _ in 0..HISTORY_LOOKS_MAX {
+            if history.messages.len() >= limit || bytes >= HISTORY_BYTES {
+                return Ok(history);
+            }
+            let is_second = match (first.peek(), second.peek()) {
+                (Some(first), Some(second)) => second.seq < first.seq,
+                (None, Some(_)) => true,
+                (_, None) => false,
+            };
+            let Some(message) = (if is_second { second.next() } else { first.next() }) else {
+                history.upto = self.seq;
+                return Ok(history);
+            };
+            history.upto = message.seq;
+            if now < message.expires {
+                bytes += message.bytes();
+                history.messages.push(message);
+            }
+        }
+        Ok(history)
     }
 
     /// Channels whose names begin with `prefix`, from a place in the table on; looks at `budget` places at most. In no

@@ -38,6 +38,8 @@ pub(super) enum Work {
     Expire,
     /// Answers to parked polls.
     Deliver,
+    /// Calls that are too large for one turn.
+    Jobs,
     /// Peers that have gone: nobody waits for it, so it is the last.
     Farewell,
 }
@@ -45,7 +47,7 @@ pub(super) enum Work {
 /// Microseconds of a turn by which each kind of work has to stop: half a millisecond in all. One accept, request or
 /// answer takes some 10 us and is not interrupted. Serving and delivering have the most, and about the same, as pages that
 /// are answered come back.
-const STOP_US: [u64; 5] = [50, 200, 250, 450, 500];
+const STOP_US: [u64; 6] = [50, 200, 250, 420, 470, 500];
 
 /// What each of them has in any case, if those before it took too long: then a turn is longer, but nobody starves.
 const LEAST_US: u64 = 20;

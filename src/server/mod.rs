@@ -87,6 +87,8 @@ pub struct Server {
     queue: VecDeque<Key<Peer>>,
     /// Peers that have gone while their poll was parked: nobody waits for their end, so everybody else comes first.
     leaving: VecDeque<Key<Peer>>,
+    /// Peers whose calls are not done, in turns.
+    jobs: VecDeque<Key<Peer>>,
     input: Vec<u8>,
     output: Vec<u8>,
     body: Vec<u8>,
@@ -140,6 +142,7 @@ impl Server {
             late: Vec::new(),
             queue: VecDeque::new(),
             leaving: VecDeque::new(),
+            jobs: VecDeque::new(),
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
             body: Vec::new(),
@@ -179,6 +182,7 @@ impl Server {
         self.expire();
         self.end_polls();
         self.deliver();
+        self.work();
         self.see_off();
         self.clock.end_turn();
         Ok(())
@@ -194,7 +198,7 @@ impl Server {
     fn wait(&mut self) -> io::Result<()> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
-        let is_left = !self.queue.is_empty() || !self.leaving.is_empty();
+        let is_left = ![&self.queue, &self.jobs, &self.leaving].into_iter().all(VecDeque::is_empty);
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
         } else {
@@ -303,6 +307,20 @@ impl Server {
         }
     }
 
+    /// Goes on with large calls, each some steps in turn, as long as the turn's share lasts.
+    fn work(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        self.clock.begin(Work::Jobs);
+        while let Some(key) = self.jobs.pop_front() {
+            self.work_on(key);
+            if !self.clock.has_time() {
+                break;
+            }
+        }
+    }
+
     /// Buries who has left, as long as the turn lasts.
     fn see_off(&mut self) {
         if self.leaving.is_empty() {
@@ -349,14 +367,15 @@ impl Server {
         if self.now >= stop.deadline {
             return true;
         }
-        if stop.polls.is_some() || self.api.hub.has_answers() || !self.queue.is_empty() || !self.leaving.is_empty() {
+        let is_idle = [&self.queue, &self.jobs, &self.leaving].into_iter().all(VecDeque::is_empty);
+        if stop.polls.is_some() || self.api.hub.has_answers() || !is_idle {
             return false;
         }
         let mut budget = STOPPED_PER_TURN;
         let mut place = stop.peers;
         stop.is_looking = false;
         while let Some((_, peer)) = self.peers.next_from(&mut place, &mut budget) {
-            if !peer.has_taken_all() || peer.waiter().is_some() {
+            if !peer.has_taken_all() || peer.waiter().is_some() || peer.is_working() {
                 return false;
             }
             stop.peers = place;

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::api::Parked;
+use crate::api::{Parked, Working};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::http::{Decoder, Stage};
@@ -47,6 +47,9 @@ pub(super) enum Phase {
     Serving,
     /// A poll waits in the hub; what comes behind it waits in the inbox. Next: `Answering`.
     Parked(Parked),
+    /// A call takes several turns, or its answer does; the server has it in line for its next turn, but for while a piece
+    /// of the answer is in the outbox. If the peer goes the call is done all the same. Next: `Serving`, or `Closing`.
+    Working { call: Box<Working>, is_in_line: bool },
     /// The poll's answer is in the outbox. Next: `Serving` when it has left whole, `Closing` if it is the last.
     Answering { waiter: Key<Waiter>, keep_alive: bool },
     /// The last answer is in the outbox. Next: `Draining`, if the other end may still be sending, or the end.
@@ -114,6 +117,11 @@ impl Peer {
     /// Whether it has gone while its poll is parked: it takes nothing (WIRE P18).
     pub(super) fn has_left(&self) -> bool {
         self.hung_up && matches!(self.phase, Phase::Parked(_))
+    }
+
+    /// Whether a call of it is not done or not answered.
+    pub(super) fn is_working(&self) -> bool {
+        matches!(self.phase, Phase::Working { .. })
     }
 
     /// Writes, behind what is still in the outbox.
@@ -184,7 +192,7 @@ impl Peer {
                 Some(Stage::Head) => Wait::Head,
                 Some(Stage::Body) => Wait::Body,
             },
-            Phase::Parked(_) => Wait::Nothing,
+            Phase::Parked(_) | Phase::Working { .. } => Wait::Nothing,
             Phase::Draining => Wait::Drain,
             Phase::Answering { .. } | Phase::Closing { .. } => unreachable!("with an empty outbox they are over"),
         }
@@ -200,7 +208,7 @@ impl Peer {
         match &self.phase {
             Phase::Parked(parked) => Some(parked.waiter),
             Phase::Answering { waiter, .. } => Some(*waiter),
-            Phase::Serving | Phase::Closing { .. } | Phase::Draining => None,
+            Phase::Serving | Phase::Working { .. } | Phase::Closing { .. } | Phase::Draining => None,
         }
     }
 }

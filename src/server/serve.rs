@@ -2,7 +2,7 @@
 
 use log::debug;
 
-use crate::api::{self, Epoch, Outcome, Visit};
+use crate::api::{self, Epoch, Outcome, Progress, Visit};
 use crate::http::{Exchange, Limits, Method, Step, write_continue};
 use crate::hub::{Answer, Ending, Owner};
 use crate::slots::Key;
@@ -13,6 +13,9 @@ use super::peer::{Peer, Phase, Sent};
 
 /// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
 const PIPELINE_BYTES_MAX: usize = 64 << 10;
+
+/// Steps of a large call that are done before another has its turn: some 100 us.
+const STEPS_AT_ONCE: u32 = 64;
 
 /// When the answers to pipelined requests have come to this, they are sent before the next request is looked at.
 const OUTPUT_BYTES: usize = 64 << 10;
@@ -52,10 +55,18 @@ impl Server {
     pub(super) fn look_again(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.set_deadline(self.now, &self.config);
+        let has_taken_all = peer.has_taken_all();
         let left = match peer.phase {
-            Phase::Serving => peer.has_taken_all() && (peer.unread || peer.readable),
+            Phase::Serving => has_taken_all && (peer.unread || peer.readable),
             Phase::Parked(_) => peer.hung_up || peer.readable && peer.inbox.bytes().len() < PIPELINE_BYTES_MAX,
             Phase::Draining => peer.readable,
+            Phase::Working { ref mut is_in_line, .. } => {
+                // The next piece of its answer is made when the last one has left.
+                if has_taken_all && !std::mem::replace(is_in_line, true) {
+                    self.jobs.push_back(key);
+                }
+                false
+            }
             Phase::Answering { .. } | Phase::Closing { .. } => false,
         };
         if left && !std::mem::replace(&mut peer.queued, true) {
@@ -174,7 +185,7 @@ impl Server {
             }
         }
         let peer = &mut self.peers[key];
-        if matches!(peer.phase, Phase::Parked(_)) {
+        if matches!(peer.phase, Phase::Parked(_) | Phase::Working { .. }) {
             peer.unread = used < input.len();
         }
         if !self.output.is_empty() {
@@ -201,6 +212,11 @@ impl Server {
                 match self.api.handle(visit, &request, exchange, &mut self.output) {
                     Outcome::Answered if keep_alive => return Next::Request(used),
                     Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
+                    // What it finds to do comes in turns with that of others.
+                    Outcome::Working(working) => {
+                        peer.phase = Phase::Working { call: Box::new(working), is_in_line: true };
+                        self.jobs.push_back(key);
+                    }
                     Outcome::Parked(parked) => {
                         if self.stopping.is_some() {
                             self.api.hub.end_waiting(parked.waiter, Ending::Stopping);
@@ -249,8 +265,30 @@ impl Server {
                 }
             }
             (Sent::Whole, &Phase::Closing { drain }) => self.close(key, drain),
-            (Sent::Whole, Phase::Serving | Phase::Parked(_) | Phase::Draining) => {}
+            (Sent::Whole, Phase::Serving | Phase::Working { .. } | Phase::Parked(_) | Phase::Draining) => {}
         }
+    }
+
+    /// Goes on with a call that takes several turns.
+    pub(super) fn work_on(&mut self, key: Key<Peer>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Phase::Working { call, is_in_line } = &mut peer.phase else {
+            unreachable!("only a call that is done takes its peer to another phase");
+        };
+        *is_in_line = false;
+        call.exchange.keep_alive &= self.stopping.is_none();
+        let keep_alive = call.exchange.keep_alive;
+        self.output.clear();
+        let progress = self.api.work(call, self.now, self.clock.date(), STEPS_AT_ONCE, &mut self.output);
+        if progress == Progress::Said {
+            let drain = peer.unread || peer.readable;
+            peer.phase = if keep_alive { Phase::Serving } else { Phase::Closing { drain } };
+        }
+        if progress != Progress::Working {
+            let sent = peer.send(&self.output);
+            self.settle(key, sent);
+        }
+        self.look_again(key);
     }
 
     /// Ends a connection to which everything is said. If it may have sent more, closing at once would reset it and take

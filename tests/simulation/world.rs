@@ -442,7 +442,10 @@ impl World {
         }
         // In which order the hub has a channel's clients is its own affair, and other calls of a batch may change it.
         let order = |channel: &str| -> Vec<String> {
-            self.edge.api.hub.channel_clients(self.now, channel).map(str::to_owned).collect()
+            let hub = &self.edge.api.hub;
+            let Some(mut walk) = hub.walk_channel(channel) else { return Vec::new() };
+            let next = || hub.next_client(self.now, &mut walk, &mut u32::MAX.clone()).map(str::to_owned);
+            std::iter::from_fn(next).collect()
         };
         let mut prepared = Vec::new();
         let is_asked = |at: usize, call: &Call| at == 0 || !matches!(call, Call::UnsubscribeAll { .. });

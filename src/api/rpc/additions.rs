@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::clock::Ms;
-use crate::hub::{self, Fate, Hub, Message, Page, Sender, Submission};
+use crate::hub::{self, Fate, History, Hub, Message, Page, Sender, Submission};
 use crate::json;
 
-use super::call::{Call, list, name, none_left, number, options, write_names};
+use super::call::{Call, Service, list, name, none_left, number, options, write_names};
 use super::fault::{Fault, faults};
 use super::original::{new_key, write_key};
-use super::value::{Kind, elements, text_of};
+use super::value::{Json, Kind};
+use super::work::{Broadcast, Work};
 
 pub(super) fn rotate_key(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let (id, key) = (call.name(0)?, new_key());
@@ -21,7 +20,8 @@ pub(super) fn rotate_key(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
 }
 
 /// How something is to be published.
-struct Publishing<'a> {
+#[derive(Debug)]
+pub(super) struct Publishing<'a> {
     from: Cow<'a, str>,
     from_is_id: bool,
     once: Option<Cow<'a, str>>,
@@ -29,67 +29,85 @@ struct Publishing<'a> {
     ttl: Option<Ms>,
 }
 
+/// Clients that are left out of one publish: each is looked up, in some 200 ns, and kept with the message.
+const EXCLUDE_MAX: usize = 1000;
+
+/// How many of them are looked up in a step.
+const EXCLUDE_PER_STEP: usize = 16;
+
 impl<'a> Publishing<'a> {
     fn read(call: &Call<'a, '_, '_>, at: usize) -> Result<Publishing<'a>, Fault> {
         let mut options = options(call, at)?;
-        let from = options.remove("from").unwrap_or(RawValue::NULL);
+        let from = options.remove("from").unwrap_or(Json::NULL);
         let exclude = match options.remove("exclude") {
             None => Vec::new(),
-            Some(one) if Kind::of(one) != Kind::Array => vec![name(one)?],
-            Some(several) => elements(several).into_iter().map(name).collect::<Result<_, _>>()?,
+            Some(one) if one.kind() != Kind::Array => vec![name(one)?],
+            Some(several) => several.elements().take(EXCLUDE_MAX + 1).map(name).collect::<Result<_, _>>()?,
         };
+        if exclude.len() > EXCLUDE_MAX {
+            return Err(Fault::Limit(format!("exclude has more than {EXCLUDE_MAX} clients")));
+        }
         let publishing = Publishing {
-            from: text_of(from),
-            from_is_id: Kind::of(from) == Kind::String,
+            from: from.text(),
+            from_is_id: from.kind() == Kind::String,
             once: options.remove("idempotency_key").map(name).transpose()?,
             exclude,
             ttl: options.remove("ttl_ms").map(number).transpose()?.map(|ms| Ms(ms as u64)),
         };
         none_left(&options)?;
         if let Some(once) = &publishing.once {
-            call.limited(once.clone())?;
+            call.service.limited(once.clone())?;
         }
         Ok(publishing)
     }
 
+    /// The same, to be kept for later turns.
+    fn into_owned(self) -> Publishing<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let Publishing { from, from_is_id, once, exclude, ttl } = self;
+        let exclude = exclude.into_iter().map(owned).collect();
+        Publishing { from: owned(from), from_is_id, once: once.map(owned), exclude, ttl }
+    }
+
+    /// How many steps it takes beside the first.
+    pub(super) fn steps(&self) -> u32 {
+        u32::try_from(self.exclude.len() / EXCLUDE_PER_STEP).expect("they are limited")
+    }
+
     /// Publishes, and writes where the message stands. Each channel of a broadcast has its own idempotency key.
-    fn perform(&self, call: &mut Call<'_, '_, '_>, channel: &str, text: &str) -> Result<(), Fault> {
+    pub(super) fn perform(
+        &self,
+        service: &mut Service<'_>,
+        out: &mut Vec<u8>,
+        channel: &str,
+        text: &str,
+    ) -> Result<(), Fault> {
         let from = if self.from_is_id { Sender::Id(&self.from) } else { Sender::Json(self.from.as_bytes()) };
         let exclude: Vec<&str> = self.exclude.iter().map(|id| &**id).collect();
         let submission = Submission { channel, from, text, exclude: &exclude, ttl: self.ttl };
-        let now = call.service.now;
+        let now = service.now;
         let placed = match &self.once {
-            Some(key) => call.service.hub.publish_once(now, &format!("{} {key}{channel}", key.len()), submission),
-            None => call.service.hub.publish(now, submission),
+            Some(key) => service.hub.publish_once(now, &format!("{} {key}{channel}", key.len()), submission),
+            None => service.hub.publish(now, submission),
         };
         let placed = placed.map_err(|error| faults(error, channel))?;
-        call.write_member("{", "id", placed.id);
-        call.out.extend_from_slice(br#","position":"#);
-        call.write_position(placed.seq);
-        call.out.push(b'}');
+        out.extend_from_slice(format!("{{\"id\":{},\"position\":", placed.id).as_bytes());
+        service.write_position(placed.seq, out);
+        out.push(b'}');
         Ok(())
     }
 }
 
 pub(super) fn publish(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
-    let text = text_of(call.arguments[1]);
-    Publishing::read(call, 2)?.perform(call, &channel, &text)
+    let text = call.arguments[1].text();
+    Publishing::read(call, 2)?.perform(call.service, call.out, &channel, &text)
 }
 
 pub(super) fn broadcast(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
-    let channels = list(call.arguments[0])?.into_iter().map(|channel| call.limited(name(channel)?));
-    let channels = channels.collect::<Result<Vec<_>, _>>()?;
-    let text = text_of(call.arguments[1]);
-    let publishing = Publishing::read(call, 2)?;
-    call.out.push(b'[');
-    for (at, channel) in channels.iter().enumerate() {
-        if at > 0 {
-            call.out.push(b',');
-        }
-        publishing.perform(call, channel, &text)?;
-    }
-    call.out.push(b']');
+    let channels = list(call.arguments[0])?;
+    let publishing = Publishing::read(call, 2)?.into_owned();
+    call.rest = Some(Work::Broadcast(Box::new(Broadcast::new(channels, &call.arguments[1].text(), publishing))));
     Ok(())
 }
 
@@ -104,11 +122,8 @@ pub(super) fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let since = call.position(call.optional(1))?.unwrap_or(0);
     let limit = call.number(2, PAGE_MAX)?.min(PAGE_MAX);
     let Call { service, out, .. } = call;
-    let position = service.hub.position();
-    let (messages, gap) =
-        service.hub.history(service.now, &channel, since, limit).map_err(|error| faults(error, &channel))?;
-    // As long as there may be more, the position is that of the last one given, or where it was.
-    let position = if messages.len() < limit { position } else { messages.last().map_or(since, |last| last.seq()) };
+    let history = service.hub.history(service.now, &channel, since, limit).map_err(|error| faults(error, &channel))?;
+    let History { messages, is_lossy, upto } = history;
     out.extend_from_slice(br#"{"messages":["#);
     for (at, message) in messages.into_iter().enumerate() {
         if at > 0 {
@@ -118,8 +133,8 @@ pub(super) fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
         write_message(message, out);
         out.push(b'}');
     }
-    out.extend_from_slice(format!("],\"gap\":{gap},\"position\":").as_bytes());
-    call.write_position(position);
+    out.extend_from_slice(format!("],\"gap\":{is_lossy},\"position\":").as_bytes());
+    call.write_position(upto);
     call.out.push(b'}');
     Ok(())
 }

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::clock::Ms;
 use crate::hub::Hub;
 use crate::json;
 
 use super::fault::Fault;
-use super::value::{Kind, Members, elements, members, unquote};
+use super::value::{Json, Kind, Members, Walk};
+use super::work::Work;
 use crate::api::{Epoch, Token};
 
 /// What a call works with.
@@ -26,27 +25,36 @@ pub(in crate::api) struct Service<'a> {
 pub(super) struct Call<'a, 'b, 's> {
     pub(super) service: &'b mut Service<'s>,
     /// One for each parameter of the method.
-    pub(super) arguments: Vec<&'a RawValue>,
+    pub(super) arguments: Vec<Json<'a>>,
     pub(super) out: &'b mut Vec<u8>,
+    /// What is still to be done when the method returns, and writes the result then.
+    pub(super) rest: Option<Work>,
 }
 
-impl<'a> Call<'a, '_, '_> {
-    /// The `at`-th argument as an id or a name. Numbers are the same as their digits (WIRE M14, M15).
-    pub(super) fn name(&self, at: usize) -> Result<Cow<'a, str>, Fault> {
-        self.limited(name(self.arguments[at])?)
-    }
-
-    pub(super) fn limited(&self, name: Cow<'a, str>) -> Result<Cow<'a, str>, Fault> {
-        let (bytes, most) = (name.len(), self.service.name_bytes_max);
+impl Service<'_> {
+    /// The name, if it is not too long.
+    pub(super) fn limited<'n>(&self, name: Cow<'n, str>) -> Result<Cow<'n, str>, Fault> {
+        let (bytes, most) = (name.len(), self.name_bytes_max);
         if bytes > most {
             return Err(Fault::Limit(format!("an id or a name has {bytes} bytes; --max-name is {most}")));
         }
         Ok(name)
     }
 
+    pub(super) fn write_position(&self, seq: u64, out: &mut Vec<u8>) {
+        json::write_str(out, &self.epoch.token(seq).to_string());
+    }
+}
+
+impl<'a> Call<'a, '_, '_> {
+    /// The `at`-th argument as an id or a name. Numbers are the same as their digits (WIRE M14, M15).
+    pub(super) fn name(&self, at: usize) -> Result<Cow<'a, str>, Fault> {
+        self.service.limited(name(self.arguments[at])?)
+    }
+
     /// The argument of that place, if it is there.
-    pub(super) fn optional(&self, at: usize) -> Option<&'a RawValue> {
-        Some(self.arguments[at]).filter(|value| Kind::of(value) != Kind::Null)
+    pub(super) fn optional(&self, at: usize) -> Option<Json<'a>> {
+        Some(self.arguments[at]).filter(|value| value.kind() != Kind::Null)
     }
 
     /// A whole number that may be left out.
@@ -55,17 +63,16 @@ impl<'a> Call<'a, '_, '_> {
     }
 
     /// A position that may be left out.
-    pub(super) fn position(&self, value: Option<&RawValue>) -> Result<Option<u64>, Fault> {
+    pub(super) fn position(&self, value: Option<Json<'_>>) -> Result<Option<u64>, Fault> {
         let Some(value) = value else { return Ok(None) };
-        let token = (Kind::of(value) == Kind::String).then(|| Token::parse(&unquote(value))).flatten();
+        let token = (value.kind() == Kind::String).then(|| Token::parse(&value.unquote())).flatten();
         let token = token.ok_or_else(|| Fault::Arguments("since is no position that this server gave".to_owned()))?;
         // Of another epoch: nothing is known of what came before.
         Ok(Some(self.service.epoch.seq(token).unwrap_or(0).min(self.service.hub.position())))
     }
 
     pub(super) fn write_position(&mut self, seq: u64) {
-        let token = self.service.epoch.token(seq).to_string();
-        json::write_str(self.out, &token);
+        self.service.write_position(seq, self.out);
     }
 
     pub(super) fn write_member(&mut self, open: &str, name: &str, value: u64) {
@@ -87,9 +94,14 @@ impl<'a> Call<'a, '_, '_> {
 pub(super) fn options<'a>(call: &Call<'a, '_, '_>, at: usize) -> Result<Members<'a>, Fault> {
     match call.optional(at) {
         None => Ok(Members::new()),
-        Some(value) if Kind::of(value) == Kind::Object => Ok(members(value)),
+        Some(value) if value.kind() == Kind::Object => members(value),
         Some(_) => Err(Fault::Arguments("options is not an object".to_owned())),
     }
+}
+
+/// The members of an object.
+pub(super) fn members(object: Json<'_>) -> Result<Members<'_>, Fault> {
+    object.members().ok_or_else(|| Fault::Arguments("an object has too many members".to_owned()))
 }
 
 pub(super) fn none_left(options: &Members<'_>) -> Result<(), Fault> {
@@ -99,14 +111,14 @@ pub(super) fn none_left(options: &Members<'_>) -> Result<(), Fault> {
     }
 }
 
-pub(super) fn number(value: &RawValue) -> Result<usize, Fault> {
-    value.get().parse().map_err(|_| Fault::Arguments("a number is no whole number of 0 or more".to_owned()))
+pub(super) fn number(value: Json<'_>) -> Result<usize, Fault> {
+    value.as_str().parse().map_err(|_| Fault::Arguments("a number is no whole number of 0 or more".to_owned()))
 }
 
-pub(super) fn name(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
-    match Kind::of(value) {
-        Kind::String => Ok(unquote(value)),
-        Kind::Number => Ok(Cow::Borrowed(value.get())),
+pub(super) fn name(value: Json<'_>) -> Result<Cow<'_, str>, Fault> {
+    match value.kind() {
+        Kind::String => Ok(value.unquote()),
+        Kind::Number => Ok(Cow::Borrowed(value.as_str())),
         Kind::Null => Err(Fault::Arguments("an id or a name is null; it must be a string or a number".to_owned())),
         Kind::Bool | Kind::Array | Kind::Object => {
             Err(Fault::Arguments("an id or a name is neither a string nor a number".to_owned()))
@@ -114,9 +126,10 @@ pub(super) fn name(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     }
 }
 
-pub(super) fn list(value: &RawValue) -> Result<Vec<&RawValue>, Fault> {
-    match Kind::of(value) {
-        Kind::Array => Ok(elements(value)),
+/// A walk through a list.
+pub(super) fn list(value: Json<'_>) -> Result<Walk, Fault> {
+    match value.kind() {
+        Kind::Array => Ok(value.walk()),
         _ => Err(Fault::Arguments("clients or channels are wanted as a list, such as [\"a\", \"b\"]".to_owned())),
     }
 }

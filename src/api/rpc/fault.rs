@@ -1,6 +1,13 @@
 //! Why a call failed, in the words of both dialects.
 
+use std::fmt::Write as _;
+
 use crate::hub::{self, Limit};
+use crate::json;
+
+use super::calls::write_id;
+use super::value::Json;
+use super::{Dialect, Outcome};
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -36,7 +43,7 @@ pub(super) fn faults(error: hub::Error, name: &str) -> Fault {
 
 impl Fault {
     /// The code of JSON-RPC 2.0, the original's type (WIRE J6, J7), and the text.
-    pub(super) fn describe(&self) -> (i32, &'static str, String) {
+    fn describe(&self) -> (i32, &'static str, String) {
         match self {
             Fault::UnknownClient(id) => {
                 (UNKNOWN_CLIENT, "<type 'exceptions.KeyError'>", format!("Server Exception :: u'{id}'"))
@@ -58,9 +65,62 @@ impl Fault {
     }
 }
 
-pub(super) const PARSE_ERROR: i32 = -32700;
+/// Why a body is no call at all.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: i32,
+    text: String,
+}
 
-pub(super) const INVALID_REQUEST: i32 = -32600;
+impl Refusal {
+    /// It is no JSON.
+    pub(super) fn syntax(at: usize, wanted: &str) -> Refusal {
+        let text = format!(
+            "the body is not JSON, such as {{\"method\": \"system.list_methods\", \"params\": []}}: {wanted} is wanted at \
+             byte {at}"
+        );
+        Refusal { code: PARSE_ERROR, text }
+    }
+
+    /// It is JSON, and no call.
+    pub(super) fn request(text: impl Into<String>) -> Refusal {
+        Refusal { code: INVALID_REQUEST, text: text.into() }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> Outcome {
+        write_error_two(out, self.code, &self.text);
+        out.extend_from_slice(br#","id":null}"#);
+        Outcome::Refused
+    }
+}
+
+/// Writes the answer of a call that failed.
+pub(super) fn write_error(out: &mut Vec<u8>, dialect: Dialect, fault: &Fault, id: Json<'_>) {
+    let (code, kind, message) = fault.describe();
+    match dialect {
+        Dialect::Original => {
+            out.extend_from_slice(br#"{"result":null,"error":{"type":"#);
+            json::write_str(out, kind);
+            out.extend_from_slice(br#","message":"#);
+            json::write_str(out, &message);
+            out.push(b'}');
+        }
+        Dialect::Two => write_error_two(out, code, &message),
+    }
+    write_id(out, dialect, id);
+    out.push(b'}');
+}
+
+fn write_error_two(out: &mut Vec<u8>, code: i32, message: &str) {
+    let mut text = String::new();
+    let _ = write!(text, r#"{{"jsonrpc":"2.0","error":{{"code":{code},"message":"#);
+    out.extend_from_slice(text.as_bytes());
+    json::write_str(out, message);
+    out.push(b'}');
+}
+
+const PARSE_ERROR: i32 = -32700;
+const INVALID_REQUEST: i32 = -32600;
 const METHOD_NOT_FOUND: i32 = -32601;
 const INVALID_PARAMS: i32 = -32602;
 

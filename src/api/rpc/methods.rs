@@ -1,20 +1,18 @@
 //! The table of methods: what there is to be called, with which parameters.
 
-use serde_json::value::RawValue;
-
 use crate::json;
 
 use super::Dialect;
 use super::additions::{
     broadcast, channel_info, client_info, history, list_channels, list_clients, publish, rotate_key, why,
 };
-use super::call::Call;
+use super::call::{Call, members};
 use super::fault::Fault;
 use super::original::{
     create_client, get_channel_clients, get_client_channels, kill_client, new_message, subscribe, subscribe_many,
     unsubscribe, unsubscribe_all_channel, unsubscribe_many,
 };
-use super::value::{Kind, Members, elements, members};
+use super::value::{Json, Kind, Members};
 
 /// One method of the API.
 pub(super) struct Method {
@@ -77,17 +75,17 @@ pub(super) const METHODS: [Method; 21] = [
 ];
 
 /// Brings the arguments into the order of the method's parameters; those left out are null (WIRE J4).
-pub(super) fn bind<'a>(method: &Method, dialect: Dialect, params: &'a RawValue) -> Result<Vec<&'a RawValue>, Fault> {
+pub(super) fn bind<'a>(method: &Method, dialect: Dialect, params: Json<'a>) -> Result<Vec<Json<'a>>, Fault> {
     let most = method.parameters.len();
     let least = most - method.optional;
-    match Kind::of(params) {
-        Kind::Null => bind_list(method, least, Vec::new()),
+    match params.kind() {
+        Kind::Null => bind_list(method, least, std::iter::empty()),
         // A list of three in the original's dialect is an error on which its callers rely (WIRE J6, M7).
         Kind::Array if dialect == Dialect::Original && method.name == "new_message" => {
-            bind_list(method, most, elements(params))
+            bind_list(method, most, params.elements())
         }
-        Kind::Array => bind_list(method, least, elements(params)),
-        Kind::Object => bind_names(method, least, members(params)),
+        Kind::Array => bind_list(method, least, params.elements()),
+        Kind::Object => bind_names(method, least, members(params)?),
         // WIRE J9, J10.
         Kind::Bool | Kind::Number | Kind::String => {
             Err(Fault::Arguments("params is neither a list nor an object".to_owned()))
@@ -95,25 +93,33 @@ pub(super) fn bind<'a>(method: &Method, dialect: Dialect, params: &'a RawValue) 
     }
 }
 
-fn bind_list<'a>(method: &Method, least: usize, mut values: Vec<&'a RawValue>) -> Result<Vec<&'a RawValue>, Fault> {
+fn bind_list<'a>(
+    method: &Method,
+    least: usize,
+    values: impl Iterator<Item = Json<'a>>,
+) -> Result<Vec<Json<'a>>, Fault> {
     let most = method.parameters.len();
+    let mut values: Vec<Json<'a>> = values.take(COUNTED_MAX).collect();
     if values.len() < least || values.len() > most {
         let exactly = if least == most { "exactly" } else { "at least" };
         let (name, given) = (method.name, values.len());
         return Err(Fault::Arguments(format!("{name}() takes {exactly} {least} arguments ({given} given)")));
     }
-    values.resize(most, RawValue::NULL);
+    values.resize(most, Json::NULL);
     Ok(values)
 }
 
-fn bind_names<'a>(method: &Method, least: usize, mut named: Members<'a>) -> Result<Vec<&'a RawValue>, Fault> {
+/// Of more arguments than this is said that they are so many.
+const COUNTED_MAX: usize = 100;
+
+fn bind_names<'a>(method: &Method, least: usize, mut named: Members<'a>) -> Result<Vec<Json<'a>>, Fault> {
     let mut values = Vec::with_capacity(method.parameters.len());
     for (at, parameter) in method.parameters.iter().enumerate() {
         match named.remove(*parameter) {
             None if at < least => {
                 return Err(Fault::Arguments(format!("{}() misses the argument '{parameter}'", method.name)));
             }
-            value => values.push(value.unwrap_or(RawValue::NULL)),
+            value => values.push(value.unwrap_or(Json::NULL)),
         }
     }
     match named.keys().next() {

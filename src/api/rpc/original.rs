@@ -1,14 +1,12 @@
 //! The original's ten methods (WIRE section 3).
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-
 use crate::clock::Ms;
 use crate::hub::{self, ClientKey, Hub, Sender, Submission};
 
-use super::call::{Call, list, name, none_left, options, write_names};
+use super::call::{Call, list, none_left, options};
 use super::fault::{Fault, faults};
-use super::value::{Kind, members, text_of};
+use super::value::{Json, Kind};
+use super::work::{Names, Pairs, UnsubscribeAll, Work};
 
 pub(super) fn create_client(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
@@ -44,42 +42,27 @@ pub(super) fn unsubscribe_many(call: &mut Call<'_, '_, '_>) -> Result<(), Fault>
     each_pair(call, Hub::unsubscribe)
 }
 
-/// Does the same for every client of every channel in `{channel: [client, ...]}` (WIRE M4). Stops at the first client
-/// that is not here; what was done stays done (WIRE M5).
 fn each_pair(
     call: &mut Call<'_, '_, '_>,
     verb: fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>,
 ) -> Result<(), Fault> {
-    if Kind::of(call.arguments[0]) != Kind::Object {
+    if call.arguments[0].kind() != Kind::Object {
         return Err(Fault::Arguments("channels is not an object of channels and lists of clients".to_owned()));
     }
-    for (channel, clients) in members(call.arguments[0]) {
-        for client in list(clients)? {
-            let id = call.limited(name(client)?)?;
-            let channel = call.limited(Cow::Borrowed(&channel))?;
-            verb(call.service.hub, call.service.now, &id, &channel).map_err(|error| faults(error, &id))?;
-        }
-    }
-    call.nothing();
+    call.rest = Some(Work::Pairs(Pairs::new(call.arguments[0], verb)));
     Ok(())
 }
 
 pub(super) fn unsubscribe_all_channel(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
-    let channel = call.name(0)?;
-    let exclude = match Kind::of(call.arguments[1]) {
-        Kind::Null => Vec::new(),
-        _ => list(call.arguments[1])?,
-    };
-    let exclude = exclude.into_iter().map(name).collect::<Result<HashSet<_>, _>>()?;
-    call.service.hub.unsubscribe_all(call.service.now, &channel, |id| exclude.contains(id));
-    call.nothing();
+    let exclude = call.optional(1).map(list).transpose()?;
+    call.rest = Some(Work::UnsubscribeAll(UnsubscribeAll::new(&call.name(0)?, exclude)));
     Ok(())
 }
 
 pub(super) fn new_message(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(2)?;
-    let [from, message] = [call.arguments[0], call.arguments[1]].map(text_of);
-    let from = match Kind::of(call.arguments[0]) {
+    let [from, message] = [call.arguments[0], call.arguments[1]].map(Json::text);
+    let from = match call.arguments[0].kind() {
         Kind::String => Sender::Id(&from),
         _ => Sender::Json(from.as_bytes()),
     };
@@ -90,16 +73,17 @@ pub(super) fn new_message(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
 }
 
 pub(super) fn get_channel_clients(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
-    let channel = call.name(0)?;
-    let Call { service, out, .. } = call;
-    write_names(out, service.hub.channel_clients(service.now, &channel));
+    match call.service.hub.walk_channel(&call.name(0)?) {
+        Some(walk) => call.rest = Some(Work::Clients(Names::new(walk))),
+        None => call.out.extend_from_slice(b"[]"),
+    }
     Ok(())
 }
 
 pub(super) fn get_client_channels(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
-    let Call { service, out, .. } = call;
-    write_names(out, service.hub.client_channels(&id).map_err(|error| faults(error, &id))?);
+    let walk = call.service.hub.walk_client(&id).map_err(|error| faults(error, &id))?;
+    call.rest = Some(Work::Channels(Names::new(walk)));
     Ok(())
 }
 

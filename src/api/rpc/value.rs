@@ -1,20 +1,41 @@
 //! JSON values, looked at no further than needed.
 //!
-//! A body is read once, to see that it is well-formed. After that a value is its text: a number or a nested object goes
-//! through with the digits and the spelling with which it came, and nothing is built that nobody asks for.
+//! A body is read once, to see that it is well-formed. After that a value is a place in its text: a number or a nested
+//! object goes through with the digits and the spelling with which it came, and nothing is built that nobody asks for.
+//! Lists and objects are walked element by element; a walk is one number, so it can pause between two turns.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
-
 use crate::json;
 
-/// The members of an object, each as its JSON text. Of several of one name the last counts (WIRE J13).
-///
-/// Nothing is taken apart further than a method needs it: a number or a nested object goes through with the digits
-/// and the spelling with which it came.
-pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
+/// A text that has been read, and where its long values begin and end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) long: &'a [(usize, usize)],
+}
+
+/// One value of a text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Json<'a> {
+    text: Text<'a>,
+    start: usize,
+    end: usize,
+}
+
+/// A walk through a list or an object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    /// Behind the last element seen, or behind the opening bracket.
+    at: usize,
+}
+
+/// The members of an object. Of several of one name the last counts (WIRE J13).
+pub(super) type Members<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
+
+/// Members of an object that is taken in at once, such as a request: the longest of ours has a dozen.
+const MEMBERS_MAX: usize = 256;
 
 /// What a JSON text is, by its first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,9 +48,70 @@ pub(super) enum Kind {
     Bool,
 }
 
-impl Kind {
-    pub(super) fn of(value: &RawValue) -> Kind {
-        match value.get().as_bytes()[0] {
+impl<'a> Text<'a> {
+    /// The value that begins behind white space at `at`.
+    pub(super) fn value_at(self, at: usize) -> Json<'a> {
+        let start = self.skip_space(at);
+        Json { text: self, start, end: self.end_of(start) }
+    }
+
+    fn skip_space(self, at: usize) -> usize {
+        let space = self.bytes[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        at + space.count()
+    }
+
+    /// Where the value ends that begins at `start`.
+    fn end_of(self, start: usize) -> usize {
+        let first = self.bytes[start];
+        if matches!(first, b'"' | b'[' | b'{')
+            && let Ok(found) = self.long.binary_search_by_key(&start, |&(start, _)| start)
+        {
+            return self.long[found].1;
+        }
+        match first {
+            b'"' => self.end_of_string(start),
+            b'[' | b'{' => {
+                let (mut at, mut depth) = (start + 1, 1);
+                while depth > 0 {
+                    match self.bytes[at] {
+                        b'"' => at = self.end_of_string(at) - 1,
+                        b'[' | b'{' => depth += 1,
+                        b']' | b'}' => depth -= 1,
+                        _ => {}
+                    }
+                    at += 1;
+                }
+                at
+            }
+            _ => {
+                let is_end = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+                let rest = &self.bytes[start..];
+                start + rest.iter().position(is_end).unwrap_or(rest.len())
+            }
+        }
+    }
+
+    fn end_of_string(self, start: usize) -> usize {
+        let mut at = start + 1;
+        loop {
+            at += memchr::memchr2(b'"', b'\\', &self.bytes[at..]).expect(READ_ONCE);
+            if self.bytes[at] == b'"' {
+                return at + 1;
+            }
+            at += 2;
+        }
+    }
+}
+
+/// Why taking a value apart cannot fail.
+const READ_ONCE: &str = "a text that has been read once is well-formed";
+
+impl<'a> Json<'a> {
+    /// `null`, for what is not there.
+    pub(super) const NULL: Json<'static> = Json { text: Text { bytes: b"null", long: &[] }, start: 0, end: 4 };
+
+    pub(super) fn kind(self) -> Kind {
+        match self.text.bytes[self.start] {
             b'{' => Kind::Object,
             b'[' => Kind::Array,
             b'"' => Kind::String,
@@ -38,42 +120,151 @@ impl Kind {
             _ => Kind::Number,
         }
     }
-}
 
-/// The members of an object.
-///
-/// # Panics
-/// If it is none: the caller has looked.
-pub(super) fn members(object: &RawValue) -> Members<'_> {
-    serde_json::from_str(object.get()).expect(READ_ONCE)
-}
-
-/// The elements of a list.
-///
-/// # Panics
-/// If it is none: the caller has looked.
-pub(super) fn elements(list: &RawValue) -> Vec<&RawValue> {
-    serde_json::from_str(list.get()).expect(READ_ONCE)
-}
-
-/// Why taking a value apart cannot fail.
-const READ_ONCE: &str = "a text that has been read once is well-formed";
-
-/// The text of a JSON string; most have no escapes and are taken as they stand.
-pub(super) fn unquote(string: &RawValue) -> Cow<'_, str> {
-    let inside = &string.get()[1..string.get().len() - 1];
-    if !inside.contains('\\') {
-        return Cow::Borrowed(inside);
+    /// As it came.
+    pub(super) fn as_str(self) -> &'a str {
+        std::str::from_utf8(&self.text.bytes[self.start..self.end]).expect(READ_ONCE)
     }
-    Cow::Owned(serde_json::from_str(string.get()).expect(READ_ONCE))
+
+    /// Where it begins in its text.
+    pub(super) fn start(self) -> usize {
+        self.start
+    }
+
+    /// The members of an object, or `None` if they are more than anybody means.
+    ///
+    /// # Panics
+    /// If it is none: the caller has looked.
+    pub(super) fn members(self) -> Option<Members<'a>> {
+        let (mut walk, mut members) = (self.walk(), Members::new());
+        while let Some((name, value)) = walk.next_member(self.text) {
+            members.insert(name.unquote(), value);
+            if members.len() > MEMBERS_MAX {
+                return None;
+            }
+        }
+        Some(members)
+    }
+
+    /// The elements of a list.
+    ///
+    /// # Panics
+    /// If it is none: the caller has looked.
+    pub(super) fn elements(self) -> impl Iterator<Item = Json<'a>> {
+        let mut walk = self.walk();
+        std::iter::from_fn(move || walk.next_element(self.text))
+    }
+
+    /// The beginning of a walk through a list or an object.
+    pub(super) fn walk(self) -> Walk {
+        assert!(matches!(self.kind(), Kind::Array | Kind::Object), "only lists and objects have anything inside");
+        Walk { at: self.start + 1 }
+    }
+
+    /// The text of a JSON string; most have no escapes and are taken as they stand.
+    pub(super) fn unquote(self) -> Cow<'a, str> {
+        let quoted = self.as_str();
+        let inside = &quoted[1..quoted.len() - 1];
+        if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+            return Cow::Borrowed(inside);
+        }
+        Cow::Owned(serde_json::from_str(quoted).expect(READ_ONCE))
+    }
+
+    /// A string as it is; what is not a string as its JSON text (WIRE M8).
+    pub(super) fn text(self) -> Cow<'a, str> {
+        if self.kind() == Kind::String {
+            return self.unquote();
+        }
+        let mut text = Vec::new();
+        json::write_text(&mut text, self.as_str());
+        Cow::Owned(String::from_utf8(text).expect("JSON is written in ASCII"))
+    }
 }
 
-/// A string as it is; what is not a string as its JSON text (WIRE M8).
-pub(super) fn text_of(value: &RawValue) -> Cow<'_, str> {
-    if Kind::of(value) == Kind::String {
-        return unquote(value);
+impl Walk {
+    /// The next element of a list.
+    pub(super) fn next_element<'a>(&mut self, text: Text<'a>) -> Option<Json<'a>> {
+        let at = text.skip_space(self.at);
+        let at = match text.bytes[at] {
+            b']' | b'}' => return None,
+            b',' => at + 1,
+            _ => at,
+        };
+        let value = text.value_at(at);
+        self.at = value.end;
+        Some(value)
     }
-    let mut text = Vec::new();
-    json::write_text(&mut text, value.get());
-    Cow::Owned(String::from_utf8(text).expect("JSON is written in ASCII"))
+
+    /// The next member of an object: its name, still quoted, and its value.
+    pub(super) fn next_member<'a>(&mut self, text: Text<'a>) -> Option<(Json<'a>, Json<'a>)> {
+        let name = self.next_element(text)?;
+        let colon = text.skip_space(name.end);
+        let value = text.value_at(colon + 1);
+        self.at = value.end;
+        Some((name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::syntax::Checker;
+    use super::*;
+
+    /// The value again, put together from what the walks find.
+    fn rebuilt(json: Json<'_>) -> Value {
+        match json.kind() {
+            Kind::Object => {
+                Value::Object(json.members().unwrap().into_iter().map(|(k, v)| (k.into_owned(), rebuilt(v))).collect())
+            }
+            Kind::Array => json.elements().map(rebuilt).collect(),
+            Kind::String => Value::from(json.unquote()),
+            Kind::Number | Kind::Null | Kind::Bool => serde_json::from_str(json.as_str()).unwrap(),
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            // Long ones.
+            (500_usize..700).prop_map(|count| Value::from("[\"".repeat(count))),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn walks_find_everything(value in any_value(), is_pretty in any::<bool>()) {
+            let written = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let bytes = written.unwrap().into_bytes();
+            let mut checker = Checker::default();
+            checker.read(&bytes, bytes.len()).unwrap();
+            let long = checker.finish().unwrap();
+            // With the places of long values and without them.
+            prop_assert_eq!(rebuilt(Text { bytes: &bytes, long: &long }.value_at(0)), value.clone());
+            prop_assert_eq!(rebuilt(Text { bytes: &bytes, long: &[] }.value_at(0)), value);
+        }
+    }
+
+    #[test]
+    fn of_several_members_of_one_name_the_last_counts_and_there_are_not_too_many() {
+        let bytes = br#" {"a": 1, "\u0061": [2], "b": "x"} "#;
+        let members = Text { bytes, long: &[] }.value_at(0).members().unwrap();
+        assert_eq!((members.len(), members["a"].as_str()), (2, "[2]"));
+        let many: Vec<String> = (0..=MEMBERS_MAX).map(|at| format!("\"{at}\":0")).collect();
+        let many = format!("{{{}}}", many.join(","));
+        assert!(Text { bytes: many.as_bytes(), long: &[] }.value_at(0).members().is_none());
+    }
 }

@@ -1,0 +1,126 @@
+//! One body of a request, on its way from bytes to an answer.
+//!
+//! ```text
+//!   body --Reading--> a text that is JSON --Calls--> answer
+//! ```
+//!
+//! Each step takes some us. A job that is done within the steps it is given at once never copies its body; one that is not
+//! is kept, and goes on in later turns.
+
+use std::borrow::Cow;
+
+use crate::json;
+
+use super::Outcome;
+use super::answer::Answer;
+use super::call::Service;
+use super::calls::Calls;
+use super::fault::Refusal;
+use super::syntax::{Checker, Malformed};
+use super::value::Text;
+
+/// A body on its way to its answer.
+#[derive(Debug)]
+pub(in crate::api) struct Job<'a> {
+    reading: Reading<'a>,
+    calls: Option<Calls>,
+    answer: Answer,
+    outcome: Option<Outcome>,
+}
+
+/// A body of which is found out whether it is JSON.
+#[derive(Debug)]
+struct Reading<'a> {
+    body: Cow<'a, [u8]>,
+    /// So much of it is free of lone halves of surrogate pairs (WIRE J14).
+    mended: usize,
+    checker: Checker,
+    /// Where its long values are, once all of it is read.
+    long: Vec<(usize, usize)>,
+}
+
+/// A body of that size is read in one step, in some 10 us, and copied only if its call takes longer.
+const BODY_AT_ONCE: usize = 16 << 10;
+
+/// What is read of a larger one in one step.
+const READ_BYTES: usize = 2 << 10;
+
+impl<'a> Job<'a> {
+    /// A job for a body. Its answer is written into `out`, which is empty.
+    pub(in crate::api) fn new(body: &'a [u8], out: Vec<u8>) -> Job<'a> {
+        Job { reading: Reading::new(body), calls: None, answer: Answer::new(out), outcome: None }
+    }
+
+    /// The same job, to be kept for later turns.
+    pub(in crate::api) fn into_owned(self) -> Job<'static> {
+        let Job { reading: Reading { body, mended, checker, long }, calls, answer, outcome } = self;
+        let reading = Reading { body: Cow::Owned(body.into_owned()), mended, checker, long };
+        Job { reading, calls, answer, outcome }
+    }
+
+    /// Goes on, and takes one off `budget` for each step. `None` if it is not done when that is used up.
+    pub(in crate::api) fn go_on(&mut self, service: &mut Service<'_>, budget: &mut u32) -> Option<Outcome> {
+        while self.outcome.is_none() && *budget > 0 {
+            self.outcome = match &mut self.calls {
+                Some(calls) => calls.go_on(self.reading.text(), service, &mut self.answer, budget),
+                None => {
+                    *budget -= 1;
+                    self.read()
+                }
+            };
+            if self.outcome.is_some_and(|outcome| outcome != Outcome::Silent) {
+                self.answer.out().push(b'\n');
+            }
+        }
+        self.outcome
+    }
+
+    /// What is written of the answer so far.
+    pub(in crate::api) fn answer(&mut self) -> &mut Answer {
+        &mut self.answer
+    }
+
+    /// Reads some more of the body. Its calls begin when all of it is read.
+    fn read(&mut self) -> Option<Outcome> {
+        let refusal = match self.reading.read()? {
+            Ok(()) => match Calls::of(self.reading.text(), self.reading.checker.commas()) {
+                Ok(calls) => {
+                    self.calls = Some(calls);
+                    return None;
+                }
+                Err(refusal) => refusal,
+            },
+            Err(Malformed { at, wanted }) => Refusal::syntax(at, wanted),
+        };
+        Some(refusal.write(self.answer.out()))
+    }
+}
+
+impl<'a> Reading<'a> {
+    fn new(body: &'a [u8]) -> Reading<'a> {
+        let is_small = body.len() <= BODY_AT_ONCE;
+        Reading {
+            body: if is_small { json::mend_surrogates(body) } else { Cow::Owned(body.to_vec()) },
+            mended: if is_small { body.len() } else { 0 },
+            checker: Checker::default(),
+            long: Vec::new(),
+        }
+    }
+
+    /// One step. `None` if there is more to read.
+    fn read(&mut self) -> Option<Result<(), Malformed>> {
+        let step = if self.body.len() <= BODY_AT_ONCE { BODY_AT_ONCE } else { READ_BYTES };
+        let end = self.body.len().min(self.checker.at() + step);
+        if self.mended < end {
+            self.mended = json::mend_surrogates_until(self.body.to_mut(), self.mended, end);
+        }
+        if let Err(malformed) = self.checker.read(&self.body, end) {
+            return Some(Err(malformed));
+        }
+        (end == self.body.len()).then(|| self.checker.finish().map(|long| self.long = long))
+    }
+
+    fn text(&self) -> Text<'_> {
+        Text { bytes: &self.body, long: &self.long }
+    }
+}

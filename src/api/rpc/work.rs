@@ -1,0 +1,263 @@
+//! What is left of a call that is not done in one step: calls for many clients or channels, and long lists.
+//!
+//! It knows places of its body and keys of the hub, no more, so it can wait while the world changes. Each step is a single
+//! call of the kind that there is for one; see the [module above](super) for what that means to others.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, btree_map};
+
+use crate::clock::Ms;
+use crate::hub::{self, Channel, Client, Hub, Spared};
+use crate::json;
+
+use super::additions::Publishing;
+use super::call::{Service, list, name};
+use super::fault::{Fault, faults};
+use super::value::{Json, Text, Walk};
+
+/// What is left of a call.
+#[derive(Debug)]
+pub(super) enum Work {
+    Nothing,
+    Pairs(Pairs),
+    UnsubscribeAll(UnsubscribeAll),
+    Clients(Names<Channel>),
+    Channels(Names<Client>),
+    Broadcast(Box<Broadcast>),
+}
+
+impl Work {
+    /// Goes on, and takes one off `budget` for each step. True when nothing is left.
+    pub(super) fn go_on(
+        &mut self,
+        text: Text<'_>,
+        service: &mut Service<'_>,
+        out: &mut Vec<u8>,
+        budget: &mut u32,
+    ) -> Result<bool, Fault> {
+        match self {
+            Work::Nothing => Ok(true),
+            Work::Pairs(pairs) => pairs.go_on(text, service, out, budget),
+            Work::UnsubscribeAll(work) => work.go_on(text, service, out, budget),
+            Work::Clients(names) => {
+                let (hub, now) = (&service.hub, service.now);
+                Ok(names.write(out, budget, |walk, budget| hub.next_client(now, walk, budget)))
+            }
+            Work::Channels(names) => {
+                Ok(names.write(out, budget, |walk, budget| service.hub.next_channel(walk, budget)))
+            }
+            Work::Broadcast(broadcast) => broadcast.go_on(text, service, out, budget),
+        }
+    }
+}
+
+/// A list of names, written as a walk finds them.
+#[derive(Debug)]
+pub(super) struct Names<T> {
+    walk: hub::Walk<T>,
+    open: &'static [u8],
+}
+
+impl<T> Names<T> {
+    pub(super) fn new(walk: hub::Walk<T>) -> Names<T> {
+        Names { walk, open: b"[" }
+    }
+
+    /// Writes more of it. There is no next one, and something of the budget is left: that is the end.
+    fn write<'h>(
+        &mut self,
+        out: &mut Vec<u8>,
+        budget: &mut u32,
+        next: impl Fn(&mut hub::Walk<T>, &mut u32) -> Option<&'h str>,
+    ) -> bool {
+        while let Some(name) = next(&mut self.walk, budget) {
+            out.extend_from_slice(std::mem::replace(&mut self.open, b","));
+            json::write_str(out, name);
+        }
+        if *budget == 0 {
+            return false;
+        }
+        out.extend_from_slice(if self.open == b"[" { b"[]" } else { b"]" });
+        true
+    }
+}
+
+type Verb = fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>;
+
+/// The same for every client of every channel in `{channel: [client, ...]}` (WIRE M4). Stops at the first client that is not
+/// here; what was done stays done (WIRE M5).
+#[derive(Debug)]
+pub(super) struct Pairs {
+    verb: Verb,
+    order: Order,
+    /// The channel that is being worked on, and its clients.
+    channel: Option<(Box<str>, Walk)>,
+}
+
+/// In which order the channels come.
+#[derive(Debug)]
+enum Order {
+    /// They are being collected, as of several of one name only the last counts (WIRE J13).
+    Collecting { all: Walk, rest: Walk, found: BTreeMap<Box<str>, usize> },
+    /// By name, with the place of the list.
+    ByName(btree_map::IntoIter<Box<str>, usize>),
+    /// As they stand: there are too many to collect them. Of several of one name each counts.
+    AsGiven(Walk),
+}
+
+/// Channels that are collected to see whether names come twice. Nobody's encoder writes a name twice: this is for the letter
+/// of the rule.
+const COLLECTED_MAX: usize = 1000;
+
+impl Pairs {
+    pub(super) fn new(channels: Json<'_>, verb: Verb) -> Pairs {
+        let walk = channels.walk();
+        Pairs { verb, order: Order::Collecting { all: walk, rest: walk, found: BTreeMap::new() }, channel: None }
+    }
+
+    fn go_on(
+        &mut self,
+        text: Text<'_>,
+        service: &mut Service<'_>,
+        out: &mut Vec<u8>,
+        budget: &mut u32,
+    ) -> Result<bool, Fault> {
+        while *budget > 0 {
+            *budget -= 1;
+            if let Some((channel, clients)) = &mut self.channel {
+                match clients.next_element(text) {
+                    Some(client) => {
+                        let id = service.limited(name(client)?)?;
+                        let done = (self.verb)(service.hub, service.now, &id, channel);
+                        done.map_err(|error| faults(error, &id))?;
+                    }
+                    None => self.channel = None,
+                }
+            } else if let Some((channel, clients)) = self.order.next(text) {
+                let Some((channel, clients)) = channel.zip(clients) else { continue };
+                let channel = service.limited(Cow::Owned(channel.into()))?;
+                self.channel = Some((channel.into(), list(text.value_at(clients))?));
+            } else {
+                out.extend_from_slice(b"200");
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Order {
+    /// The next channel, and where the list of its clients begins. `Some` with nothing in it is a step on the way to it.
+    fn next(&mut self, text: Text<'_>) -> Option<(Option<Box<str>>, Option<usize>)> {
+        match self {
+            Order::Collecting { all, rest, found } => {
+                match rest.next_member(text) {
+                    Some(_) if found.len() == COLLECTED_MAX => *self = Order::AsGiven(*all),
+                    Some((channel, clients)) => {
+                        found.insert(channel.unquote().into(), clients.start());
+                    }
+                    None => *self = Order::ByName(std::mem::take(found).into_iter()),
+                }
+                Some((None, None))
+            }
+            Order::ByName(found) => found.next().map(|(channel, clients)| (Some(channel), Some(clients))),
+            Order::AsGiven(walk) => {
+                let (channel, clients) = walk.next_member(text)?;
+                Some((Some(channel.unquote().into()), Some(clients.start())))
+            }
+        }
+    }
+}
+
+/// Unsubscribes the clients of a channel (WIRE M6).
+#[derive(Debug)]
+pub(super) struct UnsubscribeAll {
+    channel: Box<str>,
+    /// The names of the spared that are still to be looked up.
+    exclude: Option<Walk>,
+    spared: Spared,
+    walk: Option<hub::Walk<Channel>>,
+}
+
+impl UnsubscribeAll {
+    pub(super) fn new(channel: &str, exclude: Option<Walk>) -> UnsubscribeAll {
+        UnsubscribeAll { channel: channel.into(), exclude, spared: Spared::default(), walk: None }
+    }
+
+    fn go_on(
+        &mut self,
+        text: Text<'_>,
+        service: &mut Service<'_>,
+        out: &mut Vec<u8>,
+        budget: &mut u32,
+    ) -> Result<bool, Fault> {
+        while let Some(exclude) = &mut self.exclude {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            *budget -= 1;
+            match exclude.next_element(text) {
+                Some(client) => service.hub.spare(&mut self.spared, &name(client)?),
+                None => {
+                    self.exclude = None;
+                    self.walk = service.hub.walk_channel(&self.channel);
+                }
+            }
+        }
+        let is_done = match &mut self.walk {
+            Some(walk) => service.hub.unsubscribe_some(service.now, walk, &self.spared, budget),
+            None => true,
+        };
+        if is_done {
+            out.extend_from_slice(b"200");
+        }
+        Ok(is_done)
+    }
+}
+
+/// The same message to many channels.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    /// All names are looked at before anything is published.
+    unseen: Option<Walk>,
+    channels: Walk,
+    text: Box<str>,
+    publishing: Publishing<'static>,
+    open: &'static [u8],
+}
+
+impl Broadcast {
+    pub(super) fn new(channels: Walk, text: &str, publishing: Publishing<'static>) -> Broadcast {
+        Broadcast { unseen: Some(channels), channels, text: text.into(), publishing, open: b"[" }
+    }
+
+    fn go_on(
+        &mut self,
+        text: Text<'_>,
+        service: &mut Service<'_>,
+        out: &mut Vec<u8>,
+        budget: &mut u32,
+    ) -> Result<bool, Fault> {
+        while *budget > 0 {
+            *budget -= 1;
+            if let Some(unseen) = &mut self.unseen {
+                match unseen.next_element(text) {
+                    Some(channel) => {
+                        service.limited(name(channel)?)?;
+                    }
+                    None => self.unseen = None,
+                }
+                continue;
+            }
+            let Some(channel) = self.channels.next_element(text) else {
+                out.extend_from_slice(if self.open == b"[" { b"[]" } else { b"]" });
+                return Ok(true);
+            };
+            out.extend_from_slice(std::mem::replace(&mut self.open, b","));
+            // Names that are left out are looked up for each channel.
+            *budget = budget.saturating_sub(self.publishing.steps());
+            self.publishing.perform(service, out, &name(channel)?, &self.text)?;
+        }
+        Ok(false)
+    }
+}
