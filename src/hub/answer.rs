@@ -2,6 +2,12 @@
 //!
 //! The answer is made in one [`Draft`] of the hub's, as places in rings: no message is copied or touched. It is lent out as
 //! an [`Answer`], and whoever has it writes the messages down as they stand.
+//!
+//! What is due to one subscriber of a channel is mostly due to the next one too. So a draft remembers what it was made of
+//! ([`Origin`]), and serves as it is whoever is due the same. The answers that it makes are of one *edition*: whoever
+//! writes them down writes one, and copies it.
+
+use std::ops::Range;
 
 use crate::clock::Ms;
 use crate::slots::Key;
@@ -12,7 +18,7 @@ use super::client::Client;
 use super::message::Message;
 use super::ring::Loss;
 use super::subscription::Subscription;
-use super::waiter::{Ending, Owner, Protocol, Since, Waiter};
+use super::waiter::{Ending, Owner, Protocol, Since, State, Waiter};
 
 /// Messages in one answer of the resume protocol: the page asks for the rest at once.
 const RESUME_MESSAGES_MAX: usize = 1000;
@@ -21,7 +27,7 @@ const RESUME_MESSAGES_MAX: usize = 1000;
 const RESUME_BYTES_MAX: usize = 1 << 20;
 
 /// A message of the answer being made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pick {
     seq: u64,
     channel: Key<Channel>,
@@ -48,6 +54,33 @@ pub(super) struct Draft {
     /// The page's position after it, `None` if that is as unknown as before.
     pub(super) upto: Option<u64>,
     more: bool,
+    /// A message was looked at that not everybody gets.
+    is_personal: bool,
+    origin: Option<Origin>,
+    edition: u64,
+}
+
+/// What an answer follows from: whoever finds the same gets the same.
+#[derive(Clone, Debug)]
+struct Origin {
+    /// The one channel that has news.
+    channel: Key<Channel>,
+    /// Who has had everything of it up to one of these.
+    after: Range<u64>,
+    is_original: bool,
+    /// The `seq` of the hub: nothing has been published anywhere since.
+    seq: u64,
+}
+
+/// Where there may be something for a waiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nowhere: nothing is due.
+    None,
+    /// In one channel, for who has had everything up to `after`.
+    One { channel: Key<Channel>, after: u64 },
+    /// In several, or its subscriptions are not plain ones.
+    Many,
 }
 
 /// What is owed to one waiter, lent until the next call of the hub.
@@ -59,15 +92,34 @@ pub struct Answer<'a> {
 }
 
 impl Hub {
+    /// Where there may be something for a waiter: one look at each of its channels.
+    pub(super) fn news(&self, waiter: &Waiter) -> News {
+        let mut news = News::None;
+        for member in &waiter.members {
+            let client = &self.clients[member.client];
+            let position = waiter.position(member, client);
+            for subscription in &client.subscriptions {
+                let after = subscription.after(position);
+                if waiter.protocol == Protocol::Resume(Since::Lost) || subscription.has_ended() {
+                    news = News::Many;
+                } else if self.channels[subscription.channel].last_seq() > after {
+                    let one = News::One { channel: subscription.channel, after };
+                    news = if news == News::None { one } else { News::Many };
+                }
+            }
+        }
+        news
+    }
+
     /// Fills in what is due. True if anything is.
     pub(super) fn fill(&self, now: Ms, waiter: &Waiter, draft: &mut Draft) -> bool {
         // While an answer is on its way to one of the clients nobody knows what it has got: nothing is due (P17).
-        if waiter.is_original() && waiter.clients().any(|client| self.is_held_up(client)) {
+        if self.is_held_up(waiter) {
             return false;
         }
         for member in &waiter.members {
             let client = &self.clients[member.client];
-            let position = if waiter.is_original() { client.position } else { member.position };
+            let position = waiter.position(member, client);
             for subscription in &client.subscriptions {
                 if waiter.is_original() && subscription.has_ended() {
                     // What was not read by then is not read any more (WIRE C3).
@@ -78,6 +130,30 @@ impl Hub {
         }
         self.finish(waiter, draft);
         !draft.picks.is_empty() || !draft.gaps.is_empty()
+    }
+
+    /// Writes down what an answer was made of, if others can be due the same.
+    pub(super) fn note_origin(&self, news: &News, waiter: &Waiter, draft: &mut Draft) {
+        if let &News::One { channel, after } = news
+            && waiter.state == State::Parked
+            && !draft.is_personal
+        {
+            let after = self.channels[channel].stretch(after);
+            draft.origin = Some(Origin { channel, after, is_original: waiter.is_original(), seq: self.seq });
+        }
+    }
+
+    /// For debug builds: whether something is due to a waiter.
+    pub(super) fn is_due(&self, now: Ms, waiter: Key<Waiter>) -> bool {
+        self.fill(now, &self.waiters[waiter], &mut Draft::default())
+    }
+
+    /// For debug builds: whether an answer made for this waiter alone would be the one that stands in the draft.
+    pub(super) fn is_made_alike(&self, now: Ms, waiter: Key<Waiter>) -> bool {
+        let mut own = Draft::default();
+        let is_due = self.fill(now, &self.waiters[waiter], &mut own);
+        let Draft { picks, gaps, upto, more, .. } = &self.draft;
+        is_due && (&own.picks, &own.gaps, &own.upto, &own.more) == (picks, gaps, upto, more)
     }
 
     /// Fills in one subscription's share.
@@ -102,14 +178,17 @@ impl Hub {
             draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });
         }
         // Of the oldest so many of all rings none is behind the oldest so many of its own.
+        let mut is_personal = false;
         let most = if waiter.is_original() { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
         for places in channel.places(after, upto) {
             let places = places.filter_map(|place| {
                 let message = channel.message(place);
+                is_personal |= !message.is_for_all();
                 message.is_for(now, client).then_some(Pick { seq: message.seq, channel: subscription.channel, place })
             });
             draft.picks.extend(places.take(most));
         }
+        draft.is_personal |= is_personal;
     }
 
     /// Brings what was found into order, and cuts it where it becomes too much.
@@ -164,12 +243,34 @@ impl Hub {
 }
 
 impl Draft {
-    pub(super) fn clear(&mut self) {
+    /// Begins another answer.
+    pub(super) fn begin(&mut self) {
         self.picks.clear();
         self.lacks.clear();
         self.gaps.clear();
         self.upto = None;
         self.more = false;
+        self.is_personal = false;
+        self.origin = None;
+        self.edition += 1;
+    }
+
+    /// Whether it is what is due to a waiter that has found these news, when the hub has come to `seq`.
+    pub(super) fn is_made_of(&self, news: &News, waiter: &Waiter, seq: u64) -> bool {
+        match (&self.origin, news) {
+            (Some(origin), News::One { channel, after }) => {
+                origin.channel == *channel
+                    && origin.after.contains(after)
+                    && origin.seq == seq
+                    && origin.is_original == waiter.is_original()
+            }
+            _ => false,
+        }
+    }
+
+    /// A ring has let go of something: what follows from what is not known any more.
+    pub(super) fn forget_origin(&mut self) {
+        self.origin = None;
     }
 }
 
@@ -184,6 +285,12 @@ impl Answer<'_> {
     #[must_use]
     pub fn waiter(&self) -> Key<Waiter> {
         self.waiter
+    }
+
+    /// Answers of one edition hold the same: messages, gaps, position, and whether there is more. Never 0.
+    #[must_use]
+    pub fn edition(&self) -> u64 {
+        self.hub.draft.edition
     }
 
     /// Why it is answered, if not for news alone.

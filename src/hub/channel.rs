@@ -3,6 +3,8 @@
 //! The rings are the only place where messages are kept. A reader holds one number, its position, so a slow or absent
 //! reader costs nothing here; whoever comes back for what has fallen out is told so.
 
+use std::ops::Range;
+
 use crate::clock::Ms;
 use crate::json;
 use crate::names::Named;
@@ -217,6 +219,17 @@ impl Channel {
     #[must_use]
     pub fn held_messages(&self) -> (usize, usize) {
         self.rings.iter().fold((0, 0), |(count, bytes), ring| (count + ring.len(), bytes + ring.bytes()))
+    }
+
+    /// Whoever has had everything up to one of these lacks the same as who has had everything up to `after`, which is one
+    /// of them.
+    pub(super) fn stretch(&self, after: u64) -> Range<u64> {
+        let fallen = self.fallen.iter().flatten().map(|fallen| fallen.seq);
+        let (mut start, mut end) = (0, u64::MAX);
+        for seq in fallen.chain(self.rings.iter().flat_map(|ring| ring.around(after))) {
+            if seq <= after { start = start.max(seq) } else { end = end.min(seq) }
+        }
+        start..end
     }
 
     /// Where the messages after `after` and up to `upto` are, for each ring in order.

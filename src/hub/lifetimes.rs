@@ -166,6 +166,7 @@ impl Hub {
         channel.reminded = Ms::MAX;
         let before = channel.held_messages().1;
         channel.lose_old(now);
+        self.draft.forget_origin();
         self.memory.bytes -= before - channel.held_messages().1;
         if channel.is_deserted() && channel.used + self.limits.channel_idle <= now {
             let channel = self.channels.remove(key).expect("it was here a line ago");
@@ -199,7 +200,9 @@ impl Hub {
 
     /// Has a client that is here looked at by the time it may have to be collected.
     pub(super) fn remind_of_expiry(&mut self, client: Key<Client>) {
-        if self.clients[client].polls().is_empty() {
+        let Client { reminded, seen, .. } = self.clients[client];
+        // Nobody expires before it was idle for long enough: mostly that is later than the reminder on its way.
+        if reminded > seen + self.limits.max_idle && self.clients[client].polls().is_empty() {
             self.remind_client(client, self.expires_at(client));
         }
     }

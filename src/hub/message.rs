@@ -137,6 +137,11 @@ impl Message {
         self.triple.len() + size_of_val(&*self.exclude)
     }
 
+    /// Whether every client gets it, at any time.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.expires == Ms::MAX && self.exclude.is_empty()
+    }
+
     /// Whether a client gets it at the time `now`.
     pub(super) fn is_for(&self, now: Ms, client: Key<Client>) -> bool {
         now < self.expires && self.exclude.binary_search(&client).is_err()

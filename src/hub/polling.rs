@@ -11,7 +11,7 @@ use crate::clock::Ms;
 use crate::slots::Key;
 
 use super::Hub;
-use super::answer::Answer;
+use super::answer::{Answer, News};
 use super::channel::Channel;
 use super::client::Client;
 use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Waiter};
@@ -58,37 +58,56 @@ impl Hub {
         }
         self.make_room(&members)?;
         for member in &mut members {
-            self.admit(now, member.client, protocol, deadline);
-            member.position = match protocol {
-                Protocol::Original | Protocol::Resume(Since::Lost) => 0,
-                Protocol::Resume(Since::At(position)) => position,
-                Protocol::Resume(Since::Acknowledged) => self.clients[member.client].position,
-            };
+            member.position = self.admit(now, member.client, protocol, deadline);
         }
         let came = self.seq;
         let waiter = Waiter { owner, members, deadline, protocol, came, state: State::Parked, queued: false };
         let waiter = self.waiters.insert(waiter);
-        for at in 0..self.waiters[waiter].members.len() {
-            let client = self.waiters[waiter].members[at].client;
-            self.clients[client].polls_mut().push(waiter);
-            if self.clients[client].polls().len() == 1 {
-                self.count_parked(client, true);
-            }
+        if self.enlist(waiter) {
+            self.look_at(waiter);
+        } else {
+            debug_assert!(!self.is_due(now, waiter), "whoever is due something is looked at");
         }
-        self.look_at(waiter);
         Ok(waiter)
     }
 
-    /// A client with a valid key polls.
-    fn admit(&mut self, now: Ms, client: Key<Client>, protocol: Protocol, deadline: Ms) {
-        if !self.clients[client].is_here() {
-            self.revive(now, client);
+    /// A client with a valid key polls. Returns from where.
+    fn admit(&mut self, now: Ms, key: Key<Client>, protocol: Protocol, deadline: Ms) -> u64 {
+        if !self.clients[key].is_here() {
+            self.revive(now, key);
         }
-        self.clients[client].seen = now;
-        self.remind_client(client, deadline);
+        let client = &mut self.clients[key];
+        client.seen = now;
+        let acknowledged = client.position;
+        self.remind_client(key, deadline);
         if let Protocol::Resume(Since::At(position)) = protocol {
-            self.acknowledge(now, client, position, true);
+            self.acknowledge(now, key, position, true);
         }
+        match protocol {
+            Protocol::Original | Protocol::Resume(Since::Lost) => 0,
+            Protocol::Resume(Since::At(position)) => position,
+            Protocol::Resume(Since::Acknowledged) => acknowledged,
+        }
+    }
+
+    /// Puts a poll on the lists of its clients. True if something may be due to it already: mostly nothing is, as the page
+    /// has had everything a moment ago, and then nobody need look again.
+    fn enlist(&mut self, key: Key<Waiter>) -> bool {
+        let Hub { clients, channels, waiters, .. } = self;
+        let waiter = &waiters[key];
+        let mut may_be_due = waiter.protocol == Protocol::Resume(Since::Lost);
+        for member in &waiter.members {
+            let client = &mut clients[member.client];
+            client.polls_mut().push(key);
+            let begins = client.polls().len() == 1;
+            let position = waiter.position(member, client);
+            for subscription in &client.subscriptions {
+                let channel = &mut channels[subscription.channel];
+                channel.parked += u32::from(begins && !subscription.has_ended());
+                may_be_due |= channel.last_seq() > subscription.after(position);
+            }
+        }
+        may_be_due
     }
 
     /// Everything up to `position` has been had.
@@ -132,22 +151,19 @@ impl Hub {
     /// # Panics
     /// If the waiter was not handed out by [`Hub::next_answer`].
     pub fn delivered(&mut self, now: Ms, waiter: Key<Waiter>) {
-        let State::Sent { upto, .. } = self.waiters[waiter].state else {
+        let found = &self.waiters[waiter];
+        let State::Sent { upto, .. } = found.state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
-        if self.waiters[waiter].is_original() {
-            for at in 0..self.waiters[waiter].members.len() {
-                self.acknowledge(now, self.waiters[waiter].members[at].client, upto, false);
-            }
-        }
-        self.remove_waiter(now, waiter);
+        let upto = if found.is_original() { upto } else { 0 };
+        self.remove_waiter(now, waiter, upto);
     }
 
     /// The poll hung up, or its answer was lost on the way: it takes nothing (WIRE P18). A waiter that is gone already
     /// is none of our business.
     pub fn cancel(&mut self, now: Ms, waiter: Key<Waiter>) {
         if self.waiters.contains(waiter) {
-            self.remove_waiter(now, waiter);
+            self.remove_waiter(now, waiter, 0);
         }
     }
 
@@ -156,9 +172,10 @@ impl Hub {
     /// when that is used up; [`Hub::has_answers`] says whether to come back.
     pub fn next_answer(&mut self, now: Ms, budget: &mut u32) -> Option<Answer<'_>> {
         let waiter = self.next_due_waiter(now, budget)?;
-        let upto = self.draft.upto.filter(|_| self.waiters[waiter].is_original()).unwrap_or(0);
+        let found = &mut self.waiters[waiter];
+        let upto = self.draft.upto.filter(|_| found.is_original()).unwrap_or(0);
         let sent = State::Sent { upto, is_empty: self.draft.picks.is_empty() };
-        let state = std::mem::replace(&mut self.waiters[waiter].state, sent);
+        let state = std::mem::replace(&mut found.state, sent);
         let ending = match state {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,
@@ -253,56 +270,78 @@ impl Hub {
     }
 
     /// Finds what is due to a waiter. True if it is to be answered, with what then stands in the draft.
-    fn collect(&mut self, now: Ms, waiter: Key<Waiter>) -> bool {
+    fn collect(&mut self, now: Ms, key: Key<Waiter>) -> bool {
+        let Some(waiter) = self.waiters.get(key) else { return false };
+        let news = self.news(waiter);
+        match waiter.state {
+            State::Sent { .. } => return false,
+            State::Parked if news == News::None || self.is_held_up(waiter) => return false,
+            State::Parked if self.draft.is_made_of(&news, waiter, self.seq) => {
+                debug_assert!(self.is_made_alike(now, key), "what was made once is what is due");
+                return true;
+            }
+            State::Parked | State::Over(_) => {}
+        }
         let mut draft = std::mem::take(&mut self.draft);
-        draft.clear();
-        let found = match self.waiters.get(waiter).map(|waiter| (waiter, waiter.state)) {
-            None | Some((_, State::Sent { .. })) => false,
-            Some((waiter, State::Parked)) => self.fill(now, waiter, &mut draft),
-            Some((_, State::Over(Ending::Gone))) => true,
-            Some((waiter, State::Over(Ending::Crowded))) if waiter.protocol != Protocol::Resume(Since::Lost) => {
+        draft.begin();
+        let found = match waiter.state {
+            State::Sent { .. } => unreachable!("it has been seen to above"),
+            State::Parked => self.fill(now, waiter, &mut draft),
+            State::Over(Ending::Gone) => true,
+            State::Over(Ending::Crowded) if waiter.protocol != Protocol::Resume(Since::Lost) => {
                 draft.upto = waiter.own_position();
                 true
             }
             // Who has no position of ours cannot be sent away with it: it is told so.
-            Some((waiter, State::Over(Ending::Time | Ending::Stopping | Ending::Crowded))) => {
+            State::Over(Ending::Time | Ending::Stopping | Ending::Crowded) => {
                 self.fill(now, waiter, &mut draft);
                 true
             }
         };
+        if found {
+            self.note_origin(&news, waiter, &mut draft);
+        }
         self.draft = draft;
         found
     }
 
-    /// A client has begun to poll, or has ceased to: its channels count those who do.
-    fn count_parked(&mut self, client: Key<Client>, polls: bool) {
-        for subscription in self.clients[client].subscriptions.iter().filter(|subscription| !subscription.has_ended()) {
-            let parked = &mut self.channels[subscription.channel].parked;
-            *parked = if polls { *parked + 1 } else { *parked - 1 };
-        }
+    /// Whether nobody knows what one of the clients has got, as an answer is on its way to it (P17). A client's only poll is
+    /// the one that waits here.
+    pub(super) fn is_held_up(&self, waiter: &Waiter) -> bool {
+        let holds_up = |&poll: &Key<Waiter>| self.waiters[poll].holds_up();
+        waiter.is_original()
+            && waiter.clients().any(|client| match self.clients[client].polls() {
+                [_] => false,
+                polls => polls.iter().any(holds_up),
+            })
     }
 
-    pub(super) fn is_held_up(&self, client: Key<Client>) -> bool {
-        self.clients[client].polls().iter().any(|&waiter| self.waiters[waiter].holds_up())
-    }
-
-    fn remove_waiter(&mut self, now: Ms, key: Key<Waiter>) {
+    /// Forgets a poll. Its clients have had everything up to `upto`.
+    fn remove_waiter(&mut self, now: Ms, key: Key<Waiter>, upto: u64) {
         let waiter = self.waiters.remove(key).expect("the caller has seen it");
-        for client in waiter.clients() {
-            self.clients[client].seen = now;
-            self.clients[client].polls_mut().retain(|poll| *poll != key);
-            if self.clients[client].polls().is_empty() {
-                self.count_parked(client, false);
+        for at in waiter.clients() {
+            self.acknowledge(now, at, upto, false);
+            let client = &mut self.clients[at];
+            client.seen = now;
+            client.polls_mut().retain(|poll| *poll != key);
+            if client.polls().is_empty() {
+                for subscription in client.subscriptions.iter().filter(|subscription| !subscription.has_ended()) {
+                    self.channels[subscription.channel].parked -= 1;
+                }
+                self.remind_of_expiry(at);
+            } else if waiter.holds_up() {
+                self.look_at_polls(at);
             }
-            if waiter.holds_up() {
-                self.look_at_polls(client);
-            }
-            self.remind_of_expiry(client);
         }
     }
 }
 
 impl Waiter {
+    /// From where it goes on for one of its clients.
+    pub(super) fn position(&self, member: &Member, client: &Client) -> u64 {
+        if self.is_original() { client.position } else { member.position }
+    }
+
     /// The position that a page has which is answered nothing; `None` if it is what its clients have acknowledged.
     fn own_position(&self) -> Option<u64> {
         match self.protocol {

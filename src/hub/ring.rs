@@ -82,6 +82,12 @@ impl Ring {
         start..self.messages.partition_point(|message| message.seq <= upto).max(start)
     }
 
+    /// The `seq`s of the last message up to `after` and of the first one after it.
+    pub(super) fn around(&self, after: u64) -> impl Iterator<Item = u64> {
+        let next = self.messages.partition_point(|message| message.seq <= after);
+        [next.checked_sub(1), Some(next)].into_iter().flatten().filter_map(|at| Some(self.messages.get(at)?.seq))
+    }
+
     pub(super) fn get(&self, at: usize) -> &Message {
         &self.messages[at]
     }
