@@ -5,6 +5,7 @@
 
 mod access;
 mod assets;
+mod press;
 mod rpc;
 mod token;
 mod updates;
@@ -20,8 +21,9 @@ use crate::http::{Error, Exchange, Method, Request, Response, Status};
 use crate::hub::{Hub, Owner};
 
 pub use access::{Access, Refusal};
+pub use press::Press;
 pub use token::{Epoch, Token};
-pub use updates::Parked;
+pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
 
 use assets::Script;
@@ -94,17 +96,18 @@ impl Api {
         }
     }
 
-    /// Serves a request: writes the answer behind what is in `out`, or parks.
+    /// Serves a request: writes the answer behind what is in `out`, or parks. `habit` is the connection's own.
     pub fn handle(
         &mut self,
         visit: Visit<'_>,
         request: &Request<'_>,
         exchange: Exchange,
+        habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
         match &*request.path() {
             b"/" => return self.serve_rpc(visit, request, exchange, out),
-            b"/message_updates" => return self.serve_updates(visit, request, exchange, out),
+            b"/message_updates" => return self.serve_updates(visit, request, exchange, habit, out),
             b"/static/shaveet.js" => self.script.serve(visit.date, request, exchange, out),
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
             _ => not_found(visit.date, exchange, out),

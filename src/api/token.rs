@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::decimal;
+
 /// The tokens of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u64);
@@ -57,6 +59,18 @@ impl fmt::Display for Token {
     }
 }
 
+impl Token {
+    /// Appends the text that [`Display`](fmt::Display) gives.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        let half = |shift: u32| HEX[usize::try_from(self.epoch >> shift & 0xf).expect("16 digits")];
+        out.extend((0..16).rev().map(|digit| half(4 * digit)));
+        out.push(b'-');
+        decimal::write(out, self.seq);
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -89,6 +103,9 @@ mod tests {
         fn a_token_reads_back(epoch: u64, other: u64, seq: u64) {
             let token = Epoch::new(epoch).token(seq);
             prop_assert_eq!(Token::parse(&token.to_string()), Some(token));
+            let mut written = Vec::new();
+            token.write(&mut written);
+            prop_assert_eq!(written, token.to_string().into_bytes());
             prop_assert_eq!(Epoch::new(epoch).seq(token), Some(seq));
             prop_assert_eq!(Epoch::new(other).seq(token).is_some(), other == epoch);
         }

@@ -4,21 +4,20 @@
 //! pure ASCII; the server remembers how far the page has come. And the resume protocol, for a poll with the parameter
 //! `since`: the page says how far it has come, gets what came after it and, if something is gone for good, is told so.
 //!
-//! A poll always parks. When the hub owes it something, [`Parked::write`] says it.
+//! A poll always parks. When the hub owes it something, the [`Press`](super::Press) writes it out.
 
 use std::borrow::Cow;
-use std::io::Write;
 
 use log::debug;
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status, query};
-use crate::hub::{Answer, Ending, Protocol, Since, WaitError, Waiter};
-use crate::json;
+use crate::hub::{Protocol, Since, Waiter};
 use crate::slots::Key;
 
-use super::{Api, Epoch, Outcome, PLAIN_TEXT, Token, Visit, not_found};
+use super::press::{Shape, write_error};
+use super::{Api, Outcome, PLAIN_TEXT, Token, Visit, not_found};
 
 /// How a parked poll is to be answered.
 #[derive(Debug)]
@@ -28,17 +27,14 @@ pub struct Parked {
     /// What the request wants of its answer.
     pub exchange: Exchange,
     /// After how many milliseconds its page is to come back, if it is sent away.
-    retry_ms: u16,
-    shape: Shape,
+    pub(super) retry_ms: u16,
+    pub(super) shape: Shape,
 }
 
-/// What the page makes of an answer.
-#[derive(Debug)]
-enum Shape {
-    /// The original's protocol: this function is called.
-    Original(Box<str>),
-    /// The resume protocol: an object, or this function called with it.
-    Resume(Option<Box<str>>),
+/// What is kept of a connection's last poll, as the next one is mostly like it: then nothing has to be allocated.
+#[derive(Debug, Default)]
+pub struct Habit {
+    callback: Box<str>,
 }
 
 /// Between a client's id and its key. Ids may contain it: the last one counts (WIRE P13).
@@ -53,22 +49,9 @@ const CALLBACK_BYTES_MAX: usize = 256;
 /// A poll's time is shortened by up to its tenth part, so that pages that came together do not come back together.
 const JITTER_PART: u64 = 10;
 
-/// WIRE P1. The header that lets other origins read it is on answers alone: the original's script relies on errors
-/// having none (WIRE P12).
-const ANSWER_HEADERS: &str =
-    "Content-Type: application/x-javascript\r\nCache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
-
 /// The answer to a CORS preflight, which polls do not need but some libraries ask for.
 pub(super) const PREFLIGHT: &str = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD, POST\r\n\
      Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\nCache-Control: no-cache\r\n";
-
-/// The headers of the resume protocol's answers, errors too: pages are to read them.
-const OBJECT_HEADERS: &str =
-    "Content-Type: application/json\r\nCache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
-
-/// The same for an answer that is a script; the content is what the type says and nothing else.
-const SCRIPT_HEADERS: &str = "Content-Type: text/javascript; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
-     Cache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
 
 /// A page that is sent away comes back after this time, each after another, so that they do not come all at once.
 const RETRY_MS: std::ops::RangeInclusive<u16> = 500..=5000;
@@ -79,6 +62,7 @@ impl Api {
         visit: Visit<'_>,
         request: &Request<'_>,
         exchange: Exchange,
+        habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
         if request.method == Method::Options {
@@ -92,28 +76,45 @@ impl Api {
                 return Outcome::Answered;
             }
         };
-        let (shape, protocol) = match poll.wish {
-            Wish::Original(callback) => (Shape::Original(callback.into()), Protocol::Original),
-            Wish::Resume(token, callback) => {
-                (Shape::Resume(callback.map(Into::into)), Protocol::Resume(self.since(token)))
-            }
+        let (shape, protocol, callback) = match &poll.wish {
+            Wish::Original(callback) => (Shape::Original, Protocol::Original, &**callback),
+            Wish::Resume(token, None) => (Shape::Object, Protocol::Resume(self.since(*token)), ""),
+            Wish::Resume(token, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(*token)), &**callback),
         };
         if request.method == Method::Head {
             // It has no body to put messages into: it takes none, and so need not wait (WIRE H8).
             Response { status: Status::OK, headers: shape.headers(), body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let clients = poll.claims.iter().map(|claim| (&*claim.id, &*claim.key));
+        let claims = poll.claims.iter().map(|claim| (&*claim.id, &*claim.key));
         let shortened = self.jitter.u64(0..=self.poll_timeout.0 / JITTER_PART);
         let deadline = visit.now + (self.poll_timeout - Ms(shortened));
-        match self.hub.wait(visit.now, visit.owner, clients, protocol, deadline) {
-            Ok(waiter) => Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape }),
+        match self.hub.wait(visit.now, visit.owner, claims, protocol, deadline) {
+            Ok(waiter) => {
+                habit.keep(callback);
+                Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape })
+            }
             Err(error) => {
                 debug!("peer {:?}: a poll is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
-                shape.write_error(error.into(), visit.date, exchange, out);
+                shape.write_refusal(callback, error.into(), visit.date, exchange, out);
                 Outcome::Answered
             }
         }
+    }
+}
+
+impl Habit {
+    /// Keeps a callback for the answer. Mostly it is there already, from the poll before.
+    fn keep(&mut self, callback: &str) {
+        if *self.callback != *callback {
+            self.callback = callback.into();
+        }
+    }
+
+    /// The callback of the poll that is parked.
+    #[must_use]
+    pub fn callback(&self) -> &str {
+        &self.callback
     }
 }
 
@@ -124,147 +125,6 @@ impl Api {
         let seq = self.epoch.seq(token).filter(|&seq| seq <= self.hub.position());
         seq.map_or(Since::Lost, Since::At)
     }
-}
-
-impl Parked {
-    /// Writes what is owed behind what is in `out`, whole. `body` is room to work in.
-    pub fn write(&self, answer: &Answer<'_>, epoch: Epoch, date: &str, body: &mut Vec<u8>, out: &mut Vec<u8>) {
-        body.clear();
-        match &self.shape {
-            Shape::Original(callback) => write_call(body, callback, answer),
-            Shape::Resume(_) if answer.ending() == Some(Ending::Gone) => {
-                return self.shape.write_error(Refusal::Gone, date, self.exchange, out);
-            }
-            Shape::Resume(callback) => wrapped(body, callback.as_deref(), |body| {
-                let retry_ms = match answer.ending() {
-                    Some(Ending::Crowded | Ending::Stopping) => self.retry_ms,
-                    Some(Ending::Time | Ending::Gone) | None => 0,
-                };
-                write_object(body, epoch, answer, retry_ms);
-            }),
-        }
-        Response { status: Status::OK, headers: self.shape.headers(), body }.write(out, date, self.exchange);
-    }
-}
-
-/// The original's answer (WIRE P1, P2).
-fn write_call(body: &mut Vec<u8>, callback: &str, answer: &Answer<'_>) {
-    body.extend_from_slice(callback.as_bytes());
-    body.extend_from_slice(b"({");
-    let mut between = "";
-    for (channel, messages) in answer.channels() {
-        body.extend_from_slice(between.as_bytes());
-        body.extend_from_slice(channel.name_json());
-        body.extend_from_slice(b":");
-        let mut open = b'[';
-        for message in messages {
-            body.push(open);
-            body.extend_from_slice(message.triple());
-            open = b',';
-        }
-        body.push(b']');
-        between = ",";
-    }
-    body.extend_from_slice(b"});");
-}
-
-/// The resume protocol's answer.
-fn write_object(body: &mut Vec<u8>, epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
-    body.extend_from_slice(br#"{"since":""#);
-    if let Some(seq) = answer.upto() {
-        let _ = write!(body, "{}", epoch.token(seq));
-    }
-    body.extend_from_slice(br#"","messages":["#);
-    let mut open: &[u8] = br#"{"channel":"#;
-    for (channel, message) in answer.messages() {
-        body.extend_from_slice(open);
-        body.extend_from_slice(channel.name_json());
-        body.push(b',');
-        super::write_message(message, body);
-        body.push(b'}');
-        open = br#",{"channel":"#;
-    }
-    body.extend_from_slice(br#"],"gaps":["#);
-    let mut open: &[u8] = br#"{"channel":"#;
-    for (channel, gap) in answer.gaps() {
-        body.extend_from_slice(open);
-        body.extend_from_slice(channel.name_json());
-        let system = if gap.system { r#","system":true"# } else { "" };
-        let _ = write!(body, r#","next_id":{},"reason":"{}"{system}}}"#, gap.next_id, gap.loss.name());
-        open = br#",{"channel":"#;
-    }
-    let more = if answer.more() { r#","more":true"# } else { "" };
-    let _ = write!(body, r#"],"retry_ms":{retry_ms}{more}}}"#);
-}
-
-/// Writes an object, or a call of a function with it. The comment before the call keeps the answer from being taken for
-/// something that begins with what the visitor has chosen.
-fn wrapped(body: &mut Vec<u8>, callback: Option<&str>, object: impl FnOnce(&mut Vec<u8>)) {
-    let Some(callback) = callback else { return object(body) };
-    body.extend_from_slice(b"/**/");
-    body.extend_from_slice(callback.as_bytes());
-    body.push(b'(');
-    object(body);
-    body.extend_from_slice(b");");
-}
-
-/// Why a well-formed poll is not parked, or not any more.
-#[derive(Clone, Copy)]
-enum Refusal {
-    /// A client is unknown, its key is wrong, or it was killed: the page learns no more than that (WIRE P11).
-    Gone,
-    TooManyPolls,
-}
-
-impl From<WaitError> for Refusal {
-    fn from(error: WaitError) -> Refusal {
-        match error {
-            WaitError::UnknownClient | WaitError::WrongKey => Refusal::Gone,
-            WaitError::TooManyPolls => Refusal::TooManyPolls,
-        }
-    }
-}
-
-impl Shape {
-    fn headers(&self) -> &'static str {
-        match self {
-            Shape::Original(_) => ANSWER_HEADERS,
-            Shape::Resume(None) => OBJECT_HEADERS,
-            Shape::Resume(Some(_)) => SCRIPT_HEADERS,
-        }
-    }
-
-    /// Refuses. The original's pages cannot read it and are not to (WIRE P12); those of the resume protocol can.
-    fn write_error(&self, refusal: Refusal, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
-        let (status, text) = match refusal {
-            Refusal::Gone => (Status::NOT_FOUND, "no such client, or its key is another"),
-            Refusal::TooManyPolls => (Status::SERVICE_UNAVAILABLE, "this client has too many polls already"),
-        };
-        match (self, refusal) {
-            (Shape::Original(_), Refusal::Gone) => not_found(date, exchange, out),
-            (Shape::Original(_), Refusal::TooManyPolls) => {
-                let body = format!("{text}\r\n");
-                Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
-            }
-            (Shape::Resume(callback), _) => write_error(status, text, callback.as_deref(), date, exchange, out),
-        }
-    }
-}
-
-/// An error of the resume protocol: an object with the real status, or a call with the object, and 200, as a script with
-/// another status is not run.
-fn write_error(status: Status, text: &str, callback: Option<&str>, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
-    let mut body = Vec::new();
-    wrapped(&mut body, callback, |body| {
-        let _ = write!(body, r#"{{"error":{{"code":{},"message":"#, status.code());
-        json::write_str(body, text);
-        body.extend_from_slice(b"}}");
-    });
-    let (status, headers) = match callback {
-        None => (status, OBJECT_HEADERS),
-        Some(_) => (Status::OK, SCRIPT_HEADERS),
-    };
-    Response { status, headers, body: &body }.write(out, date, exchange);
 }
 
 /// What a poll asks for.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use log::{debug, info};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::api::Api;
+use crate::api::{Api, Press};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -91,7 +91,7 @@ pub struct Server {
     jobs: VecDeque<Key<Peer>>,
     input: Vec<u8>,
     output: Vec<u8>,
-    body: Vec<u8>,
+    press: Press,
     /// A signal has come.
     stopping: Option<Stop>,
 }
@@ -145,7 +145,7 @@ impl Server {
             jobs: VecDeque::new(),
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
-            body: Vec::new(),
+            press: Press::default(),
             stopping: None,
         })
     }
@@ -299,9 +299,8 @@ impl Server {
                 self.bury(key);
                 continue;
             }
-            self.output.clear();
             let (epoch, date, is_last) = (self.api.epoch, self.clock.date(), self.stopping.is_some());
-            let sent = peer.answer(&answer, epoch, is_last, date, &mut self.body, &mut self.output);
+            let sent = peer.answer(&answer, &mut self.press, epoch, is_last, date);
             self.settle(key, sent);
             self.look_again(key);
         }

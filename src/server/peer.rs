@@ -5,7 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::api::{Parked, Working};
+use crate::api::{Habit, Parked, Working};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::http::{Decoder, Stage};
@@ -22,6 +22,7 @@ pub(super) struct Peer {
     pub(super) address: Option<IpAddr>,
     pub(super) phase: Phase,
     pub(super) decoder: Decoder,
+    pub(super) habit: Habit,
     /// What it has sent and nobody has looked at yet, or only the decoder has.
     pub(super) inbox: Buffer,
     /// The inbox may begin with a whole request.
@@ -97,6 +98,7 @@ impl Peer {
             address,
             phase: Phase::Serving,
             decoder: Decoder::new(),
+            habit: Habit::default(),
             inbox: Buffer::default(),
             unread: false,
             readable: false,

@@ -2,7 +2,7 @@
 
 use log::debug;
 
-use crate::api::{self, Epoch, Outcome, Progress, Visit};
+use crate::api::{self, Epoch, Outcome, Press, Progress, Visit};
 use crate::http::{Exchange, Limits, Method, Step, write_continue};
 use crate::hub::{Answer, Ending, Owner};
 use crate::slots::Key;
@@ -209,7 +209,7 @@ impl Server {
                 let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
                 let (now, date, address) = (self.now, self.clock.date(), peer.address);
                 let visit = Visit { now, date, owner: Owner(key.pack()), address };
-                match self.api.handle(visit, &request, exchange, &mut self.output) {
+                match self.api.handle(visit, &request, exchange, &mut peer.habit, &mut self.output) {
                     Outcome::Answered if keep_alive => return Next::Request(used),
                     Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
                     // What it finds to do comes in turns with that of others.
@@ -329,17 +329,16 @@ impl Peer {
     pub(super) fn answer(
         &mut self,
         answer: &Answer<'_>,
+        press: &mut Press,
         epoch: Epoch,
         is_last: bool,
         date: &str,
-        body: &mut Vec<u8>,
-        out: &mut Vec<u8>,
     ) -> Sent {
         let Phase::Parked(parked) = &mut self.phase else { panic!("the hub answers a poll that is not parked") };
         assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
         parked.exchange.keep_alive &= !is_last;
-        parked.write(answer, epoch, date, body, out);
+        let bytes = press.print(parked, &self.habit, answer, epoch, date);
         self.phase = Phase::Answering { waiter: parked.waiter, keep_alive: parked.exchange.keep_alive };
-        self.send(out)
+        self.send(bytes)
     }
 }

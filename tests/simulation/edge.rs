@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use shaveet::api::{Api, Outcome, Parked, Progress, Visit};
+use shaveet::api::{Api, Habit, Outcome, Parked, Press, Progress, Visit};
 use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::http::{Decoder, Exchange, Method, Step};
@@ -21,12 +21,13 @@ pub(crate) struct Edge {
     config: Config,
     connections: BTreeMap<u64, Connection>,
     next: u64,
-    body: Vec<u8>,
+    press: Press,
 }
 
 /// The server's end of a connection.
 struct Connection {
     decoder: Decoder,
+    habit: Habit,
     inbox: Vec<u8>,
     phase: Phase,
     outbox: Vec<u8>,
@@ -64,14 +65,14 @@ impl Edge {
             config: config.clone(),
             connections: BTreeMap::new(),
             next: first_connection,
-            body: Vec::new(),
+            press: Press::default(),
         }
     }
 
     pub(crate) fn connect(&mut self) -> u64 {
         self.next += 1;
-        let (decoder, inbox, outbox) = (Decoder::new(), Vec::new(), Vec::new());
-        self.connections.insert(self.next, Connection { decoder, inbox, phase: Phase::Serving, outbox });
+        let (decoder, habit, inbox, outbox) = (Decoder::new(), Habit::default(), Vec::new(), Vec::new());
+        self.connections.insert(self.next, Connection { decoder, habit, inbox, phase: Phase::Serving, outbox });
         self.next
     }
 
@@ -91,7 +92,7 @@ impl Edge {
         let mut out = Vec::new();
         // Calls are done in the smallest slices; what others do between them is not for here (`tests/slices.rs`).
         self.api.steps_at_once = 1;
-        let outcome = match self.api.handle(visit, &request, exchange, &mut out) {
+        let outcome = match self.api.handle(visit, &request, exchange, &mut connection.habit, &mut out) {
             Outcome::Working(mut call) => {
                 while self.api.work(&mut call, now, DATE, 1, &mut out) != Progress::Said {}
                 Outcome::Answered
@@ -120,8 +121,7 @@ impl Edge {
         let connection = self.connections.get_mut(&key).expect("a connection that goes takes its waiter with it");
         let Phase::Parked(parked) = &connection.phase else { panic!("the hub answers a poll that is not parked") };
         assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
-        let mut out = Vec::new();
-        parked.write(&answer, self.api.epoch, DATE, &mut self.body, &mut out);
+        let out = self.press.print(parked, &connection.habit, &answer, self.api.epoch, DATE).to_vec();
         connection.phase = Phase::Answering { waiter: parked.waiter, keep_alive: parked.exchange.keep_alive };
         connection.outbox.clone_from(&out);
         Some((key, out))

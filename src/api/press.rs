@@ -1,0 +1,254 @@
+//! What the hub owes, written out: head and body of an answer, in the shape that the page wants.
+//!
+//! A message to a crowd is the same bytes for all whose callback is the same. So the press keeps its last print of each
+//! shape, and hands it out again for as long as the hub says that what is owed is of the same edition: the n-th reader
+//! costs a comparison.
+
+use std::io::Write;
+
+use crate::decimal;
+use crate::http::{Exchange, Response, Status};
+use crate::hub::{Answer, Ending, WaitError};
+use crate::json;
+
+use super::updates::{Habit, Parked};
+use super::{Epoch, PLAIN_TEXT, not_found, write_message};
+
+/// What the page makes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The original's protocol: a function is called.
+    Original,
+    /// The resume protocol: an object.
+    Object,
+    /// The resume protocol: a function is called with the object.
+    Script,
+}
+
+/// The last answers written out.
+#[derive(Debug, Default)]
+pub struct Press {
+    /// By shape.
+    prints: [Print; 3],
+    /// The body being written; kept for its memory.
+    body: Vec<u8>,
+}
+
+/// An answer written out, and all that it follows from.
+#[derive(Debug, Default)]
+struct Print {
+    terms: Option<Terms>,
+    callback: String,
+    date: String,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Terms {
+    edition: u64,
+    exchange: Exchange,
+    retry_ms: u16,
+    is_gone: bool,
+}
+
+/// A print larger than this gives its memory back with the next one of its shape.
+const PRINT_BYTES_KEPT: usize = 256 << 10;
+
+/// WIRE P1. The header that lets other origins read it is on answers alone: the original's script relies on errors
+/// having none (WIRE P12).
+const ANSWER_HEADERS: &str =
+    "Content-Type: application/x-javascript\r\nCache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
+
+/// The headers of the resume protocol's answers, errors too: pages are to read them.
+const OBJECT_HEADERS: &str =
+    "Content-Type: application/json\r\nCache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
+
+/// The same for an answer that is a script; the content is what the type says and nothing else.
+const SCRIPT_HEADERS: &str = "Content-Type: text/javascript; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
+     Cache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
+
+impl Press {
+    /// The answer to a parked poll, whole. `date` is the value of the Date header.
+    pub fn print(&mut self, parked: &Parked, habit: &Habit, answer: &Answer<'_>, epoch: Epoch, date: &str) -> &[u8] {
+        let retry_ms = match answer.ending() {
+            Some(Ending::Crowded | Ending::Stopping) => parked.retry_ms,
+            Some(Ending::Time | Ending::Gone) | None => 0,
+        };
+        let is_gone = parked.shape != Shape::Original && answer.ending() == Some(Ending::Gone);
+        let terms = Terms { edition: answer.edition(), exchange: parked.exchange, retry_ms, is_gone };
+        let callback = habit.callback();
+        let print = &mut self.prints[parked.shape as usize];
+        if print.terms != Some(terms) || print.callback != callback || print.date != date {
+            print.begin(terms, callback, date);
+            if is_gone {
+                parked.shape.write_refusal(callback, Refusal::Gone, date, parked.exchange, &mut print.bytes);
+            } else {
+                self.body.clear();
+                parked.shape.write_body(&mut self.body, callback, epoch, answer, retry_ms);
+                let response = Response { status: Status::OK, headers: parked.shape.headers(), body: &self.body };
+                response.write(&mut print.bytes, date, parked.exchange);
+                self.body.shrink_to(PRINT_BYTES_KEPT);
+            }
+        }
+        &print.bytes
+    }
+}
+
+impl Print {
+    fn begin(&mut self, terms: Terms, callback: &str, date: &str) {
+        self.terms = Some(terms);
+        self.callback.clear();
+        self.callback.push_str(callback);
+        self.date.clear();
+        self.date.push_str(date);
+        self.bytes.clear();
+        self.bytes.shrink_to(PRINT_BYTES_KEPT);
+    }
+}
+
+impl Shape {
+    pub(super) fn headers(self) -> &'static str {
+        match self {
+            Shape::Original => ANSWER_HEADERS,
+            Shape::Object => OBJECT_HEADERS,
+            Shape::Script => SCRIPT_HEADERS,
+        }
+    }
+
+    fn write_body(self, body: &mut Vec<u8>, callback: &str, epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
+        match self {
+            Shape::Original => write_call(body, callback, answer),
+            Shape::Object => write_object(body, epoch, answer, retry_ms),
+            Shape::Script => wrapped(body, Some(callback), |body| write_object(body, epoch, answer, retry_ms)),
+        }
+    }
+
+    /// Refuses. The original's pages cannot read it and are not to (WIRE P12); those of the resume protocol can.
+    pub(super) fn write_refusal(
+        self,
+        callback: &str,
+        refusal: Refusal,
+        date: &str,
+        exchange: Exchange,
+        out: &mut Vec<u8>,
+    ) {
+        let (status, text) = match refusal {
+            Refusal::Gone => (Status::NOT_FOUND, "no such client, or its key is another"),
+            Refusal::TooManyPolls => (Status::SERVICE_UNAVAILABLE, "this client has too many polls already"),
+        };
+        match (self, refusal) {
+            (Shape::Original, Refusal::Gone) => not_found(date, exchange, out),
+            (Shape::Original, Refusal::TooManyPolls) => {
+                let body = format!("{text}\r\n");
+                Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
+            }
+            (Shape::Object, _) => write_error(status, text, None, date, exchange, out),
+            (Shape::Script, _) => write_error(status, text, Some(callback), date, exchange, out),
+        }
+    }
+}
+
+/// The original's answer (WIRE P1, P2).
+fn write_call(body: &mut Vec<u8>, callback: &str, answer: &Answer<'_>) {
+    body.extend_from_slice(callback.as_bytes());
+    body.extend_from_slice(b"({");
+    let mut between = "";
+    for (channel, messages) in answer.channels() {
+        body.extend_from_slice(between.as_bytes());
+        body.extend_from_slice(channel.name_json());
+        body.extend_from_slice(b":");
+        let mut open = b'[';
+        for message in messages {
+            body.push(open);
+            body.extend_from_slice(message.triple());
+            open = b',';
+        }
+        body.push(b']');
+        between = ",";
+    }
+    body.extend_from_slice(b"});");
+}
+
+/// The resume protocol's answer.
+fn write_object(body: &mut Vec<u8>, epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
+    body.extend_from_slice(br#"{"since":""#);
+    if let Some(seq) = answer.upto() {
+        epoch.token(seq).write(body);
+    }
+    body.extend_from_slice(br#"","messages":["#);
+    let mut open: &[u8] = br#"{"channel":"#;
+    for (channel, message) in answer.messages() {
+        body.extend_from_slice(open);
+        body.extend_from_slice(channel.name_json());
+        body.push(b',');
+        write_message(message, body);
+        body.push(b'}');
+        open = br#",{"channel":"#;
+    }
+    body.extend_from_slice(br#"],"gaps":["#);
+    let mut open: &[u8] = br#"{"channel":"#;
+    for (channel, gap) in answer.gaps() {
+        body.extend_from_slice(open);
+        body.extend_from_slice(channel.name_json());
+        body.extend_from_slice(br#","next_id":"#);
+        decimal::write(body, gap.next_id);
+        body.extend_from_slice(br#","reason":""#);
+        body.extend_from_slice(gap.loss.name().as_bytes());
+        body.extend_from_slice(if gap.system { br#"","system":true}"# } else { br#""}"# });
+        open = br#",{"channel":"#;
+    }
+    body.extend_from_slice(br#"],"retry_ms":"#);
+    decimal::write(body, retry_ms.into());
+    body.extend_from_slice(if answer.more() { br#","more":true}"# } else { b"}" });
+}
+
+/// Writes an object, or a call of a function with it. The comment before the call keeps the answer from being taken for
+/// something that begins with what the visitor has chosen.
+fn wrapped(body: &mut Vec<u8>, callback: Option<&str>, object: impl FnOnce(&mut Vec<u8>)) {
+    let Some(callback) = callback else { return object(body) };
+    body.extend_from_slice(b"/**/");
+    body.extend_from_slice(callback.as_bytes());
+    body.push(b'(');
+    object(body);
+    body.extend_from_slice(b");");
+}
+
+/// An error of the resume protocol: an object with the real status, or a call with the object, and 200, as a script with
+/// another status is not run.
+pub(super) fn write_error(
+    status: Status,
+    text: &str,
+    callback: Option<&str>,
+    date: &str,
+    exchange: Exchange,
+    out: &mut Vec<u8>,
+) {
+    let mut body = Vec::new();
+    wrapped(&mut body, callback, |body| {
+        let _ = write!(body, r#"{{"error":{{"code":{},"message":"#, status.code());
+        json::write_str(body, text);
+        body.extend_from_slice(b"}}");
+    });
+    let (status, headers) = match callback {
+        None => (status, OBJECT_HEADERS),
+        Some(_) => (Status::OK, SCRIPT_HEADERS),
+    };
+    Response { status, headers, body: &body }.write(out, date, exchange);
+}
+
+/// Why a well-formed poll is not parked, or not any more.
+#[derive(Clone, Copy)]
+pub(super) enum Refusal {
+    /// A client is unknown, its key is wrong, or it was killed: the page learns no more than that (WIRE P11).
+    Gone,
+    TooManyPolls,
+}
+
+impl From<WaitError> for Refusal {
+    fn from(error: WaitError) -> Refusal {
+        match error {
+            WaitError::UnknownClient | WaitError::WrongKey => Refusal::Gone,
+            WaitError::TooManyPolls => Refusal::TooManyPolls,
+        }
+    }
+}
