@@ -9,7 +9,8 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 use support::{
-    Client, Connection, Response, Server, dies, get, ids, joins, leaves, says, texts, timed, until, updates_path,
+    Client, Connection, Response, Server, Shape, dies, get, ids, joins, leaves, said, says, texts, timed, until,
+    updates_path,
 };
 
 fn nothing() -> Value {
@@ -586,4 +587,43 @@ fn p19_a_stream_arrives_in_order_and_once() {
     });
     assert_eq!(got, sent);
     assert_eq!(numbers, (2..=101).collect::<Vec<u64>>());
+}
+
+// --- the same message for pages that want it in different words
+
+#[test]
+fn each_page_of_a_crowd_gets_the_message_in_its_own_words() {
+    let server = Server::start();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let pages: Vec<Client<'_>> = names.iter().map(|name| server.listener(name, &["room"])).collect();
+    // The last one has seen all the others come.
+    pages[..5].iter().for_each(|page| drop(page.news()));
+    let path = |page: usize, more: &str| format!("/message_updates?client_id={}{more}", pages[page].credential());
+    let park = |connection: &mut Connection, page: usize, more: &str, version: &str| {
+        connection.send(get("/nowhere") + &get(&path(page, more)).replace("HTTP/1.1", version));
+        assert_eq!(connection.answer().status, 404);
+        server.turn();
+    };
+    let mut connections: Vec<Connection> = names.iter().map(|_| server.connect()).collect();
+    let mut since = String::new();
+    for text in ["first", "second"] {
+        let (object, script) = (format!("&since={since}"), format!("&since={since}&callback=cb"));
+        let words = ["&callback=cb", "&callback=cb", "&callback=cc", "&callback=cb", &object, &script];
+        for (page, more) in words.into_iter().enumerate() {
+            // The fourth one's connection ends with its answer.
+            let version = if page == 3 { "HTTP/1.0" } else { "HTTP/1.1" };
+            park(&mut connections[page], page, more, version);
+        }
+        server.publish("room", text);
+        let answers: Vec<Response> = connections.iter_mut().map(Connection::answer).collect();
+        for (answer, callback) in answers.iter().zip(["cb", "cb", "cc", "cb"]) {
+            assert_eq!(texts(&answer.updates(callback), "room"), [text], "{answer:?}");
+        }
+        let (object, script) = (Shape::Object.read(&answers[4]), Shape::Script.read(&answers[5]));
+        assert_eq!((said(&object), &script), (vec![text.to_owned()], &object));
+        since = support::since(&object);
+        let closes: Vec<bool> = answers.iter().map(|answer| answer.header("connection") == Some("close")).collect();
+        assert_eq!(closes, [false, false, false, true, false, false]);
+        connections[3] = server.connect();
+    }
 }

@@ -556,3 +556,51 @@ fn a_client_that_comes_and_goes_all_day_leaves_no_trail_of_reminders() {
     world.pass(Ms::from_secs(400));
     assert_eq!(world.hub.stats().departed, 0);
 }
+
+/// The answers there are: whose, of which edition, and how many messages.
+fn editions(world: &mut World) -> Vec<(u64, u64, usize)> {
+    let mut editions = Vec::new();
+    while let Some(answer) = world.hub.next_answer(world.now, &mut u32::MAX.clone()) {
+        editions.push((answer.owner().0, answer.edition(), answer.messages().count()));
+        let waiter = answer.waiter();
+        world.hub.delivered(world.now, waiter);
+        world.hub.check();
+    }
+    editions.sort_unstable();
+    editions
+}
+
+#[test]
+fn who_is_owed_the_same_is_answered_in_one_edition_and_nobody_else_is() {
+    let mut world = World::new(limits());
+    let everybody = ["a", "b", "in two", "left out"];
+    for id in everybody {
+        world.client(id, &["room"]);
+    }
+    world.client("in two", &["other"]);
+    for id in everybody {
+        world.news(&[id]);
+    }
+    let park = |world: &mut World| {
+        for (owner, id) in (1..).zip(everybody) {
+            world.poll(owner, &[id]);
+        }
+    };
+    park(&mut world);
+    world.publish("room", "to all");
+    let [a, b, in_two, left_out] = editions(&mut world)[..] else { panic!("four answers") };
+    assert!([b.1, in_two.1, left_out.1].iter().all(|&edition| edition == a.1));
+    park(&mut world);
+    world.publish("other", "to one");
+    world.publish("room", "to all");
+    let [a, b, in_two, left_out] = editions(&mut world)[..] else { panic!("four answers") };
+    assert!(a.1 == b.1 && b.1 == left_out.1 && (in_two.1, in_two.2) != (a.1, a.2));
+    park(&mut world);
+    let exclude = &["left out"][..];
+    let submission = Submission { channel: "room", from: Sender::Id("p"), text: "not to all", exclude, ttl: None };
+    world.hub.publish(world.now, submission).unwrap();
+    world.publish("room", "to all");
+    let [a, b, in_two, left_out] = editions(&mut world)[..] else { panic!("four answers") };
+    assert_eq!([a.2, b.2, in_two.2, left_out.2], [2, 2, 2, 1]);
+    assert!([a.1, b.1, in_two.1].iter().all(|&edition| edition != left_out.1));
+}
