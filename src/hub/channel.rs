@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::clock::Ms;
 use crate::json;
 use crate::names::Named;
+use crate::paged::List;
 
 use super::message::{Kind, Message};
 use super::policy::{Policy, SystemShare};
@@ -30,7 +31,7 @@ pub struct Channel {
     fallen: [Option<Fallen>; 2],
     last_id: u64,
     /// The subscribed clients that are here. In no order: leaving swaps the last one into the gap.
-    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) subscribers: List<Subscriber>,
     /// How many of them have a poll parked.
     pub(super) parked: u32,
     /// How many subscriptions have no seat here, of departed clients and ended ones: they keep the channel alive.
@@ -102,7 +103,7 @@ impl Channel {
             newest: [0; 2],
             fallen: [None; 2],
             last_id: 0,
-            subscribers: Vec::new(),
+            subscribers: List::new(),
             parked: 0,
             held: 0,
             sweep: None,
@@ -379,7 +380,7 @@ mod tests {
         let mut channel = channel(SystemShare::Shared);
         channel.subscribers.push(Subscriber { client: Key::unpack(7), at: 0 });
         channel.mark();
-        channel.subscribers.clear();
+        channel.subscribers = List::new();
         assert!(channel.visit().is_none() && channel.sweep.is_none());
     }
 }

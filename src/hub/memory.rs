@@ -4,9 +4,8 @@
 //! those are is found as a clock's hand finds it: every channel with messages stands in one queue; the hand passes over
 //! who was used since it came by last, and takes from who was not. So a publish moves nobody, it sets a flag.
 
-use std::collections::VecDeque;
-
 use crate::clock::Ms;
+use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 
 use super::Hub;
@@ -23,10 +22,17 @@ const STEPS_MAX: usize = 4096;
 pub(super) struct Memory {
     /// Bytes of rendered messages.
     pub(super) bytes: usize,
-    queue: VecDeque<Key<Channel>>,
-    /// How many places in it are of channels that have gone.
+    queue: Queue<Key<Channel>>,
+    /// Places before those in the queue that are swept: there were no gone ones among them.
+    swept: Queue<Key<Channel>>,
+    is_sweeping: bool,
+    /// How many places are of channels that have gone.
     gone: usize,
 }
+
+/// Places that are looked at for each channel that goes: more than one, so that sweeping comes to its end, and no more than
+/// what takes less than a us.
+const SWEPT_PER_CHANNEL: usize = 4;
 
 impl Memory {
     /// A channel has been published to: it held `before` bytes and holds `after`.
@@ -40,31 +46,43 @@ impl Memory {
 }
 
 impl Memory {
-    /// A channel has gone. When more than half of the places are of such ones, all of them are given up.
+    /// A channel has gone. When more than half of the places are of such ones these are given up, some for each channel that
+    /// goes.
     pub(super) fn sweep_up(&mut self, gone: &Channel, channels: &Slots<Channel>) {
         self.gone += usize::from(gone.queued);
-        if self.gone * 2 > self.queue.len() {
-            self.queue.retain(|&key| channels.contains(key));
-            self.queue.shrink_to(self.queue.len() * 2);
-            self.gone = 0;
+        self.is_sweeping |= self.gone * 2 > self.queue.len() + self.swept.len();
+        for _ in 0..SWEPT_PER_CHANNEL {
+            if !self.is_sweeping {
+                return;
+            }
+            match self.queue.pop_front() {
+                Some(key) if channels.contains(key) => self.swept.push_back(key),
+                Some(_) => self.gone -= 1,
+                None => {
+                    std::mem::swap(&mut self.queue, &mut self.swept);
+                    self.is_sweeping = false;
+                }
+            }
         }
     }
 
-    /// The channel at the front.
+    /// Takes the first place away. Those of channels that have gone are passed over, at no cost but for the time: some 100 us
+    /// at most, after which it finds nothing this time.
     fn next_place(&mut self, channels: &Slots<Channel>) -> Option<Key<Channel>> {
-        loop {
-            let key = self.queue.pop_front()?;
+        for _ in 0..STEPS_MAX {
+            let key = self.swept.pop_front().or_else(|| self.queue.pop_front())?;
             if channels.contains(key) {
                 return Some(key);
             }
             self.gone -= 1;
         }
+        None
     }
 
     /// How many places there are, those of the gone included.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.swept.len()
     }
 }
 
@@ -76,7 +94,6 @@ impl Hub {
             if self.memory.bytes <= self.limits.history_bytes_max || step >= STEPS && freed >= added {
                 return;
             }
-            // The places of channels that have gone cost nothing: each is passed over once.
             let Some(key) = self.memory.next_place(&self.channels) else { return };
             let channel = &mut self.channels[key];
             if std::mem::take(&mut channel.used_lately) {
@@ -88,7 +105,7 @@ impl Hub {
                 let lost = before - channel.held_messages().1;
                 self.memory.bytes -= lost;
                 freed += lost;
-                self.memory.queue.push_front(key);
+                self.memory.swept.push_front(key);
             } else {
                 // Only its newest are left, which stay. It stands here again when it is published to.
                 channel.queued = false;

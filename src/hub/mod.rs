@@ -44,6 +44,7 @@ use std::collections::VecDeque;
 use crate::clock::Ms;
 use crate::json;
 use crate::names::Names;
+use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
@@ -186,7 +187,7 @@ pub struct Hub {
     waiters: Slots<Waiter>,
     departed: Departed,
     /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
-    ready: VecDeque<Key<Waiter>>,
+    ready: Queue<Key<Waiter>>,
     /// Channels whose subscribers are being visited, in turns.
     sweeps: VecDeque<Key<Channel>>,
     /// What all channels hold together.
@@ -216,7 +217,7 @@ impl Hub {
             channel_names: Names::new(),
             waiters: Slots::new(),
             departed: Departed::default(),
-            ready: VecDeque::new(),
+            ready: Queue::new(),
             sweeps: VecDeque::new(),
             memory: Memory::default(),
             slice: 0,

@@ -3,10 +3,9 @@
 //! A web application that does not know whether its call has arrived calls again with the same key. The keys are kept for
 //! a while, and no more than so many: the oldest go first.
 
-use std::collections::VecDeque;
-
 use crate::clock::Ms;
 use crate::names::{Named, Names};
+use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 
 use super::Placed;
@@ -27,7 +26,7 @@ pub(super) struct Once {
     notes: Slots<Note>,
     names: Names<Note>,
     /// The same notes, the oldest first.
-    order: VecDeque<Key<Note>>,
+    order: Queue<Key<Note>>,
 }
 
 /// What was published with a key, and when.

@@ -13,6 +13,9 @@ pub(super) struct Ring {
     bytes: usize,
 }
 
+/// Messages that are given up for their age at a time. The channel is looked at again while there are more.
+const AGED_MAX: usize = 2000;
+
 /// Why a message is not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -55,9 +58,12 @@ impl Ring {
         self.messages.push_back(message);
     }
 
-    /// Gives up all messages from before `time`, but for the newest.
+    /// Gives up the messages from before `time`, but for the newest; so many at a time that it takes some 100 us.
     pub(super) fn lose_older(&mut self, time: Ms, mut lose: impl FnMut(Message, Loss)) {
-        while self.messages.len() > 1 && self.messages[0].at < time {
+        for _ in 0..AGED_MAX {
+            if self.messages.len() < 2 || self.messages[0].at >= time {
+                return;
+            }
             lose(self.pop().expect("it is not empty"), Loss::Age);
         }
     }

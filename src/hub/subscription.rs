@@ -172,9 +172,6 @@ impl Hub {
         channel.used = now;
         channel.parked -= u32::from(polls);
         channel.subscribers.swap_remove(seat as usize);
-        if channel.subscribers.len() * 4 < channel.subscribers.capacity() {
-            channel.subscribers.shrink_to(channel.subscribers.len() * 2);
-        }
         if let Some(&Subscriber { client: moved, at: moved_at }) = channel.subscribers.get(seat as usize) {
             self.clients[moved].subscriptions[moved_at as usize].seat = Seat::Taken(seat);
         }

@@ -16,7 +16,6 @@ mod peer;
 mod serve;
 mod signals;
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use crate::api::{Api, Press};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
@@ -84,11 +84,11 @@ pub struct Server {
     /// Peers whose reminder has fired; kept for its memory.
     late: Vec<Key<Peer>>,
     /// Peers to look at, in order.
-    queue: VecDeque<Key<Peer>>,
+    queue: Queue<Key<Peer>>,
     /// Peers that have gone while their poll was parked: nobody waits for their end, so everybody else comes first.
-    leaving: VecDeque<Key<Peer>>,
+    leaving: Queue<Key<Peer>>,
     /// Peers whose calls are not done, in turns.
-    jobs: VecDeque<Key<Peer>>,
+    jobs: Queue<Key<Peer>>,
     input: Vec<u8>,
     output: Vec<u8>,
     press: Press,
@@ -140,9 +140,9 @@ impl Server {
             peers: Slots::new(),
             reminders: Wheel::new(now),
             late: Vec::new(),
-            queue: VecDeque::new(),
-            leaving: VecDeque::new(),
-            jobs: VecDeque::new(),
+            queue: Queue::new(),
+            leaving: Queue::new(),
+            jobs: Queue::new(),
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
             press: Press::default(),
@@ -198,7 +198,7 @@ impl Server {
     fn wait(&mut self) -> io::Result<()> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
-        let is_left = ![&self.queue, &self.jobs, &self.leaving].into_iter().all(VecDeque::is_empty);
+        let is_left = ![&self.queue, &self.jobs, &self.leaving].into_iter().all(Queue::is_empty);
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
         } else {
@@ -366,7 +366,7 @@ impl Server {
         if self.now >= stop.deadline {
             return true;
         }
-        let is_idle = [&self.queue, &self.jobs, &self.leaving].into_iter().all(VecDeque::is_empty);
+        let is_idle = [&self.queue, &self.jobs, &self.leaving].into_iter().all(Queue::is_empty);
         if stop.polls.is_some() || self.api.hub.has_answers() || !is_idle {
             return false;
         }
