@@ -73,7 +73,7 @@ pub enum Outcome {
     Answered,
     /// The hub will say when there is something to answer.
     Parked(Parked),
-    /// It takes longer. Next: [`Api::work`].
+    /// It takes longer. Next: [`Working::take_body`] if it wants that, and [`Api::work`].
     Working(Working),
 }
 

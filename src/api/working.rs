@@ -32,6 +32,20 @@ pub enum Progress {
     Said,
 }
 
+impl Working {
+    /// How long its body is, if it has to be handed over, as it is too large to be copied in one go. Next:
+    /// [`Working::take_body`], before [`Api::work`] can do anything.
+    #[must_use]
+    pub fn wants_body(&self) -> Option<usize> {
+        self.job.wants_body()
+    }
+
+    /// Takes over its body, which is the part of `bytes` from `begin` on.
+    pub fn take_body(&mut self, bytes: Vec<u8>, begin: usize) {
+        self.job.take_body(bytes, begin);
+    }
+}
+
 impl Api {
     /// Begins to work on the body of a request. If it is done at once the answer is written behind what is in `out`.
     pub(super) fn begin_work(

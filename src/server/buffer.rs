@@ -36,6 +36,19 @@ impl Buffer {
         content.bytes.extend_from_slice(bytes);
     }
 
+    /// Takes bytes away at the beginning, and with them all that went before, without copying them. Those behind them are
+    /// copied.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        let Content { mut bytes, gone } = *std::mem::take(&mut self.0).unwrap_or_default();
+        assert!(gone + count <= bytes.len(), "no more is taken than there is");
+        self.push(&bytes[gone + count..]);
+        bytes.truncate(gone + count);
+        bytes
+    }
+
     /// Takes bytes away at the beginning.
     ///
     /// # Panics
@@ -66,6 +79,12 @@ mod tests {
             } else {
                 let count = random.usize(..=twin.len());
                 buffer.consume(count);
+                twin.drain(..count);
+            }
+            if random.u32(0..20) == 0 {
+                let count = random.usize(..=twin.len());
+                let taken = buffer.take(count);
+                assert_eq!(taken[taken.len() - count..], twin[..count]);
                 twin.drain(..count);
             }
             assert_eq!(buffer.bytes(), twin, "seed {seed}");

@@ -1,5 +1,7 @@
 //! What is done with one peer: its requests are read and answered until it has no more, or one of them parks.
 
+use std::borrow::Cow;
+
 use log::debug;
 
 use crate::api::{self, Epoch, Outcome, Press, Progress, Visit};
@@ -106,10 +108,18 @@ impl Server {
     fn answer_inbox(&mut self, key: Key<Peer>) {
         let mut inbox = std::mem::take(&mut self.peers[key].inbox);
         let used = self.answer_requests(key, inbox.bytes());
-        inbox.consume(used);
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.inbox = inbox;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Phase::Working { call, .. } = &mut peer.phase
+            && let Some(body_bytes) = call.wants_body()
+        {
+            // It is the last that was used of the inbox, and by far the most of it.
+            let bytes = inbox.take(used);
+            let begin = bytes.len() - body_bytes;
+            call.take_body(bytes, begin);
+        } else {
+            inbox.consume(used);
         }
+        peer.inbox = inbox;
     }
 
     /// Reads what a peer sends that is not to be answered yet, or not at all.
@@ -213,7 +223,13 @@ impl Server {
                     Outcome::Answered if keep_alive => return Next::Request(used),
                     Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
                     // What it finds to do comes in turns with that of others.
-                    Outcome::Working(working) => {
+                    Outcome::Working(mut working) => {
+                        // What came in chunks has been put together already. Whatever else is large stands in the inbox.
+                        if working.wants_body().is_some()
+                            && let Cow::Owned(body) = request.body
+                        {
+                            working.take_body(body, 0);
+                        }
                         peer.phase = Phase::Working { call: Box::new(working), is_in_line: true };
                         self.jobs.push_back(key);
                     }

@@ -94,6 +94,9 @@ impl Edge {
         self.api.steps_at_once = 1;
         let outcome = match self.api.handle(visit, &request, exchange, &mut connection.habit, &mut out) {
             Outcome::Working(mut call) => {
+                if call.wants_body().is_some() {
+                    call.take_body(request.body.into_owned(), 0);
+                }
                 while self.api.work(&mut call, now, DATE, 1, &mut out) != Progress::Said {}
                 Outcome::Answered
             }

@@ -57,7 +57,7 @@ pub(super) const BATCH_MAX: usize = 1000;
 impl Calls {
     /// Those of a text with so many commas on the outermost level.
     pub(super) fn of(text: Text<'_>, commas: usize) -> Result<Calls, Refusal> {
-        let value = text.value_at(0);
+        let value = text.root();
         let stage = match value.kind() {
             Kind::Object => Stage::One,
             Kind::Array if commas >= BATCH_MAX => {
@@ -113,7 +113,7 @@ impl Calls {
     }
 
     fn begin_one(&mut self, text: Text<'_>, service: &mut Service<'_>, answer: &mut Answer) -> Option<Outcome> {
-        let Some(request) = text.value_at(0).members() else {
+        let Some(request) = text.root().members() else {
             return Some(Refusal::request("the request has too many members").write(answer.out()));
         };
         let two = says_two(&request) && request.contains_key("id");

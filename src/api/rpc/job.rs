@@ -31,7 +31,12 @@ pub(in crate::api) struct Job<'a> {
 /// A body of which is found out whether it is JSON.
 #[derive(Debug)]
 struct Reading<'a> {
-    body: Cow<'a, [u8]>,
+    /// The body, and what stood before it when it was taken over with that.
+    bytes: Cow<'a, [u8]>,
+    /// Where the body begins.
+    begin: usize,
+    /// So many bytes are still to be taken over.
+    missing: Option<usize>,
     /// So much of it is free of lone halves of surrogate pairs (WIRE J14).
     mended: usize,
     checker: Checker,
@@ -40,10 +45,13 @@ struct Reading<'a> {
 }
 
 /// A body of that size is read in one step, in some 10 us, and copied only if its call takes longer.
-const BODY_AT_ONCE: usize = 16 << 10;
+const BODY_AT_ONCE: usize = 4 << 10;
+
+/// A body of that size is copied in some 10 us. A larger one is taken over.
+const COPIED_MAX: usize = 64 << 10;
 
 /// What is read of a larger one in one step.
-const READ_BYTES: usize = 2 << 10;
+const READ_BYTES: usize = 512;
 
 impl<'a> Job<'a> {
     /// A job for a body. Its answer is written into `out`, which is empty.
@@ -53,14 +61,26 @@ impl<'a> Job<'a> {
 
     /// The same job, to be kept for later turns.
     pub(in crate::api) fn into_owned(self) -> Job<'static> {
-        let Job { reading: Reading { body, mended, checker, long }, calls, answer, outcome } = self;
-        let reading = Reading { body: Cow::Owned(body.into_owned()), mended, checker, long };
-        Job { reading, calls, answer, outcome }
+        let Job { reading, calls, answer, outcome } = self;
+        let bytes = Cow::Owned(reading.bytes.into_owned());
+        Job { reading: Reading { bytes, ..reading }, calls, answer, outcome }
+    }
+
+    /// How long the body is, if it has to be taken over because it is too large to be copied.
+    pub(in crate::api) fn wants_body(&self) -> Option<usize> {
+        self.reading.missing
+    }
+
+    /// Takes over the body, which begins at that place.
+    pub(in crate::api) fn take_body(&mut self, bytes: Vec<u8>, begin: usize) {
+        let checker = Checker::at_place(begin);
+        self.reading =
+            Reading { bytes: Cow::Owned(bytes), begin, missing: None, mended: begin, checker, long: Vec::new() };
     }
 
     /// Goes on, and takes one off `budget` for each step. `None` if it is not done when that is used up.
     pub(in crate::api) fn go_on(&mut self, service: &mut Service<'_>, budget: &mut u32) -> Option<Outcome> {
-        while self.outcome.is_none() && *budget > 0 {
+        while self.outcome.is_none() && *budget > 0 && self.wants_body().is_none() {
             self.outcome = match &mut self.calls {
                 Some(calls) => calls.go_on(self.reading.text(), service, &mut self.answer, budget),
                 None => {
@@ -90,7 +110,7 @@ impl<'a> Job<'a> {
                 }
                 Err(refusal) => refusal,
             },
-            Err(Malformed { at, wanted }) => Refusal::syntax(at, wanted),
+            Err(Malformed { at, wanted }) => Refusal::syntax(at - self.reading.begin, wanted),
         };
         Some(refusal.write(self.answer.out()))
     }
@@ -98,29 +118,31 @@ impl<'a> Job<'a> {
 
 impl<'a> Reading<'a> {
     fn new(body: &'a [u8]) -> Reading<'a> {
-        let is_small = body.len() <= BODY_AT_ONCE;
-        Reading {
-            body: if is_small { json::mend_surrogates(body) } else { Cow::Owned(body.to_vec()) },
-            mended: if is_small { body.len() } else { 0 },
-            checker: Checker::default(),
-            long: Vec::new(),
-        }
+        let missing = (body.len() > COPIED_MAX).then_some(body.len());
+        let (bytes, mended) = if body.len() <= BODY_AT_ONCE {
+            (json::mend_surrogates(body), body.len())
+        } else if missing.is_none() {
+            (Cow::Owned(body.to_vec()), 0)
+        } else {
+            (Cow::Borrowed(&body[..0]), 0)
+        };
+        Reading { bytes, begin: 0, missing, mended, checker: Checker::default(), long: Vec::new() }
     }
 
     /// One step. `None` if there is more to read.
     fn read(&mut self) -> Option<Result<(), Malformed>> {
-        let step = if self.body.len() <= BODY_AT_ONCE { BODY_AT_ONCE } else { READ_BYTES };
-        let end = self.body.len().min(self.checker.at() + step);
+        let step = if self.bytes.len() <= BODY_AT_ONCE { BODY_AT_ONCE } else { READ_BYTES };
+        let end = self.bytes.len().min(self.checker.at() + step);
         if self.mended < end {
-            self.mended = json::mend_surrogates_until(self.body.to_mut(), self.mended, end);
+            self.mended = json::mend_surrogates_until(self.bytes.to_mut(), self.mended, end);
         }
-        if let Err(malformed) = self.checker.read(&self.body, end) {
+        if let Err(malformed) = self.checker.read(&self.bytes, end) {
             return Some(Err(malformed));
         }
-        (end == self.body.len()).then(|| self.checker.finish().map(|long| self.long = long))
+        (end == self.bytes.len()).then(|| self.checker.finish().map(|long| self.long = long))
     }
 
     fn text(&self) -> Text<'_> {
-        Text { bytes: &self.body, long: &self.long }
+        Text { bytes: &self.bytes, begin: self.begin, long: &self.long }
     }
 }

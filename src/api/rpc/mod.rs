@@ -73,6 +73,9 @@ mod tests {
         let epoch = Epoch::new(1);
         let mut service = Service { hub: &mut hub, now: Ms::ZERO, epoch, name_bytes_max: config.max_name };
         let mut job = Job::new(body.as_bytes(), Vec::new());
+        if job.wants_body().is_some() {
+            job.take_body(format!("before{body}").into_bytes(), "before".len());
+        }
         let outcome = loop {
             let mut budget = steps;
             if let Some(outcome) = job.go_on(&mut service, &mut budget) {

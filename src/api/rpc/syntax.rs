@@ -7,6 +7,8 @@
 //! On its way it writes down where the long values of the outer levels end, so that whoever takes the text apart afterwards
 //! jumps over them.
 
+use crate::json;
+
 /// A walk through a text that is to be JSON.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
@@ -77,13 +79,17 @@ enum Digits {
 }
 
 impl Checker {
+    /// A checker of a text that begins at that place.
+    pub(super) fn at_place(at: usize) -> Checker {
+        Checker { at, ..Checker::default() }
+    }
+
     /// Reads on, as far as `end` at most.
     pub(super) fn read(&mut self, text: &[u8], end: usize) -> Result<(), Malformed> {
         while self.at < end {
             if let State::String(_) = self.state {
                 // Most of a text is the insides of strings.
-                let plain = text[self.at..end].iter().position(|&byte| !is_plain(byte));
-                self.at += plain.unwrap_or(end - self.at);
+                self.at += json::run_of(&text[self.at..end], is_plain);
                 if self.at == end {
                     break;
                 }

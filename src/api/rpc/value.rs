@@ -13,6 +13,8 @@ use crate::json;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
+    /// Where it begins; what is before is none of it.
+    pub(super) begin: usize,
     pub(super) long: &'a [(usize, usize)],
 }
 
@@ -49,6 +51,11 @@ pub(super) enum Kind {
 }
 
 impl<'a> Text<'a> {
+    /// All of it.
+    pub(super) fn root(self) -> Json<'a> {
+        self.value_at(self.begin)
+    }
+
     /// The value that begins behind white space at `at`.
     pub(super) fn value_at(self, at: usize) -> Json<'a> {
         let start = self.skip_space(at);
@@ -108,7 +115,8 @@ const READ_ONCE: &str = "a text that has been read once is well-formed";
 
 impl<'a> Json<'a> {
     /// `null`, for what is not there.
-    pub(super) const NULL: Json<'static> = Json { text: Text { bytes: b"null", long: &[] }, start: 0, end: 4 };
+    pub(super) const NULL: Json<'static> =
+        Json { text: Text { bytes: b"null", begin: 0, long: &[] }, start: 0, end: 4 };
 
     pub(super) fn kind(self) -> Kind {
         match self.text.bytes[self.start] {
@@ -253,18 +261,18 @@ mod tests {
             checker.read(&bytes, bytes.len()).unwrap();
             let long = checker.finish().unwrap();
             // With the places of long values and without them.
-            prop_assert_eq!(rebuilt(Text { bytes: &bytes, long: &long }.value_at(0)), value.clone());
-            prop_assert_eq!(rebuilt(Text { bytes: &bytes, long: &[] }.value_at(0)), value);
+            prop_assert_eq!(rebuilt(Text { bytes: &bytes, begin: 0, long: &long }.root()), value.clone());
+            prop_assert_eq!(rebuilt(Text { bytes: &bytes, begin: 0, long: &[] }.root()), value);
         }
     }
 
     #[test]
     fn of_several_members_of_one_name_the_last_counts_and_there_are_not_too_many() {
         let bytes = br#" {"a": 1, "\u0061": [2], "b": "x"} "#;
-        let members = Text { bytes, long: &[] }.value_at(0).members().unwrap();
+        let members = Text { bytes, begin: 0, long: &[] }.root().members().unwrap();
         assert_eq!((members.len(), members["a"].as_str()), (2, "[2]"));
         let many: Vec<String> = (0..=MEMBERS_MAX).map(|at| format!("\"{at}\":0")).collect();
         let many = format!("{{{}}}", many.join(","));
-        assert!(Text { bytes: many.as_bytes(), long: &[] }.value_at(0).members().is_none());
+        assert!(Text { bytes: many.as_bytes(), begin: 0, long: &[] }.root().members().is_none());
     }
 }
