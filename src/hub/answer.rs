@@ -26,6 +26,10 @@ const RESUME_MESSAGES_MAX: usize = 1000;
 /// Bytes of messages, with their channels' names, in one answer of the resume protocol; a single larger message still goes out whole.
 const RESUME_BYTES_MAX: usize = 1 << 20;
 
+/// The same in one answer of a stream, which is asked again as soon as it has left: what a slow reader's socket does not
+/// take is kept, and is to be little.
+const STREAM_BYTES_MAX: usize = 64 << 10;
+
 /// A message of the answer being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pick {
@@ -68,6 +72,7 @@ struct Origin {
     /// Who has had everything of it up to one of these.
     after: Range<u64>,
     is_original: bool,
+    is_stream: bool,
     /// The `seq` of the hub: nothing has been published anywhere since.
     seq: u64,
 }
@@ -139,7 +144,8 @@ impl Hub {
             && !draft.is_personal
         {
             let after = self.channels[channel].stretch(after);
-            draft.origin = Some(Origin { channel, after, is_original: waiter.is_original(), seq: self.seq });
+            let (is_original, is_stream) = (waiter.is_original(), waiter.is_stream());
+            draft.origin = Some(Origin { channel, after, is_original, is_stream, seq: self.seq });
         }
     }
 
@@ -200,6 +206,7 @@ impl Hub {
         }
         let (count_max, bytes_max) = match waiter.protocol {
             Protocol::Original => (usize::MAX, self.limits.answer_bytes),
+            Protocol::Resume(_) if waiter.is_stream() => (RESUME_MESSAGES_MAX, STREAM_BYTES_MAX),
             Protocol::Resume(_) => (RESUME_MESSAGES_MAX, RESUME_BYTES_MAX.min(self.limits.answer_bytes)),
         };
         let mut bytes = 0;
@@ -263,6 +270,7 @@ impl Draft {
                     && origin.after.contains(after)
                     && origin.seq == seq
                     && origin.is_original == waiter.is_original()
+                    && origin.is_stream == waiter.is_stream()
             }
             _ => false,
         }

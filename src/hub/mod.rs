@@ -56,7 +56,7 @@ pub use policy::{Policies, Policy, SystemShare};
 pub use polling::WaitError;
 pub use questions::{ChannelInfo, ClientInfo, History, Page};
 pub use ring::Loss;
-pub use waiter::{Ending, Owner, Protocol, Since, Waiter};
+pub use waiter::{Ending, Owner, Protocol, Since, Transport, Waiter};
 pub use walks::{Spared, Walk};
 pub use why::Fate;
 

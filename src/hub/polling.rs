@@ -14,7 +14,7 @@ use super::Hub;
 use super::answer::{Answer, News};
 use super::channel::Channel;
 use super::client::Client;
-use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Waiter};
+use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Then, Transport, Waiter};
 
 /// Subscribers of one channel that are visited before another channel has its turn, so that a message to one client
 /// does not wait behind a message to a million.
@@ -46,6 +46,34 @@ impl Hub {
         protocol: Protocol,
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
+        self.park(now, owner, ids_and_keys, protocol, Transport::Poll, deadline)
+    }
+
+    /// Begins a stream of the resume protocol, as [`Hub::wait`] but without an end. Its first answer comes at once, with
+    /// nothing if nothing is due.
+    ///
+    /// # Errors
+    /// As [`Hub::wait`].
+    pub fn stream<'a>(
+        &mut self,
+        now: Ms,
+        owner: Owner,
+        ids_and_keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+        since: Since,
+        transport: Transport,
+    ) -> Result<Key<Waiter>, WaitError> {
+        self.park(now, owner, ids_and_keys, Protocol::Resume(since), transport, Ms::MAX)
+    }
+
+    fn park<'a>(
+        &mut self,
+        now: Ms,
+        owner: Owner,
+        ids_and_keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+        protocol: Protocol,
+        transport: Transport,
+        deadline: Ms,
+    ) -> Result<Key<Waiter>, WaitError> {
         let mut members: SmallVec<[Member; 1]> = SmallVec::new();
         for (id, key) in ids_and_keys {
             let client = self.client_named(id).ok_or(WaitError::UnknownClient)?;
@@ -61,9 +89,10 @@ impl Hub {
             member.position = self.admit(now, member.client, protocol, deadline);
         }
         let came = self.seq;
-        let waiter = Waiter { owner, members, deadline, protocol, came, state: State::Parked, queued: false };
+        let (state, owes_word) = (State::Parked, transport != Transport::Poll);
+        let waiter = Waiter { owner, members, deadline, protocol, transport, came, state, queued: false, owes_word };
         let waiter = self.waiters.insert(waiter);
-        if self.enlist(waiter) {
+        if self.enlist(waiter) || owes_word {
             self.look_at(waiter);
         } else {
             debug_assert!(!self.is_due(now, waiter), "whoever is due something is looked at");
@@ -146,17 +175,49 @@ impl Hub {
         Ok(())
     }
 
-    /// The answer has left the process whole: in the original's protocol its clients' positions move (WIRE P18).
+    /// The answer has left the process whole: in the original's protocol its clients' positions move (WIRE P18). A stream
+    /// goes on.
     ///
     /// # Panics
     /// If the waiter was not handed out by [`Hub::next_answer`].
     pub fn delivered(&mut self, now: Ms, waiter: Key<Waiter>) {
-        let found = &self.waiters[waiter];
-        let State::Sent { upto, .. } = found.state else {
+        let State::Sent { upto, then, .. } = self.waiters[waiter].state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
-        let upto = if found.is_original() { upto } else { 0 };
-        self.remove_waiter(now, waiter, upto);
+        if self.waiters[waiter].transport == Transport::Events {
+            // Its page cannot say what it has had.
+            for at in 0..self.waiters[waiter].members.len() {
+                let Member { client, position } = self.waiters[waiter].members[at];
+                self.acknowledge(now, client, position, false);
+            }
+        }
+        let found = &mut self.waiters[waiter];
+        found.state = match then {
+            Then::Leaves => {
+                let upto = if found.is_original() { upto } else { 0 };
+                return self.remove_waiter(now, waiter, upto);
+            }
+            Then::Stays => State::Parked,
+            Then::Ends(why) => State::Over(why),
+        };
+        found.move_to(upto);
+        self.look_at(waiter);
+    }
+
+    /// The page of a stream says that it has had everything up to `position`. A stream that is gone already is none of our
+    /// business.
+    pub fn heard(&mut self, now: Ms, waiter: Key<Waiter>, position: u64) {
+        for at in 0..self.waiters.get(waiter).map_or(0, |waiter| waiter.members.len()) {
+            self.acknowledge(now, self.waiters[waiter].members[at].client, position, true);
+        }
+    }
+
+    /// The page of a stream is to hear how far it has come, though nothing may be due: it sees that it is still connected.
+    pub fn say_word(&mut self, waiter: Key<Waiter>) {
+        if self.waiters[waiter].is_stream() && self.waiters[waiter].state == State::Parked {
+            self.waiters[waiter].owes_word = true;
+            self.look_at(waiter);
+        }
     }
 
     /// The poll hung up, or its answer was lost on the way: it takes nothing (WIRE P18). A waiter that is gone already
@@ -173,13 +234,14 @@ impl Hub {
     pub fn next_answer(&mut self, now: Ms, budget: &mut u32) -> Option<Answer<'_>> {
         let waiter = self.next_due_waiter(now, budget)?;
         let found = &mut self.waiters[waiter];
-        let upto = self.draft.upto.filter(|_| found.is_original()).unwrap_or(0);
-        let sent = State::Sent { upto, is_empty: self.draft.picks.is_empty() };
-        let state = std::mem::replace(&mut found.state, sent);
-        let ending = match state {
+        let ending = match found.state {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,
         };
+        let upto = self.draft.upto.filter(|_| found.is_original() || found.is_stream()).unwrap_or(0);
+        let then = if found.is_stream() && ending.is_none() { Then::Stays } else { Then::Leaves };
+        found.state = State::Sent { upto, is_empty: self.draft.picks.is_empty(), then };
+        found.owes_word = false;
         Some(Answer { hub: self, waiter, ending })
     }
 
@@ -198,12 +260,16 @@ impl Hub {
         budget > 0
     }
 
-    /// A parked poll is to be answered now, with nothing if nothing is due.
+    /// A parked poll is to be answered now, with nothing if nothing is due. A stream ends, when its answer has left if one
+    /// is on the way.
     pub fn end_waiting(&mut self, waiter: Key<Waiter>, why: Ending) {
-        let state = &mut self.waiters[waiter].state;
-        if *state == State::Parked {
-            *state = State::Over(why);
-            self.look_at(waiter);
+        match &mut self.waiters[waiter].state {
+            state @ State::Parked => {
+                *state = State::Over(why);
+                self.look_at(waiter);
+            }
+            State::Sent { then: then @ Then::Stays, .. } => *then = Then::Ends(why),
+            State::Sent { .. } | State::Over(_) => {}
         }
     }
 
@@ -275,7 +341,11 @@ impl Hub {
         let news = self.news(waiter);
         match waiter.state {
             State::Sent { .. } => return false,
-            State::Parked if news == News::None || self.is_held_up(waiter) => return false,
+            State::Parked if news == News::None && !waiter.owes_word => {
+                self.pass_over(key, self.seq);
+                return false;
+            }
+            State::Parked if self.is_held_up(waiter) => return false,
             State::Parked if self.draft.is_made_of(&news, waiter, self.seq) => {
                 debug_assert!(self.is_made_alike(now, key), "what was made once is what is due");
                 return true;
@@ -286,7 +356,7 @@ impl Hub {
         draft.begin();
         let found = match waiter.state {
             State::Sent { .. } => unreachable!("it has been seen to above"),
-            State::Parked => self.fill(now, waiter, &mut draft),
+            State::Parked => self.fill(now, waiter, &mut draft) || waiter.owes_word,
             State::Over(Ending::Gone) => true,
             State::Over(Ending::Crowded) if waiter.protocol != Protocol::Resume(Since::Lost) => {
                 draft.upto = waiter.own_position();
@@ -302,7 +372,18 @@ impl Hub {
             self.note_origin(&news, waiter, &mut draft);
         }
         self.draft = draft;
+        if !found && let Some(upto) = self.draft.upto {
+            self.pass_over(key, upto);
+        }
         found
+    }
+
+    /// Nothing up to here is for a waiter. A stream moves on: what falls out of it later is not its loss.
+    fn pass_over(&mut self, waiter: Key<Waiter>, upto: u64) {
+        let waiter = &mut self.waiters[waiter];
+        if waiter.is_stream() {
+            waiter.move_to(upto);
+        }
     }
 
     /// Whether nobody knows what one of the clients has got, as an answer is on its way to it (P17). A client's only poll is

@@ -5,7 +5,7 @@ use crate::slots::Slots;
 
 use super::client::Client;
 use super::message::Message;
-use super::{Error, Hub, Protocol};
+use super::{Error, Hub, Transport};
 
 /// What is known of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct ClientInfo {
     pub here: bool,
     /// Time since it was last seen; 0 while it polls.
     pub idle: Ms,
-    /// Polls that it has parked, by protocol: the original's, the resume protocol's.
-    pub polls: [usize; 2],
+    /// What its pages hear by: polls of the original's protocol, of the resume protocol, event streams, WebSockets.
+    pub polls: [usize; 4],
     /// Everything up to this `seq` is acknowledged.
     pub position: u64,
     /// How many channels it is subscribed to.
@@ -93,11 +93,19 @@ impl Hub {
     /// [`Error::UnknownClient`] if there is none of that name.
     pub fn client_info(&self, now: Ms, id: &str) -> Result<ClientInfo, Error> {
         let client = &self.clients[self.client_named(id).ok_or(Error::UnknownClient)?];
-        let original = client.polls().iter().filter(|&&poll| self.waiters[poll].protocol == Protocol::Original).count();
+        let mut polls = [0; 4];
+        for &poll in client.polls() {
+            let poll = &self.waiters[poll];
+            polls[match poll.transport {
+                Transport::Poll => usize::from(!poll.is_original()),
+                Transport::Events => 2,
+                Transport::Socket => 3,
+            }] += 1;
+        }
         Ok(ClientInfo {
             here: client.is_here(),
             idle: if client.polls().is_empty() { now - client.seen } else { Ms::ZERO },
-            polls: [original, client.polls().len() - original],
+            polls,
             position: client.position,
             subscriptions: client.subscriptions.len() - client.ended as usize,
         })

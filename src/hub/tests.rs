@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod streams;
+
 /// The original's history and times (WIRE C4, section 6).
 fn limits() -> Limits {
     Limits {

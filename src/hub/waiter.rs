@@ -1,8 +1,9 @@
-//! A waiter: one parked poll, for one client or several.
+//! A waiter: one parked poll, or one stream, for one client or several.
 //!
 //! It knows its owner only as a number that the edge gave it, so the hub never sees a socket. It lives until the edge
 //! says that its answer has left the process whole ([`Hub::delivered`](super::Hub::delivered)) or never will
-//! ([`Hub::cancel`](super::Hub::cancel)).
+//! ([`Hub::cancel`](super::Hub::cancel)). A stream stays after its answer and waits for the next. It has no queue: while its
+//! answer is on the way it is not asked, and then it goes on from its position.
 
 use smallvec::SmallVec;
 
@@ -35,7 +36,19 @@ pub enum Since {
     Lost,
 }
 
-/// One parked poll.
+/// By what a page hears. The hub asks little more than whether the waiter stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A poll: one answer.
+    Poll,
+    /// A stream of server-sent events, whose page cannot say what it has had: each answer that leaves whole stands for
+    /// the ones before it.
+    Events,
+    /// A WebSocket, whose page can.
+    Socket,
+}
+
+/// One parked poll, or one stream.
 #[derive(Debug)]
 pub struct Waiter {
     pub(super) owner: Owner,
@@ -44,11 +57,14 @@ pub struct Waiter {
     /// When it is answered at the latest (WIRE P7).
     pub(super) deadline: Ms,
     pub(super) protocol: Protocol,
+    pub(super) transport: Transport,
     /// The `seq` of the hub when it came: a [`Since::Lost`] is told of the subscriptions that there were by then.
     pub(super) came: u64,
     pub(super) state: State,
     /// It is on the list of those to look at.
     pub(super) queued: bool,
+    /// It is answered at the next look though nothing may be due: a stream whose page is to hear how far it has come.
+    pub(super) owes_word: bool,
 }
 
 /// A client of a poll.
@@ -59,7 +75,8 @@ pub(super) struct Member {
     pub(super) position: u64,
 }
 
-/// Where a waiter stands. Next: `Parked` to `Over` or `Sent`, `Over` to `Sent`; after `Sent` it is removed.
+/// Where a waiter stands. Next: `Parked` to `Over` or `Sent`, `Over` to `Sent`; after `Sent` a poll is removed, and a stream
+/// is `Parked` again, or `Over` if that was to come meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It waits for news.
@@ -68,8 +85,19 @@ pub(super) enum State {
     Over(Ending),
     /// Its answer is on the way. In the original's protocol its clients' positions move up to here when it has left
     /// whole, and meanwhile nothing is due to the other such polls of these clients, or they would get the same messages
-    /// (WIRE P17). 0 if nothing is in it.
-    Sent { upto: u64, is_empty: bool },
+    /// (WIRE P17). A stream's own position moves the same way. 0 if nothing is in it.
+    Sent { upto: u64, is_empty: bool, then: Then },
+}
+
+/// What comes after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The end: it was a poll's, or a stream's last.
+    Leaves,
+    /// The stream waits again.
+    Stays,
+    /// One more answer, which is the stream's last.
+    Ends(Ending),
 }
 
 /// Why a poll is answered though nothing may be due.
@@ -93,6 +121,18 @@ impl Waiter {
     /// Whether what its clients have had is not known just now. An answer with nothing in it takes nothing along.
     pub(super) fn holds_up(&self) -> bool {
         self.is_original() && matches!(self.state, State::Sent { is_empty: false, .. })
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.transport != Transport::Poll
+    }
+
+    /// The page of a stream has been sent everything up to here, or nothing until here was for it.
+    pub(super) fn move_to(&mut self, position: u64) {
+        self.protocol = Protocol::Resume(Since::At(position));
+        for member in &mut self.members {
+            member.position = position;
+        }
     }
 
     pub(super) fn clients(&self) -> impl Iterator<Item = Key<Client>> {

@@ -6,7 +6,7 @@ use crate::slots::Key;
 use super::channel::Channel;
 use super::client::Client;
 use super::ring::Loss;
-use super::waiter::State;
+use super::waiter::{State, Waiter};
 use super::{Error, Hub};
 
 /// What became of a message for one client.
@@ -22,8 +22,8 @@ pub enum Fate {
     Expired,
     /// It fell out before the client came for it; the client is told of a gap.
     Lost(Loss),
-    /// It has been written to the client's connection, as far as that takes it. Of the original's polls only: a page of the
-    /// resume protocol says itself what it has.
+    /// It has been written to the client's connection, as far as that takes it. Of the original's polls and of streams only:
+    /// a page that polls by the resume protocol says itself what it has.
     OnItsWay,
     /// It is there for the client, which has not asked for it, or has not said yet that it has it.
     Waiting {
@@ -37,6 +37,14 @@ pub enum Fate {
         /// Time since the last such word, which was about this message or a later one.
         ago: Ms,
     },
+}
+
+impl Waiter {
+    /// Whether an answer that includes this `seq` was made, of which nobody has said yet that it has arrived.
+    fn has_sent(&self, seq: u64) -> bool {
+        matches!(self.state, State::Sent { upto, is_empty: false, .. } if upto >= seq)
+            || self.is_stream() && self.members.iter().all(|member| member.position >= seq)
+    }
 }
 
 impl Hub {
@@ -62,10 +70,8 @@ impl Hub {
         } else if now >= message.expires {
             Fate::Expired
         } else {
-            let polls = self.clients[client].polls().iter().map(|&waiter| self.waiters[waiter].state);
-            let mut sent =
-                polls.filter(|state| matches!(state, State::Sent { upto, is_empty: false } if *upto >= message.seq));
-            if sent.next().is_some() {
+            let mut polls = self.clients[client].polls().iter().map(|&waiter| &self.waiters[waiter]);
+            if polls.any(|poll| poll.has_sent(message.seq)) {
                 Fate::OnItsWay
             } else {
                 Fate::Waiting { parked: !self.clients[client].polls().is_empty() }

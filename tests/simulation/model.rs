@@ -765,7 +765,7 @@ impl Model {
             let original = polls.iter().filter(|key| self.polls[key].since == Since::Original).count();
             assert_eq!(info.here, *is_here, "{name}");
             assert_eq!(info.idle, if polls.is_empty() { now - *seen } else { Ms::ZERO }, "{name}");
-            assert_eq!(info.polls, [original, polls.len() - original], "{name}");
+            assert_eq!(info.polls, [original, polls.len() - original, 0, 0], "{name}");
             assert_eq!(info.position, *position, "the acknowledged position of {name}");
             assert_eq!(info.subscriptions, subscriptions.iter().filter(|one| one.until.is_none()).count(), "{name}");
         }

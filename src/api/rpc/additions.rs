@@ -178,9 +178,9 @@ pub(super) fn client_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     call.out.extend_from_slice(format!("{{\"here\":{}", info.here).as_bytes());
     call.write_member(",", "idle_ms", info.idle.0);
     call.write_member(",", "parked", info.polls.iter().sum::<usize>() as u64);
-    let transports = [("poll", info.polls[0]), ("resume", info.polls[1])];
+    let transports = ["poll", "resume", "events", "socket"].into_iter().zip(info.polls);
     call.out.extend_from_slice(br#","transports":"#);
-    write_names(call.out, transports.into_iter().filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
+    write_names(call.out, transports.filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
     call.write_member(",", "subscriptions", info.subscriptions as u64);
     call.out.extend_from_slice(br#","acknowledged":"#);
     call.write_position(info.position);
