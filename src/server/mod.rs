@@ -1,7 +1,7 @@
 //! The server: the only rooms with a socket and a clock.
 //!
 //! One thread, one loop, edge-triggered: a socket is registered once, for its life. Whoever stops before a socket is
-//! exhausted, because a budget is used up, has to leave it on the `queue`, for there will be no second event.
+//! exhausted, because a budget is used up, has to leave it in line, for there will be no second event.
 //!
 //! A turn lasts half a millisecond, whatever there is to do. Each kind of work has a share of it (`clock.rs`), and stops
 //! between two small steps when that is used up; what is left makes the next wait return at once.
@@ -11,6 +11,7 @@
 mod accept;
 mod buffer;
 mod clock;
+mod lines;
 mod listener;
 mod peer;
 mod serve;
@@ -35,6 +36,7 @@ pub use listener::{BindError, BoundAddress};
 
 use accept::Door;
 use clock::{Clock, Work};
+use lines::Lines;
 use listener::Listener;
 use peer::{Peer, Wait};
 use signals::Signals;
@@ -83,10 +85,8 @@ pub struct Server {
     reminders: Wheel<Key<Peer>>,
     /// Peers whose reminder has fired; kept for its memory.
     late: Vec<Key<Peer>>,
-    /// Peers to look at, in order.
-    queue: Queue<Key<Peer>>,
-    /// Peers that have gone while their poll was parked: nobody waits for their end, so everybody else comes first.
-    leaving: Queue<Key<Peer>>,
+    /// Peers to look at.
+    lines: Lines,
     /// Peers whose calls are not done, in turns.
     jobs: Queue<Key<Peer>>,
     input: Vec<u8>,
@@ -140,8 +140,7 @@ impl Server {
             peers: Slots::new(),
             reminders: Wheel::new(now),
             late: Vec::new(),
-            queue: Queue::new(),
-            leaving: Queue::new(),
+            lines: Lines::default(),
             jobs: Queue::new(),
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
@@ -178,7 +177,7 @@ impl Server {
         self.now = self.clock.begin_turn();
         self.note_events();
         self.accept();
-        self.serve_queue();
+        self.serve_lines();
         self.expire();
         self.end_polls();
         self.deliver();
@@ -198,7 +197,7 @@ impl Server {
     fn wait(&mut self) -> io::Result<()> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
-        let is_left = ![&self.queue, &self.jobs, &self.leaving].into_iter().all(Queue::is_empty);
+        let is_left = !self.lines.are_empty() || !self.jobs.is_empty();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
         } else {
@@ -226,10 +225,7 @@ impl Server {
                     let Some(peer) = self.peers.get_mut(key) else { continue };
                     peer.readable |= event.is_readable() || event.is_error();
                     peer.hung_up |= event.is_read_closed() || event.is_error();
-                    if !std::mem::replace(&mut peer.queued, true) {
-                        let line = if peer.has_left() { &mut self.leaving } else { &mut self.queue };
-                        line.push_back(key);
-                    }
+                    self.lines.put(key, peer);
                 }
             }
         }
@@ -238,14 +234,14 @@ impl Server {
         }
     }
 
-    /// Looks at the peers on the queue, each once at most. Who is beyond the turn's share stays on it.
-    fn serve_queue(&mut self) {
-        if self.queue.is_empty() {
+    /// Looks at the peers in line, each once at most. Who is beyond the turn's share stays there.
+    fn serve_lines(&mut self) {
+        if self.lines.len() == 0 {
             return;
         }
         self.clock.begin(Work::Serve);
-        for _ in 0..self.queue.len() {
-            let Some(key) = self.queue.pop_front() else { break };
+        for _ in 0..self.lines.len() {
+            let Some(key) = self.lines.next() else { break };
             self.serve(key);
             if !self.clock.has_time() {
                 break;
@@ -322,12 +318,12 @@ impl Server {
 
     /// Buries who has left, as long as the turn lasts.
     fn see_off(&mut self) {
-        if self.leaving.is_empty() {
+        if self.lines.leaving() == 0 {
             return;
         }
         self.clock.begin(Work::Farewell);
-        for _ in 0..self.leaving.len() {
-            let Some(key) = self.leaving.pop_front() else { break };
+        for _ in 0..self.lines.leaving() {
+            let Some(key) = self.lines.next_leaving() else { break };
             self.serve(key);
             if !self.clock.has_time() {
                 break;
@@ -366,7 +362,7 @@ impl Server {
         if self.now >= stop.deadline {
             return true;
         }
-        let is_idle = [&self.queue, &self.jobs, &self.leaving].into_iter().all(Queue::is_empty);
+        let is_idle = self.lines.are_empty() && self.jobs.is_empty();
         if stop.polls.is_some() || self.api.hub.has_answers() || !is_idle {
             return false;
         }

@@ -31,8 +31,10 @@ pub(super) struct Peer {
     pub(super) readable: bool,
     /// It has closed its end.
     pub(super) hung_up: bool,
-    /// It is on the server's list of peers to look at.
+    /// It is in one of the server's lines of peers to look at.
     pub(super) queued: bool,
+    /// Its last request was a poll that was parked.
+    pub(super) is_page: bool,
     outbox: Buffer,
     /// What the deadline is about, and when it is.
     waits_for: Wait,
@@ -104,6 +106,7 @@ impl Peer {
             readable: false,
             hung_up: false,
             queued: false,
+            is_page: false,
             outbox: Buffer::default(),
             waits_for: Wait::Nothing,
             deadline: Ms::MAX,

@@ -53,7 +53,7 @@ impl Server {
         self.look_again(key);
     }
 
-    /// Puts a peer with something left to do back on the queue, and sees to its deadline.
+    /// Puts a peer with something left to do back in line, and sees to its deadline.
     pub(super) fn look_again(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.set_deadline(self.now, &self.config);
@@ -71,9 +71,8 @@ impl Server {
             }
             Phase::Answering { .. } | Phase::Closing { .. } => false,
         };
-        if left && !std::mem::replace(&mut peer.queued, true) {
-            let line = if peer.has_left() { &mut self.leaving } else { &mut self.queue };
-            line.push_back(key);
+        if left {
+            self.lines.put(key, peer);
         }
         self.remind(key);
     }
@@ -219,7 +218,9 @@ impl Server {
                 let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
                 let (now, date, address) = (self.now, self.clock.date(), peer.address);
                 let visit = Visit { now, date, owner: Owner(key.pack()), address };
-                match self.api.handle(visit, &request, exchange, &mut peer.habit, &mut self.output) {
+                let outcome = self.api.handle(visit, &request, exchange, &mut peer.habit, &mut self.output);
+                peer.is_page = matches!(outcome, Outcome::Parked(_));
+                match outcome {
                     Outcome::Answered if keep_alive => return Next::Request(used),
                     Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
                     // What it finds to do comes in turns with that of others.
