@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::hub::{ClientKey, Hub, Owner, Protocol, Sender, Since, Spared, Submission};
+use shaveet::slots::Key;
 use std::time::{Duration, Instant};
 use support::{Connection, Server, get, post};
 
@@ -36,7 +37,7 @@ fn hub_with(clients: usize, channel: &str) -> Hub {
 fn park(hub: &mut Hub, owner: u64, id: &str) {
     let key = ClientKey::new([7; 16]).to_string();
     let protocol = Protocol::Resume(Since::Acknowledged);
-    hub.wait(NOW, Owner(owner), [(id, &*key)], protocol, Ms(30_000)).unwrap();
+    hub.wait(NOW, Owner(owner), &mut Key::unpack(0), [(id, &*key)], protocol, Ms(30_000)).unwrap();
 }
 
 fn publish(hub: &mut Hub, channel: &str) {

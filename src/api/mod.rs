@@ -105,9 +105,15 @@ impl Api {
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
+        // The path that nearly all requests have, at a glance.
+        if let Some(query) = request.query_of(UPDATES) {
+            return self.serve_updates(visit, request.method, query, exchange, habit, out);
+        }
         match &*request.path() {
             b"/" => return self.serve_rpc(visit, request, exchange, out),
-            b"/message_updates" => return self.serve_updates(visit, request, exchange, habit, out),
+            path if path == UPDATES.as_bytes() => {
+                return self.serve_updates(visit, request.method, request.query(), exchange, habit, out);
+            }
             b"/static/shaveet.js" => self.script.serve(visit.date, request, exchange, out),
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
             _ => not_found(visit.date, exchange, out),
@@ -152,6 +158,9 @@ impl Api {
         }
     }
 }
+
+/// Where pages poll (WIRE H1).
+const UPDATES: &str = "/message_updates";
 
 const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
 

@@ -38,7 +38,7 @@ pub struct Press {
 #[derive(Debug, Default)]
 struct Print {
     terms: Option<Terms>,
-    callback: String,
+    callback: Vec<u8>,
     date: String,
     bytes: Vec<u8>,
 }
@@ -95,10 +95,10 @@ impl Press {
 }
 
 impl Print {
-    fn begin(&mut self, terms: Terms, callback: &str, date: &str) {
+    fn begin(&mut self, terms: Terms, callback: &[u8], date: &str) {
         self.terms = Some(terms);
         self.callback.clear();
-        self.callback.push_str(callback);
+        self.callback.extend_from_slice(callback);
         self.date.clear();
         self.date.push_str(date);
         self.bytes.clear();
@@ -115,7 +115,7 @@ impl Shape {
         }
     }
 
-    fn write_body(self, body: &mut Vec<u8>, callback: &str, epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
+    fn write_body(self, body: &mut Vec<u8>, callback: &[u8], epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
         match self {
             Shape::Original => write_call(body, callback, answer),
             Shape::Object => write_object(body, epoch, answer, retry_ms),
@@ -126,7 +126,7 @@ impl Shape {
     /// Refuses. The original's pages cannot read it and are not to (WIRE P12); those of the resume protocol can.
     pub(super) fn write_refusal(
         self,
-        callback: &str,
+        callback: &[u8],
         refusal: Refusal,
         date: &str,
         exchange: Exchange,
@@ -149,8 +149,8 @@ impl Shape {
 }
 
 /// The original's answer (WIRE P1, P2).
-fn write_call(body: &mut Vec<u8>, callback: &str, answer: &Answer<'_>) {
-    body.extend_from_slice(callback.as_bytes());
+fn write_call(body: &mut Vec<u8>, callback: &[u8], answer: &Answer<'_>) {
+    body.extend_from_slice(callback);
     body.extend_from_slice(b"({");
     let mut between = "";
     for (channel, messages) in answer.channels() {
@@ -204,10 +204,10 @@ fn write_object(body: &mut Vec<u8>, epoch: Epoch, answer: &Answer<'_>, retry_ms:
 
 /// Writes an object, or a call of a function with it. The comment before the call keeps the answer from being taken for
 /// something that begins with what the visitor has chosen.
-fn wrapped(body: &mut Vec<u8>, callback: Option<&str>, object: impl FnOnce(&mut Vec<u8>)) {
+fn wrapped(body: &mut Vec<u8>, callback: Option<&[u8]>, object: impl FnOnce(&mut Vec<u8>)) {
     let Some(callback) = callback else { return object(body) };
     body.extend_from_slice(b"/**/");
-    body.extend_from_slice(callback.as_bytes());
+    body.extend_from_slice(callback);
     body.push(b'(');
     object(body);
     body.extend_from_slice(b");");
@@ -218,7 +218,7 @@ fn wrapped(body: &mut Vec<u8>, callback: Option<&str>, object: impl FnOnce(&mut 
 pub(super) fn write_error(
     status: Status,
     text: &str,
-    callback: Option<&str>,
+    callback: Option<&[u8]>,
     date: &str,
     exchange: Exchange,
     out: &mut Vec<u8>,

@@ -12,8 +12,8 @@ use log::debug;
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
-use crate::http::{Exchange, Method, Request, Response, Status, query};
-use crate::hub::{Protocol, Since, Waiter};
+use crate::http::{Exchange, Method, Response, Status, query};
+use crate::hub::{Client, Protocol, Since, Waiter};
 use crate::slots::Key;
 
 use super::press::{Shape, write_error};
@@ -32,13 +32,14 @@ pub struct Parked {
 }
 
 /// What is kept of a connection's last poll, as the next one is mostly like it: then nothing has to be allocated.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Habit {
-    callback: Box<str>,
+    callback: Box<[u8]>,
+    client: Key<Client>,
 }
 
 /// Between a client's id and its key. Ids may contain it: the last one counts (WIRE P13).
-const SEPARATOR: &str = "_!!_";
+const SEPARATOR: &[u8] = b"_!!_";
 
 /// How long a key is (WIRE M1).
 const KEY_DIGITS: usize = 32;
@@ -60,16 +61,17 @@ impl Api {
     pub(super) fn serve_updates(
         &mut self,
         visit: Visit<'_>,
-        request: &Request<'_>,
+        method: Method,
+        query: &[u8],
         exchange: Exchange,
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if request.method == Method::Options {
+        if method == Method::Options {
             Response { status: Status::NO_CONTENT, headers: PREFLIGHT, body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let poll = match Poll::parse(request.query()) {
+        let poll = match Poll::parse(query) {
             Ok(poll) => poll,
             Err(fault) => {
                 fault.write(visit.date, exchange, out);
@@ -78,10 +80,10 @@ impl Api {
         };
         let (shape, protocol, callback) = match &poll.wish {
             Wish::Original(callback) => (Shape::Original, Protocol::Original, &**callback),
-            Wish::Resume(token, None) => (Shape::Object, Protocol::Resume(self.since(*token)), ""),
+            Wish::Resume(token, None) => (Shape::Object, Protocol::Resume(self.since(*token)), &b""[..]),
             Wish::Resume(token, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(*token)), &**callback),
         };
-        if request.method == Method::Head {
+        if method == Method::Head {
             // It has no body to put messages into: it takes none, and so need not wait (WIRE H8).
             Response { status: Status::OK, headers: shape.headers(), body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
@@ -89,7 +91,7 @@ impl Api {
         let claims = poll.claims.iter().map(|claim| (&*claim.id, &*claim.key));
         let shortened = self.jitter.u64(0..=self.poll_timeout.0 / JITTER_PART);
         let deadline = visit.now + (self.poll_timeout - Ms(shortened));
-        match self.hub.wait(visit.now, visit.owner, claims, protocol, deadline) {
+        match self.hub.wait(visit.now, visit.owner, &mut habit.client, claims, protocol, deadline) {
             Ok(waiter) => {
                 habit.keep(callback);
                 Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape })
@@ -103,9 +105,17 @@ impl Api {
     }
 }
 
+/// Of a connection that has not polled yet.
+impl Default for Habit {
+    fn default() -> Habit {
+        // No hub has given this key to anybody, and it would be noticed.
+        Habit { callback: Box::default(), client: Key::unpack(0) }
+    }
+}
+
 impl Habit {
     /// Keeps a callback for the answer. Mostly it is there already, from the poll before.
-    fn keep(&mut self, callback: &str) {
+    fn keep(&mut self, callback: &[u8]) {
         if *self.callback != *callback {
             self.callback = callback.into();
         }
@@ -113,7 +123,7 @@ impl Habit {
 
     /// The callback of the poll that is parked.
     #[must_use]
-    pub fn callback(&self) -> &str {
+    pub fn callback(&self) -> &[u8] {
         &self.callback
     }
 }
@@ -136,15 +146,15 @@ struct Poll<'a> {
 /// Who the page says that it is, and with which key.
 struct Claim<'a> {
     id: Cow<'a, str>,
-    key: Cow<'a, str>,
+    key: Cow<'a, [u8]>,
 }
 
 /// In which protocol.
 enum Wish<'a> {
     /// The original's, with its callback.
-    Original(Cow<'a, str>),
+    Original(Cow<'a, [u8]>),
     /// The resume protocol's, with the position, if one is named, and the callback, if one is.
-    Resume(Option<Token>, Option<Cow<'a, str>>),
+    Resume(Option<Token>, Option<Cow<'a, [u8]>>),
 }
 
 /// Why a poll is no poll.
@@ -158,48 +168,87 @@ enum Fault<'a> {
     /// It names nobody: the same answer as for a client that does not exist.
     MalformedClient,
     /// The same in the resume protocol, with its callback.
-    Resume(Status, &'static str, Option<Cow<'a, str>>),
+    Resume(Status, &'static str, Option<Cow<'a, [u8]>>),
 }
 
 impl<'a> Poll<'a> {
     fn parse(query: &'a [u8]) -> Result<Poll<'a>, Fault<'a>> {
-        let (mut callback, mut since) = (None, None);
-        // `None` is one that is not of the form ID_!!_KEY.
-        let mut claims: SmallVec<[Option<Claim<'a>>; 1]> = SmallVec::new();
-        for (name, value) in query::parameters(query) {
-            match &*name {
+        let (mut callback, mut since, mut claims) = (None, None, SmallVec::<[Claim<'a>; 1]>::new());
+        let (mut is_nobody, mut is_malformed) = (true, false);
+        let is_plain = !query::is_encoded(query);
+        for part in query::parts(query) {
+            match parameter(part, is_plain) {
                 // Of several the first counts (WIRE P4).
-                b"callback" if callback.is_none() => callback = Some(value),
-                b"since" if since.is_none() => since = Some(value),
-                b"client_id" => claims.push(Claim::parse(value)),
-                _ => {}
+                Some((Name::Callback, value)) => callback = callback.or(Some(value)),
+                Some((Name::Since, value)) => since = since.or(Some(value)),
+                Some((Name::ClientId, value)) => {
+                    is_nobody = false;
+                    match Claim::parse(value) {
+                        Some(claim) => claims.push(claim),
+                        None => is_malformed = true,
+                    }
+                }
+                None => {}
             }
         }
-        let callback = match callback.filter(|callback| !callback.is_empty()) {
-            Some(callback) => Some(read_callback(callback).ok_or(Fault::BadCallback)?),
-            None => None,
+        let callback = match callback {
+            Some(callback) if !callback.is_empty() && !is_callback(&callback) => return Err(Fault::BadCallback),
+            callback => callback.filter(|callback| !callback.is_empty()),
         };
-        let is_nobody = claims.is_empty();
-        let claims: Option<SmallVec<[Claim<'a>; 1]>> = claims.into_iter().collect();
         match since {
             None => {
                 let callback = callback.ok_or(Fault::NoCallback)?;
-                let claims = if is_nobody { Err(Fault::NoClient) } else { claims.ok_or(Fault::MalformedClient) };
-                Ok(Poll { wish: Wish::Original(callback), claims: claims? })
+                if is_nobody {
+                    Err(Fault::NoClient)
+                } else if is_malformed {
+                    Err(Fault::MalformedClient)
+                } else {
+                    Ok(Poll { wish: Wish::Original(callback), claims })
+                }
             }
             Some(since) => {
                 let token = token(&since);
-                let fault = match claims {
-                    _ if is_nobody => (Status::BAD_REQUEST, "the parameter client_id is missing"),
-                    _ if token.is_none() && !since.is_empty() => {
-                        (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin")
-                    }
-                    None => (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY"),
-                    Some(claims) => return Ok(Poll { wish: Wish::Resume(token, callback), claims }),
+                let (status, text) = if is_nobody {
+                    (Status::BAD_REQUEST, "the parameter client_id is missing")
+                } else if token.is_none() && !since.is_empty() {
+                    (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin")
+                } else if is_malformed {
+                    (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY")
+                } else {
+                    return Ok(Poll { wish: Wish::Resume(token, callback), claims });
                 };
-                Err(Fault::Resume(fault.0, fault.1, callback))
+                Err(Fault::Resume(status, text, callback))
             }
         }
+    }
+}
+
+/// The parameters that are looked at.
+enum Name {
+    Callback,
+    ClientId,
+    Since,
+}
+
+/// Whose part of the query it is, and the value, decoded. `is_plain` if nothing in it is encoded.
+fn parameter(part: &[u8], is_plain: bool) -> Option<(Name, Cow<'_, [u8]>)> {
+    let decoded = |value| if is_plain { Cow::Borrowed(value) } else { query::form_decode(value) };
+    if let Some(value) = part.strip_prefix(b"client_id=") {
+        return Some((Name::ClientId, decoded(value)));
+    }
+    if let Some(value) = part.strip_prefix(b"callback=") {
+        return Some((Name::Callback, decoded(value)));
+    }
+    if let Some(value) = part.strip_prefix(b"since=") {
+        return Some((Name::Since, decoded(value)));
+    }
+    // Without a value, or with a name that is encoded itself.
+    let (name, value) = if is_plain { (Cow::Borrowed(part), Cow::default()) } else { query::parameter(part) };
+    match &*name {
+        b"client_id" => Some((Name::ClientId, value)),
+        b"callback" => Some((Name::Callback, value)),
+        b"since" => Some((Name::Since, value)),
+        _ => None,
     }
 }
 
@@ -223,44 +272,51 @@ impl Fault<'_> {
 }
 
 /// A JavaScript name, perhaps with dots and indices: nothing that could become a script of somebody else's.
-fn read_callback(name: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
-    let is_name = name.len() <= CALLBACK_BYTES_MAX
-        && name
-            .iter()
-            .all(|&byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'$' | b'.' | b'[' | b']'));
-    if is_name { text(name) } else { None }
+fn is_callback(name: &[u8]) -> bool {
+    name.len() <= CALLBACK_BYTES_MAX && name.iter().all(|&byte| IN_CALLBACKS[usize::from(byte)])
 }
+
+/// Which bytes may stand in a callback: all of them ASCII.
+const IN_CALLBACKS: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.' | b'[' | b']');
+        byte += 1;
+    }
+    allowed
+};
 
 impl<'a> Claim<'a> {
     fn parse(value: Cow<'a, [u8]>) -> Option<Claim<'a>> {
         Some(match value {
             Cow::Borrowed(value) => {
-                let (id, key) = split(std::str::from_utf8(value).ok()?)?;
+                let (id, key) = split(value)?;
                 Claim { id: id.into(), key: key.into() }
             }
             Cow::Owned(value) => {
-                let (id, key) = split(std::str::from_utf8(&value).ok()?)?;
+                let (id, key) = split(&value)?;
                 Claim { id: id.to_owned().into(), key: key.to_owned().into() }
             }
         })
     }
 }
 
-/// Id and key, which the last separator stands between.
-fn split(value: &str) -> Option<(&str, &str)> {
+/// Id and key, which the last separator stands between. `None` without one, or if the whole is not UTF-8.
+fn split(value: &[u8]) -> Option<(&str, &[u8])> {
     // Keys are of one length, and no digit is part of a separator: mostly one look tells.
     let (id, rest) = value.split_at_checked(value.len().wrapping_sub(SEPARATOR.len() + KEY_DIGITS)).unwrap_or_default();
-    match rest.strip_prefix(SEPARATOR) {
-        Some(key) if !key.contains('_') => Some((id, key)),
-        _ => value.rsplit_once(SEPARATOR),
+    let (id, key) = match rest.strip_prefix(SEPARATOR) {
+        Some(key) if !key.contains(&b'_') => (id, key),
+        _ => {
+            let at = memchr::memmem::rfind(value, SEPARATOR)?;
+            (&value[..at], &value[at + SEPARATOR.len()..])
+        }
+    };
+    if !key.is_ascii() {
+        std::str::from_utf8(key).ok()?;
     }
-}
-
-fn text(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
-    match bytes {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-    }
+    Some((std::str::from_utf8(id).ok()?, key))
 }
 
 #[cfg(test)]
@@ -269,27 +325,52 @@ mod tests {
 
     #[test]
     fn a_client_id_is_split_at_the_last_separator() {
-        assert_eq!(split("a_!!_b_!!_key"), Some(("a_!!_b", "key")));
-        assert_eq!(split("_!!_"), Some(("", "")));
+        let split = |value: &str| split(value.as_bytes()).map(|(id, key)| (id.to_owned(), key.to_owned()));
+        let pair = |id: &str, key: &str| Some((id.to_owned(), key.as_bytes().to_owned()));
+        assert_eq!(split("a_!!_b_!!_key"), pair("a_!!_b", "key"));
+        assert_eq!(split("_!!_"), pair("", ""));
         assert_eq!(split("a_!_key"), None);
         assert!(Claim::parse(Cow::Borrowed(b"\xff_!!_x")).is_none());
         assert!(Claim::parse(Cow::Owned(b"x_!!_\xff".to_vec())).is_none());
         let key = "0123456789abcdef".repeat(2);
         for id in ["", "a", "é", "a_!!_b", "_!!", "_"] {
-            assert_eq!(split(&format!("{id}_!!_{key}")), Some((id, &*key)), "{id}");
-            assert_eq!(split(&format!("{id}{key}")), format!("{id}{key}").rsplit_once(SEPARATOR));
+            assert_eq!(split(&format!("{id}_!!_{key}")), pair(id, &key), "{id}");
         }
+        // Where the key of the usual length would begin stands another separator.
         let late = format!("_!!_{}_!!_{}", "x".repeat(20), "y".repeat(8));
-        assert_eq!(split(&late).unwrap().1, "yyyyyyyy");
+        assert_eq!(split(&late), pair(&format!("_!!_{}", "x".repeat(20)), "yyyyyyyy"));
+    }
+
+    #[test]
+    fn parameters_are_told_by_name_encoded_or_not() {
+        let read = |part: &'static str, is_plain| {
+            let (name, value) = parameter(part.as_bytes(), is_plain)?;
+            Some((name as usize, String::from_utf8(value.into_owned()).unwrap()))
+        };
+        for (part, name, value) in [
+            ("callback=a", Name::Callback, "a"),
+            ("callback", Name::Callback, ""),
+            ("since=", Name::Since, ""),
+            ("client_id=a=b", Name::ClientId, "a=b"),
+            ("client_id", Name::ClientId, ""),
+        ] {
+            let expected = Some((name as usize, value.to_owned()));
+            assert_eq!((read(part, true), read(part, false)), (expected.clone(), expected), "{part}");
+        }
+        assert_eq!(read("c%61llback=%61+b", false), Some((Name::Callback as usize, "a b".to_owned())));
+        assert_eq!(read("client%5fid=%", false), Some((Name::ClientId as usize, "%".to_owned())));
+        for other in ["callbacks=a", "xcallback=a", "=callback", "ts=1", "client_id%=a"] {
+            assert_eq!((read(other, true), read(other, false)), (None, None), "{other}");
+        }
     }
 
     #[test]
     fn callbacks_are_names_with_dots_and_indices() {
         for good in ["cb", "noop", "jQuery17203_1", "a.b[0]", "$", "_jqjsp", &"a".repeat(256)] {
-            assert!(read_callback(Cow::Borrowed(good.as_bytes())).is_some(), "{good}");
+            assert!(is_callback(good.as_bytes()), "{good}");
         }
         for bad in ["alert(1)//", "a;b", "<script>", "a b", "é", "a\r\nX: y", "'", "\"", &"a".repeat(257)] {
-            assert!(read_callback(Cow::Borrowed(bad.as_bytes())).is_none(), "{bad}");
+            assert!(!is_callback(bad.as_bytes()), "{bad}");
         }
     }
 }

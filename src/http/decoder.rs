@@ -8,6 +8,7 @@
 //! are, is parsed where it stands, in one pass ([`Head::at_once`]). All else, the incomplete and the faulty, is walked
 //! through line by line ([`Decoder::begin`]), which can stop anywhere and knows what to complain about first.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr;
@@ -71,8 +72,6 @@ struct Pending {
 struct Head {
     method: Method,
     target: Range<usize>,
-    /// Where the path ends: the target's end, or the `?` before the query.
-    path_end: usize,
     headers: Range<usize>,
     lengths: Lengths,
     framing: Framing,
@@ -123,6 +122,11 @@ impl Decoder {
         }
         let pending = match std::mem::take(&mut self.phase) {
             Phase::Idle => match Head::at_once(limits, input) {
+                // Most requests have no body.
+                Some(head) if head.framing == Framing::Length(0) => {
+                    let used = head.headers.end;
+                    return Ok(Step::Request { request: head.request(input, Cow::Borrowed(b"")), used });
+                }
                 Some(head) => Some(Pending::new(head)),
                 None => self.begin(limits, input, 0, true)?,
             },
@@ -185,20 +189,10 @@ impl Decoder {
             return Ok(if owed { Step::Continue } else { Step::More });
         };
         let body = match pending.chunked {
-            Some(chunked) => chunked.into_body().into(),
-            None => input[start..end].into(),
+            Some(chunked) => Cow::Owned(chunked.into_body()),
+            None => Cow::Borrowed(&input[start..end]),
         };
-        let head = pending.head;
-        let request = Request {
-            method: head.method,
-            path: &input[head.target.start..head.path_end],
-            query: &input[head.target.end.min(head.path_end + 1)..head.target.end],
-            headers: &input[head.headers],
-            lengths: head.lengths,
-            body,
-            keep_alive: head.keep_alive,
-        };
-        Ok(Step::Request { request, used: end })
+        Ok(Step::Request { request: pending.head.request(input, body), used: end })
     }
 }
 
@@ -249,13 +243,26 @@ impl Head {
         Ok(Head {
             method,
             target: target_end - target.len()..target_end,
-            path_end: target_end - memchr(b'?', target).map_or(0, |at| target.len() - at),
             headers: parsed.headers.first().map_or(end - 2, |header| place_of(header, input))..end,
             lengths: fields.lengths,
             framing: fields.framing,
             keep_alive: is_http_11 && !fields.closes,
             expects_continue: fields.expects_continue,
         })
+    }
+}
+
+impl Head {
+    /// The request that it is the head of.
+    fn request<'a>(self, input: &'a [u8], body: Cow<'a, [u8]>) -> Request<'a> {
+        Request {
+            method: self.method,
+            target: &input[self.target],
+            headers: &input[self.headers],
+            lengths: self.lengths,
+            body,
+            keep_alive: self.keep_alive,
+        }
     }
 }
 

@@ -4,29 +4,32 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-/// The parameters of a query, decoded, in order. Parts without a name are left out.
-pub fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    // Of most queries no part has to be looked through again.
-    let is_plain = !is_encoded(query);
-    let decode = move |text| if is_plain { Cow::Borrowed(text) } else { form_decode(text) };
+/// The parts of a query between its `&`s, as they were sent, in order.
+pub fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = query;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
             let end = memchr(b'&', rest).unwrap_or(rest.len());
             let part = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or_default();
-            if part.is_empty() {
-                continue;
+            if !part.is_empty() {
+                return Some(part);
             }
-            let name_end = part.iter().position(|&byte| byte == b'=').unwrap_or(end);
-            let value = part.get(name_end + 1..).unwrap_or_default();
-            return Some((decode(&part[..name_end]), decode(value)));
         }
         None
     })
 }
 
-fn is_encoded(text: &[u8]) -> bool {
+/// Name and value of a part, decoded.
+#[must_use]
+pub fn parameter(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
+    let name_end = memchr(b'=', part).unwrap_or(part.len());
+    (form_decode(&part[..name_end]), form_decode(part.get(name_end + 1..).unwrap_or_default()))
+}
+
+/// Whether [`form_decode`] has anything to do.
+#[must_use]
+pub fn is_encoded(text: &[u8]) -> bool {
     memchr2(b'%', b'+', text).is_some()
 }
 
@@ -75,7 +78,7 @@ mod tests {
 
     fn pairs(query: &str) -> Vec<(String, String)> {
         let text = |bytes: Cow<'_, [u8]>| String::from_utf8(bytes.into_owned()).unwrap();
-        parameters(query.as_bytes()).map(|(name, value)| (text(name), text(value))).collect()
+        parts(query.as_bytes()).map(parameter).map(|(name, value)| (text(name), text(value))).collect()
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// The methods that this server tells apart; any other is refused with 501 before it becomes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the methods of RFC 9110 section 9")]
@@ -46,9 +48,8 @@ impl Method {
 pub struct Request<'a> {
     /// What is asked for.
     pub method: Method,
-    /// The target up to its `?`, as it was sent: origin-form, without scheme and host if it was in absolute-form, or `*`.
-    pub(super) path: &'a [u8],
-    pub(super) query: &'a [u8],
+    /// The target as it was sent: origin-form, without scheme and host if it was in absolute-form, or `*`.
+    pub(super) target: &'a [u8],
     /// The header lines, already found to be well-formed.
     pub(super) headers: &'a [u8],
     pub(super) lengths: Lengths,
@@ -62,13 +63,30 @@ impl<'a> Request<'a> {
     /// The path, percent-decoded (WIRE H2).
     #[must_use]
     pub fn path(&self) -> Cow<'a, [u8]> {
-        super::query::percent_decode(self.path)
+        super::query::percent_decode(self.split_target().0)
     }
 
     /// What stands behind the `?`, as it was sent; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &'a [u8] {
-        self.query
+        self.split_target().1
+    }
+
+    /// The query, if the target is this path as it stands, with nothing encoded: for the path that most requests have.
+    #[must_use]
+    pub fn query_of(&self, path: &str) -> Option<&'a [u8]> {
+        match self.target.strip_prefix(path.as_bytes())? {
+            [] => Some(b""),
+            [b'?', query @ ..] => Some(query),
+            _ => None,
+        }
+    }
+
+    fn split_target(&self) -> (&'a [u8], &'a [u8]) {
+        match memchr(b'?', self.target) {
+            Some(at) => (&self.target[..at], &self.target[at + 1..]),
+            None => (self.target, b""),
+        }
     }
 
     /// The values of a header, one for each line that has it, in order. `name` in any case.
@@ -120,6 +138,7 @@ mod tests {
             panic!("it is a request")
         };
         assert_eq!((used, &*request.path(), request.query()), (input.len(), &b"/a"[..], &b"b?c"[..]));
+        assert_eq!(["/a", "/", "/a?b", "/b"].map(|path| request.query_of(path)), [Some(&b"b?c"[..]), None, None, None]);
         assert_eq!(request.header_values("X-ONE").collect::<Vec<_>>(), [b"1", b"3"]);
         assert_eq!(request.header("accept"), Some(&b"2"[..]));
         assert_eq!((request.header("x-two"), request.header("origin"), request.header("x")), (None, None, None));

@@ -35,14 +35,18 @@ impl Hub {
     /// Parks a poll for one or several clients (WIRE P15), given by id and key, until `deadline` at the latest.
     /// Clients that had departed come back (WIRE L3). A position that the poll names is acknowledged for all of them.
     ///
+    /// `usual` is whom the owner's last poll was for, and becomes whom this one is for: who polls again for the same client is
+    /// not looked up by name. Any key will do for a first poll.
+    ///
     /// # Errors
     /// [`WaitError`] if one of them is unknown, its key is wrong, or it has too many polls; then nothing has happened to
     /// any (WIRE P11, L4).
-    pub fn wait<'a>(
+    pub fn wait<'a, K: AsRef<[u8]>>(
         &mut self,
         now: Ms,
         owner: Owner,
-        ids_and_keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+        usual: &mut Key<Client>,
+        ids_and_keys: impl IntoIterator<Item = (&'a str, K)>,
         protocol: Protocol,
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
@@ -76,10 +80,14 @@ impl Hub {
     ) -> Result<Key<Waiter>, WaitError> {
         let mut members: SmallVec<[Member; 1]> = SmallVec::new();
         for (id, key) in ids_and_keys {
-            let client = self.client_named(id).ok_or(WaitError::UnknownClient)?;
-            if !self.clients[client].key.matches(key) {
+            let client = match self.clients.get(*usual) {
+                Some(found) if *found.id == *id => *usual,
+                _ => self.client_named(id).ok_or(WaitError::UnknownClient)?,
+            };
+            if !self.clients[client].key.matches(key.as_ref()) {
                 return Err(WaitError::WrongKey);
             }
+            *usual = client;
             if members.iter().all(|member| member.client != client) {
                 members.push(Member { client, position: 0 });
             }

@@ -31,6 +31,8 @@ fn policy(history: usize, history_system: SystemShare) -> Policy {
 /// A hub whose clock the test turns, and whose polls are named by numbers.
 struct World {
     hub: Hub,
+    /// Whom the last poll was for, as if all came by one connection.
+    usual: Key<Client>,
     now: Ms,
 }
 
@@ -50,7 +52,7 @@ struct Resumed {
 
 impl World {
     fn new(limits: Limits) -> World {
-        World { hub: Hub::new(Ms::ZERO, limits), now: Ms::ZERO }
+        World { hub: Hub::new(Ms::ZERO, limits), usual: Key::unpack(0), now: Ms::ZERO }
     }
 
     fn client(&mut self, id: &str, channels: &[&str]) {
@@ -68,7 +70,14 @@ impl World {
     fn try_poll(&mut self, owner: u64, ids: &[&str]) -> Result<Key<Waiter>, WaitError> {
         let keys: Vec<String> = ids.iter().map(|id| key_of(id).to_string()).collect();
         let pairs = ids.iter().copied().zip(keys.iter().map(String::as_str));
-        let waiter = self.hub.wait(self.now, Owner(owner), pairs, Protocol::Original, self.now + Ms::from_secs(25));
+        let waiter = self.hub.wait(
+            self.now,
+            Owner(owner),
+            &mut self.usual,
+            pairs,
+            Protocol::Original,
+            self.now + Ms::from_secs(25),
+        );
         self.hub.check();
         waiter
     }
@@ -81,7 +90,8 @@ impl World {
     fn resume(&mut self, owner: u64, id: &str, since: Since) -> Key<Waiter> {
         let key = key_of(id).to_string();
         let deadline = self.now + Ms::from_secs(25);
-        let waiter = self.hub.wait(self.now, Owner(owner), [(id, &*key)], Protocol::Resume(since), deadline);
+        let waiter =
+            self.hub.wait(self.now, Owner(owner), &mut self.usual, [(id, &*key)], Protocol::Resume(since), deadline);
         self.hub.check();
         waiter.unwrap()
     }
@@ -290,7 +300,10 @@ fn l4_a_wrong_key_brings_nobody_back() {
     world.client("a", &["room"]);
     world.pass(Ms::from_secs(80));
     let wrong = [("a", "00000000000000000000000000000000")];
-    assert_eq!(world.hub.wait(world.now, Owner(1), wrong, Protocol::Original, world.now), Err(WaitError::WrongKey));
+    assert_eq!(
+        world.hub.wait(world.now, Owner(1), &mut world.usual, wrong, Protocol::Original, world.now),
+        Err(WaitError::WrongKey)
+    );
     assert_eq!(world.hub.stats().departed, 1);
 }
 
