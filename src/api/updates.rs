@@ -305,17 +305,15 @@ impl<'a> Claim<'a> {
 /// Id and key, which the last separator stands between. `None` without one, or if the whole is not UTF-8.
 fn split(value: &[u8]) -> Option<(&str, &[u8])> {
     // Keys are of one length, and no digit is part of a separator: mostly one look tells.
-    let (id, rest) = value.split_at_checked(value.len().wrapping_sub(SEPARATOR.len() + KEY_DIGITS)).unwrap_or_default();
-    let (id, key) = match rest.strip_prefix(SEPARATOR) {
-        Some(key) if !key.contains(&b'_') => (id, key),
-        _ => {
-            let at = memchr::memmem::rfind(value, SEPARATOR)?;
-            (&value[..at], &value[at + SEPARATOR.len()..])
-        }
-    };
-    if !key.is_ascii() {
-        std::str::from_utf8(key).ok()?;
+    if let Some((rest, key)) = value.split_last_chunk::<KEY_DIGITS>()
+        && let Some(id) = rest.strip_suffix(SEPARATOR)
+        && key.iter().fold(0, |odd, &byte| odd | byte & 0x80 | u8::from(byte == b'_')) == 0
+    {
+        return Some((std::str::from_utf8(id).ok()?, key));
     }
+    let at = memchr::memmem::rfind(value, SEPARATOR)?;
+    let (id, key) = (&value[..at], &value[at + SEPARATOR.len()..]);
+    std::str::from_utf8(key).ok()?;
     Some((std::str::from_utf8(id).ok()?, key))
 }
 

@@ -447,7 +447,7 @@ mod tests {
     }
 
     /// Requests, good and bad, that every cut must leave as they are.
-    const SAMPLES: [&str; 22] = [
+    const SAMPLES: [&str; 29] = [
         "GET / HTTP/1.1\r\n\r\n",
         "GET /a%20b?x=1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.0\r\n\r\n",
         "\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\nConnection: x, Close\r\n\r\nabcGET",
@@ -461,8 +461,15 @@ mod tests {
         "GET / HTTP/1.1\r\nHost: h\r\n\n",
         "GET / HTTP/1.1\r\nHost:\nA: b\r\n\r\n",
         "\nGET / HTTP/1.1\r\n\r\n",
+        "GET /é HTTP/1.1\r\n\r\n",
+        "GET /\x7f HTTP/1.1\r\n\r\n",
+        "GET / a HTTP/1.1\r\n\r\n",
+        "GET  / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1 \r\n\r\n",
+        "GET / HTTP/1.1\r\r\n\r\n",
+        "GET / HTTP/1.1\r\n A: b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: h\r\nHOST: h\r\n\r\n",
-        "GET /?a?b HTTP/1.1\r\nConnection: keep-alive \t\r\nA:\r\n\r\n",
+        "GET /?a?b\"<>\\^`{|}~ HTTP/1.1\r\nConnection: keep-alive \t\r\nA:\r\n\r\n",
         "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
         "GET / HTTP/1.1\r\nA : b\r\n\r\n",
         "GET / HTTP/2.0\r\n\r\n",

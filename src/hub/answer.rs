@@ -92,16 +92,21 @@ pub(super) enum News {
 #[derive(Debug)]
 pub struct Answer<'a> {
     pub(super) hub: &'a Hub,
+    pub(super) owner: Owner,
     pub(super) waiter: Key<Waiter>,
     pub(super) ending: Option<Ending>,
 }
 
 impl Hub {
-    /// Where there may be something for a waiter: one look at each of its channels.
+    /// Where there may be something for a waiter: one look at each of its channels. What is on its way to one of its clients
+    /// comes first, as nobody knows what it has got (P17).
     pub(super) fn news(&self, waiter: &Waiter) -> News {
         let mut news = News::None;
         for member in &waiter.members {
             let client = &self.clients[member.client];
+            if waiter.is_original() && self.is_held_up(client) {
+                return News::None;
+            }
             let position = waiter.position(member, client);
             for subscription in &client.subscriptions {
                 let after = subscription.after(position);
@@ -119,7 +124,7 @@ impl Hub {
     /// Fills in what is due. True if anything is.
     pub(super) fn fill(&self, now: Ms, waiter: &Waiter, draft: &mut Draft) -> bool {
         // While an answer is on its way to one of the clients nobody knows what it has got: nothing is due (P17).
-        if self.is_held_up(waiter) {
+        if waiter.is_original() && waiter.clients().any(|client| self.is_held_up(&self.clients[client])) {
             return false;
         }
         for member in &waiter.members {
@@ -286,7 +291,7 @@ impl Answer<'_> {
     /// Whom it is for: what [`Hub::wait`] was told.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        self.hub.waiters[self.waiter].owner
+        self.owner
     }
 
     /// The waiter, for [`Hub::delivered`] or [`Hub::cancel`].

@@ -11,6 +11,7 @@ use crate::clock::Ms;
 use crate::names::Named;
 use crate::slots::Key;
 
+use super::Limits;
 use super::subscription::Subscription;
 use super::waiter::Waiter;
 
@@ -81,6 +82,20 @@ impl Client {
             Presence::Here { polls } => polls,
             Presence::Departed { .. } => &[],
         }
+    }
+
+    /// It has had everything up to `position`. True if an ended subscription may have been read to its end by that.
+    pub(super) fn acknowledge(&mut self, now: Ms, position: u64, by_page: bool) -> bool {
+        if position <= self.position {
+            return false;
+        }
+        (self.position, self.moved, self.moved_by_page) = (position, now, by_page);
+        self.ended > 0
+    }
+
+    /// When it has been idle for long enough to be collected at the next sweep, if it does not poll.
+    pub(super) fn stale_at(&self, limits: &Limits) -> Ms {
+        (self.created + limits.min_alive).max(self.seen + limits.max_idle) + Ms(1)
     }
 
     /// Its list of polls.

@@ -95,8 +95,7 @@ impl Hub {
 
     /// The sweep at which a client is collected unless it polls before.
     fn expires_at(&self, client: Key<Client>) -> Ms {
-        let client = &self.clients[client];
-        let stale = (client.created + self.limits.min_alive).max(client.seen + self.limits.max_idle) + Ms(1);
+        let stale = self.clients[client].stale_at(&self.limits);
         let interval = self.limits.sweep_interval.0.max(1);
         Ms(stale.0.div_ceil(interval).saturating_mul(interval))
     }
@@ -200,9 +199,7 @@ impl Hub {
 
     /// Has a client that is here looked at by the time it may have to be collected.
     pub(super) fn remind_of_expiry(&mut self, client: Key<Client>) {
-        let Client { reminded, seen, .. } = self.clients[client];
-        // Nobody expires before it was idle for long enough: mostly that is later than the reminder on its way.
-        if reminded > seen + self.limits.max_idle && self.clients[client].polls().is_empty() {
+        if self.clients[client].polls().is_empty() {
             self.remind_client(client, self.expires_at(client));
         }
     }

@@ -50,7 +50,7 @@ impl Hub {
         protocol: Protocol,
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
-        self.park(now, owner, ids_and_keys, protocol, Transport::Poll, deadline)
+        self.park(now, owner, usual, ids_and_keys, (protocol, Transport::Poll), deadline)
     }
 
     /// Begins a stream of the resume protocol, as [`Hub::wait`] but without an end. Its first answer comes at once, with
@@ -66,33 +66,41 @@ impl Hub {
         since: Since,
         transport: Transport,
     ) -> Result<Key<Waiter>, WaitError> {
-        self.park(now, owner, ids_and_keys, Protocol::Resume(since), transport, Ms::MAX)
+        let usual = &mut Key::unpack(0);
+        self.park(now, owner, usual, ids_and_keys, (Protocol::Resume(since), transport), Ms::MAX)
     }
 
-    fn park<'a>(
+    fn park<'a, K: AsRef<[u8]>>(
         &mut self,
         now: Ms,
         owner: Owner,
-        ids_and_keys: impl IntoIterator<Item = (&'a str, &'a str)>,
-        protocol: Protocol,
-        transport: Transport,
+        usual: &mut Key<Client>,
+        ids_and_keys: impl IntoIterator<Item = (&'a str, K)>,
+        (protocol, transport): (Protocol, Transport),
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
         let mut members: SmallVec<[Member; 1]> = SmallVec::new();
+        let mut is_crowded = false;
         for (id, key) in ids_and_keys {
-            let client = match self.clients.get(*usual) {
-                Some(found) if *found.id == *id => *usual,
-                _ => self.client_named(id).ok_or(WaitError::UnknownClient)?,
+            let (client, found) = match self.clients.get(*usual) {
+                Some(found) if *found.id == *id => (*usual, found),
+                _ => self
+                    .client_named(id)
+                    .map(|client| (client, &self.clients[client]))
+                    .ok_or(WaitError::UnknownClient)?,
             };
-            if !self.clients[client].key.matches(key.as_ref()) {
+            if !found.key.matches(key.as_ref()) {
                 return Err(WaitError::WrongKey);
             }
+            is_crowded |= found.polls().len() >= self.limits.polls_per_client;
             *usual = client;
             if members.iter().all(|member| member.client != client) {
                 members.push(Member { client, position: 0 });
             }
         }
-        self.make_room(&members)?;
+        if is_crowded {
+            self.make_room(&members)?;
+        }
         for member in &mut members {
             member.position = self.admit(now, member.client, protocol, deadline);
         }
@@ -116,7 +124,9 @@ impl Hub {
         let client = &mut self.clients[key];
         client.seen = now;
         let acknowledged = client.position;
-        self.remind_client(key, deadline);
+        if deadline < client.reminded {
+            self.remind_client(key, deadline);
+        }
         if let Protocol::Resume(Since::At(position)) = protocol {
             self.acknowledge(now, key, position, true);
         }
@@ -150,9 +160,7 @@ impl Hub {
     /// Everything up to `position` has been had.
     fn acknowledge(&mut self, now: Ms, key: Key<Client>, position: u64, by_page: bool) {
         assert!(position <= self.seq, "nobody has had what is still to come");
-        let client = &mut self.clients[key];
-        if position > client.position {
-            (client.position, client.moved, client.moved_by_page) = (position, now, by_page);
+        if self.clients[key].acknowledge(now, position, by_page) {
             self.forget_read(now, key);
         }
     }
@@ -189,25 +197,27 @@ impl Hub {
     /// # Panics
     /// If the waiter was not handed out by [`Hub::next_answer`].
     pub fn delivered(&mut self, now: Ms, waiter: Key<Waiter>) {
-        let State::Sent { upto, then, .. } = self.waiters[waiter].state else {
+        let found = &self.waiters[waiter];
+        let State::Sent { upto, then, .. } = found.state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
-        if self.waiters[waiter].transport == Transport::Events {
+        if found.transport == Transport::Events {
             // Its page cannot say what it has had.
             for at in 0..self.waiters[waiter].members.len() {
                 let Member { client, position } = self.waiters[waiter].members[at];
                 self.acknowledge(now, client, position, false);
             }
         }
-        let found = &mut self.waiters[waiter];
-        found.state = match then {
+        let state = match then {
             Then::Leaves => {
-                let upto = if found.is_original() { upto } else { 0 };
-                return self.remove_waiter(now, waiter, upto);
+                let found = self.waiters.remove(waiter).expect("it was here some lines ago");
+                return self.take_off(now, waiter, &found, if found.is_original() { upto } else { 0 });
             }
             Then::Stays => State::Parked,
             Then::Ends(why) => State::Over(why),
         };
+        let found = &mut self.waiters[waiter];
+        found.state = state;
         found.move_to(upto);
         self.look_at(waiter);
     }
@@ -231,8 +241,8 @@ impl Hub {
     /// The poll hung up, or its answer was lost on the way: it takes nothing (WIRE P18). A waiter that is gone already
     /// is none of our business.
     pub fn cancel(&mut self, now: Ms, waiter: Key<Waiter>) {
-        if self.waiters.contains(waiter) {
-            self.remove_waiter(now, waiter, 0);
+        if let Some(found) = self.waiters.remove(waiter) {
+            self.take_off(now, waiter, &found, 0);
         }
     }
 
@@ -250,7 +260,8 @@ impl Hub {
         let then = if found.is_stream() && ending.is_none() { Then::Stays } else { Then::Leaves };
         found.state = State::Sent { upto, is_empty: self.draft.picks.is_empty(), then };
         found.owes_word = false;
-        Some(Answer { hub: self, waiter, ending })
+        let owner = found.owner;
+        Some(Answer { hub: self, owner, waiter, ending })
     }
 
     /// Whether [`Hub::next_answer`] may have something.
@@ -353,7 +364,6 @@ impl Hub {
                 self.pass_over(key, self.seq);
                 return false;
             }
-            State::Parked if self.is_held_up(waiter) => return false,
             State::Parked if self.draft.is_made_of(&news, waiter, self.seq) => {
                 debug_assert!(self.is_made_alike(now, key), "what was made once is what is due");
                 return true;
@@ -394,30 +404,36 @@ impl Hub {
         }
     }
 
-    /// Whether nobody knows what one of the clients has got, as an answer is on its way to it (P17). A client's only poll is
-    /// the one that waits here.
-    pub(super) fn is_held_up(&self, waiter: &Waiter) -> bool {
-        let holds_up = |&poll: &Key<Waiter>| self.waiters[poll].holds_up();
-        waiter.is_original()
-            && waiter.clients().any(|client| match self.clients[client].polls() {
-                [_] => false,
-                polls => polls.iter().any(holds_up),
-            })
+    /// Whether nobody knows what a client has got, as an answer of the original's protocol is on its way to it (P17). Of a
+    /// client's only poll it is known that it waits.
+    pub(super) fn is_held_up(&self, client: &Client) -> bool {
+        match client.polls() {
+            [_] => false,
+            polls => polls.iter().any(|&poll| self.waiters[poll].holds_up()),
+        }
     }
 
-    /// Forgets a poll. Its clients have had everything up to `upto`.
-    fn remove_waiter(&mut self, now: Ms, key: Key<Waiter>, upto: u64) {
-        let waiter = self.waiters.remove(key).expect("the caller has seen it");
+    /// Takes a poll that has gone off the lists of its clients, which have had everything up to `upto`.
+    fn take_off(&mut self, now: Ms, key: Key<Waiter>, waiter: &Waiter, upto: u64) {
         for at in waiter.clients() {
-            self.acknowledge(now, at, upto, false);
             let client = &mut self.clients[at];
             client.seen = now;
             client.polls_mut().retain(|poll| *poll != key);
-            if client.polls().is_empty() {
+            let ends = client.polls().is_empty();
+            if ends {
                 for subscription in client.subscriptions.iter().filter(|subscription| !subscription.has_ended()) {
                     self.channels[subscription.channel].parked -= 1;
                 }
-                self.remind_of_expiry(at);
+            }
+            // Mostly its reminder is on its way.
+            let may_expire = ends && client.stale_at(&self.limits) < client.reminded;
+            if client.acknowledge(now, upto, false) {
+                self.forget_read(now, at);
+            }
+            if ends {
+                if may_expire {
+                    self.remind_of_expiry(at);
+                }
             } else if waiter.holds_up() {
                 self.look_at_polls(at);
             }

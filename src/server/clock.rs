@@ -18,9 +18,9 @@ pub(super) struct Clock {
     /// The value of the Date header, and when it stops being true.
     date: String,
     date_until: Ms,
-    /// When the turn began, and how much of it may have gone when the work under way has to stop.
+    /// When the turn began, and by when the work under way has to stop.
     turn: Instant,
-    until: Duration,
+    until: Instant,
     /// The thread's CPU time when it was read last, and how long the turns since then took.
     cpu: Duration,
     unread: Duration,
@@ -63,7 +63,7 @@ impl Clock {
             date: String::new(),
             date_until: Ms::ZERO,
             turn: started,
-            until: Duration::ZERO,
+            until: started,
             cpu: cpu_time(),
             unread: Duration::ZERO,
             turns: Turns::default(),
@@ -85,13 +85,14 @@ impl Clock {
 
     /// Begins one kind of the turn's work.
     pub(super) fn begin(&mut self, work: Work) {
-        let least = self.spent() + Duration::from_micros(LEAST_US);
-        self.until = Duration::from_micros(STOP_US[work as usize]).max(least);
+        let least = instant() + Duration::from_micros(LEAST_US);
+        self.until = least.max(self.turn + Duration::from_micros(STOP_US[work as usize]));
     }
 
     /// Whether the work under way may go on.
     pub(super) fn has_time(&self) -> bool {
-        self.spent() < self.until
+        // A comparison and no subtraction: it is asked for each request and each answer.
+        instant() < self.until
     }
 
     /// Writes down how long the turn was: the thread's CPU time or, if that is less, the time that has passed. What is
@@ -194,11 +195,11 @@ mod tests {
         let mut clock = Clock::start();
         clock.begin_turn();
         clock.begin(Work::Accept);
-        assert!(clock.until >= Duration::from_micros(STOP_US[0]));
+        assert!(clock.until >= clock.turn + Duration::from_micros(STOP_US[0]));
         // Something took far too long.
         clock.turn = clock.turn.checked_sub(Duration::from_secs(1)).unwrap();
         clock.begin(Work::Serve);
-        assert!(clock.until > Duration::from_secs(1));
+        assert!(clock.until > clock.turn + Duration::from_secs(1));
         assert!(STOP_US.is_sorted() && STOP_US.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_US));
     }
 

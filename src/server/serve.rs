@@ -74,7 +74,9 @@ impl Server {
         if left {
             self.lines.put(key, peer);
         }
-        self.remind(key);
+        if let Some(at) = peer.owed_reminder() {
+            self.reminders.remind(at, key);
+        }
     }
 
     /// Has the peer looked at by its deadline.
@@ -92,7 +94,7 @@ impl Server {
         if let (Some(count), Some(peer)) = (count, self.peers.get_mut(key)) {
             if peer.inbox.is_empty() {
                 let used = self.answer_requests(key, &input[..count]);
-                if let Some(peer) = self.peers.get_mut(key) {
+                if let Some(peer) = self.peers.get_mut(key).filter(|_| used < count) {
                     peer.inbox.push(&input[used..count]);
                 }
             } else {
