@@ -197,8 +197,8 @@ struct Limits {
     #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_BODY", default_value = "4MiB", value_parser = size)]
     max_body: usize,
 
-    /// Size of one poll answer; the rest comes with the next poll. Lower it to use less memory for slow readers
-    #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_ANSWER", default_value = "16MiB", value_parser = size)]
+    /// Size of one poll answer; the rest comes with the next poll, at once. A larger one takes the loop longer
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_ANSWER", default_value = "256KiB", value_parser = size)]
     max_answer: usize,
 
     /// Clients, 1 to 10000000, those remembered included

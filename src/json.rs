@@ -81,8 +81,8 @@ fn escape_char(out: &mut Vec<u8>, char: char) {
         '\x0c' => b'f',
         _ => {
             for unit in char.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(b"\\u");
-                out.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(*unit >> shift & 0xf)]));
+                let digit = |shift: u32| HEX[usize::from(*unit >> shift & 0xf)];
+                out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
             }
             return;
         }

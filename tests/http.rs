@@ -616,7 +616,7 @@ fn a_parked_poll_is_not_idle() {
 
 #[test]
 fn p18_an_answer_that_nobody_reads_is_given_up_and_not_lost() {
-    let server = Server::with(&["--write-timeout", "500ms", "--history-bytes", "16MiB"]);
+    let server = Server::with(&["--write-timeout", "500ms", "--history-bytes", "16MiB", "--max-answer", "16MiB"]);
     let alice = server.listener("alice", &["room"]);
     // Together more than the buffers of both sockets can swallow.
     let text = "x".repeat(3 << 20);

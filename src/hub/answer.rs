@@ -24,7 +24,7 @@ use super::waiter::{Ending, Owner, Protocol, Since, State, Waiter};
 const RESUME_MESSAGES_MAX: usize = 1000;
 
 /// Bytes of messages, with their channels' names, in one answer of the resume protocol; a single larger message still goes out whole.
-const RESUME_BYTES_MAX: usize = 1 << 20;
+const RESUME_BYTES_MAX: usize = 256 << 10;
 
 /// The same in one answer of a stream, which is asked again as soon as it has left: what a slow reader's socket does not
 /// take is kept, and is to be little.
