@@ -210,7 +210,7 @@ struct Limits {
     max_channels: usize,
 
     /// Subscriptions of one client, 1 to 1000000; each of its polls looks at all of them
-    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_SUBSCRIPTIONS", default_value = "10000", value_parser = history)]
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_SUBSCRIPTIONS", default_value = "1000", value_parser = history)]
     max_subscriptions: usize,
 
     /// Polls that one client may have parked, 2 to 1000: tabs that share an id

@@ -54,7 +54,8 @@ pub struct Config {
     pub max_clients: usize,
     /// Channels. Default 1,000,000.
     pub max_channels: usize,
-    /// Subscriptions of one client. Default 10,000: each poll looks at all of them.
+    /// Subscriptions of one client. Default 1,000: each poll looks at all of them, and when the client comes or goes it takes
+    /// some 300 us in which nobody else is served. The original had no such limit.
     pub max_subscriptions: usize,
     /// Polls that one client may have parked at a time. Default 16: as many tabs of one page.
     pub max_polls: usize,
@@ -103,7 +104,7 @@ impl Default for Config {
             history_total: 256 * KIB * KIB,
             max_clients: 1_000_000,
             max_channels: 1_000_000,
-            max_subscriptions: 10_000,
+            max_subscriptions: 1_000,
             max_polls: 16,
             max_name: 64 * KIB,
             departed_max: 100_000,

@@ -81,6 +81,21 @@ fn a_crowd_expires_by_as_many_as_the_budget_says() {
 }
 
 #[test]
+fn a_client_with_many_channels_counts_for_more_when_it_expires() {
+    let mut hub = hub_with(10, "room");
+    for (client, channel) in (0..10).flat_map(|client| (0..400).map(move |channel| (client, channel))) {
+        hub.subscribe(NOW, &format!("room{client}"), &channel.to_string(), None).unwrap();
+    }
+    let late = Ms::from_secs(200);
+    while hub.next_timeout().is_some_and(|at| at <= late) {
+        let before = hub.stats().departed;
+        hub.handle_timeout(late, &mut 8);
+        assert!(hub.stats().departed <= before + 1, "one takes all of the budget");
+    }
+    assert_eq!(hub.stats().departed, 10);
+}
+
+#[test]
 fn the_polls_of_a_server_that_stops_end_by_as_many_as_the_budget_says() {
     let mut hub = hub_with(1_000, "room");
     (0..1_000).for_each(|at| park(&mut hub, at, &format!("room{at}")));
@@ -163,7 +178,7 @@ fn everybody_is_unsubscribed_in_slices_while_others_come_and_go() {
 
 /// A server with so many clients, `c0` and so on.
 fn crowded_server(clients: usize) -> Server {
-    let server = Server::with(&["--min-alive", "1h"]);
+    let server = Server::with(&["--min-alive", "1h", "--max-subscriptions", "10000"]);
     let mut calls = server.connect();
     let ids: Vec<usize> = (0..clients).collect();
     for ids in ids.chunks(1000) {
@@ -320,6 +335,16 @@ fn what_is_asked_for_at_once_is_limited() {
     assert_eq!(first["messages"].as_array().unwrap().len(), 3);
     let rest = server.call("history", json!(["room", first["position"]]));
     assert_eq!(rest["messages"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_poll_is_for_so_many_clients_and_a_client_given_twice_counts_once() {
+    let server = Server::start();
+    let clients: Vec<_> = (0..101).map(|at| server.subscriber(&format!("c{at}"), &["room"])).collect();
+    let mut most: Vec<_> = clients[..100].iter().collect();
+    most.push(most[5]);
+    assert_eq!(server.poll(&most).status, 200);
+    assert_eq!(server.poll(&clients.iter().collect::<Vec<_>>()).status, 400);
 }
 
 #[test]

@@ -135,10 +135,11 @@ impl Shape {
         let (status, text) = match refusal {
             Refusal::Gone => (Status::NOT_FOUND, "no such client, or its key is another"),
             Refusal::TooManyPolls => (Status::SERVICE_UNAVAILABLE, "this client has too many polls already"),
+            Refusal::TooManyClients => (Status::BAD_REQUEST, "a poll is for 100 clients at most"),
         };
         match (self, refusal) {
             (Shape::Original, Refusal::Gone) => not_found(date, exchange, out),
-            (Shape::Original, Refusal::TooManyPolls) => {
+            (Shape::Original, Refusal::TooManyPolls | Refusal::TooManyClients) => {
                 let body = format!("{text}\r\n");
                 Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
             }
@@ -242,6 +243,7 @@ pub(super) enum Refusal {
     /// A client is unknown, its key is wrong, or it was killed: the page learns no more than that (WIRE P11).
     Gone,
     TooManyPolls,
+    TooManyClients,
 }
 
 impl From<WaitError> for Refusal {
@@ -249,6 +251,7 @@ impl From<WaitError> for Refusal {
         match error {
             WaitError::UnknownClient | WaitError::WrongKey => Refusal::Gone,
             WaitError::TooManyPolls => Refusal::TooManyPolls,
+            WaitError::TooManyClients => Refusal::TooManyClients,
         }
     }
 }

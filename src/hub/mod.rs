@@ -197,7 +197,7 @@ pub struct Hub {
     /// A single waiter was looked at last: the next look is the sweeps'.
     sweeps_next: bool,
     reminders: Wheel<Reminder>,
-    /// Reminders that have fired and are not looked at yet; kept for its memory.
+    /// The reminder that has fired; kept for its memory.
     fired: Vec<Reminder>,
     /// The answer being made; kept for its memory.
     draft: Draft,

@@ -20,6 +20,9 @@ use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Then, Transpo
 /// does not wait behind a message to a million.
 const SWEEP_SLICE: u32 = 16;
 
+/// Clients of one poll: each is compared with the others, and each one's messages are put among those of the others.
+const CLIENTS_PER_POLL_MAX: usize = 100;
+
 /// Why a poll cannot be parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError {
@@ -29,6 +32,8 @@ pub enum WaitError {
     WrongKey,
     /// A client has as many polls as it may, and none of them can be answered early.
     TooManyPolls,
+    /// It is for more clients than a poll may be for.
+    TooManyClients,
 }
 
 impl Hub {
@@ -95,6 +100,9 @@ impl Hub {
             is_crowded |= found.polls().len() >= self.limits.polls_per_client;
             *usual = client;
             if members.iter().all(|member| member.client != client) {
+                if members.len() == CLIENTS_PER_POLL_MAX {
+                    return Err(WaitError::TooManyClients);
+                }
                 members.push(Member { client, position: 0 });
             }
         }
