@@ -160,11 +160,14 @@ impl Hub {
     }
 
     /// For debug builds: whether an answer made for this waiter alone would be the one that stands in the draft.
-    pub(super) fn is_made_alike(&self, now: Ms, waiter: Key<Waiter>) -> bool {
-        let mut own = Draft::default();
-        let is_due = self.fill(now, &self.waiters[waiter], &mut own);
+    pub(super) fn is_made_alike(&mut self, now: Ms, waiter: Key<Waiter>) -> bool {
+        let mut twin = std::mem::take(&mut self.twin);
+        twin.begin();
+        let is_due = self.fill(now, &self.waiters[waiter], &mut twin);
         let Draft { picks, gaps, upto, more, .. } = &self.draft;
-        is_due && (&own.picks, &own.gaps, &own.upto, &own.more) == (picks, gaps, upto, more)
+        let is_alike = is_due && (&twin.picks, &twin.gaps, &twin.upto, &twin.more) == (picks, gaps, upto, more);
+        self.twin = twin;
+        is_alike
     }
 
     /// Fills in one subscription's share.

@@ -201,6 +201,8 @@ pub struct Hub {
     fired: Vec<Reminder>,
     /// The answer being made; kept for its memory.
     draft: Draft,
+    /// For debug builds: the same made once more, to compare.
+    twin: Draft,
 }
 
 impl Hub {
@@ -225,6 +227,7 @@ impl Hub {
             reminders: Wheel::new(now),
             fired: Vec::new(),
             draft: Draft::default(),
+            twin: Draft::default(),
         }
     }
 
