@@ -4,9 +4,9 @@
 //! request that is not complete yet, and shows it again with more behind it. So a request that arrives in one read is
 //! taken straight from the shared read buffer, and one that arrives in pieces is searched and parsed once all the same.
 //!
-//! There are two ways to a head, and the tests hold that they come to the same. What is whole and in order, as nearly all
-//! are, is parsed where it stands, in one pass ([`Head::at_once`]). All else, the incomplete and the faulty, is walked
-//! through line by line ([`Decoder::begin`]), which can stop anywhere and knows what to complain about first.
+//! There are two ways to a request, and the tests hold that they come to the same. One that is whole and plain, as nearly
+//! all are, is parsed where it stands, in one pass ([`at_once`]). All else, the incomplete, the rare and the faulty, is
+//! walked through line by line ([`Decoder::begin`]), which can stop anywhere and knows what to complain about first.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -95,6 +95,9 @@ impl Default for Framing {
 /// Header lines of one request. Browsers send some twenty, proxies add a few.
 const HEADERS_MAX: usize = 100;
 
+/// So many are made room for in any case, as room costs time. Who sends more is read line by line.
+const HEADERS_MOSTLY: usize = 24;
+
 impl Decoder {
     /// A decoder at the beginning of a connection.
     #[must_use]
@@ -121,13 +124,8 @@ impl Decoder {
             return Ok(Step::More);
         }
         let pending = match std::mem::take(&mut self.phase) {
-            Phase::Idle => match Head::at_once(limits, input) {
-                // Most requests have no body.
-                Some(head) if head.framing == Framing::Length(0) => {
-                    let used = head.headers.end;
-                    return Ok(Step::Request { request: head.request(input, Cow::Borrowed(b"")), used });
-                }
-                Some(head) => Some(Pending::new(head)),
+            Phase::Idle => match at_once(limits, input) {
+                Some((request, used)) => return Ok(Step::Request { request, used }),
                 None => self.begin(limits, input, 0, true)?,
             },
             Phase::Head { line, first } => self.begin(limits, input, line, first)?,
@@ -204,22 +202,6 @@ impl Pending {
 }
 
 impl Head {
-    /// The head that `input` begins with, if it is whole and in order.
-    fn at_once(limits: &Limits, input: &[u8]) -> Option<Head> {
-        let mut slots = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
-        let mut parsed = httparse::Request::new(&mut []);
-        let searched = &input[..input.len().min(limits.head_bytes)];
-        let Ok(httparse::Status::Complete(end)) = parsed.parse_with_uninit_headers(searched, &mut slots) else {
-            return None;
-        };
-        // The parser also takes empty lines before the head, and lines that end in LF alone.
-        let is_in_order = start_of_line(input) == 0
-            && input[0] != b'\n'
-            && input[..end].ends_with(b"\r\n\r\n")
-            && parsed.headers.iter().all(|header| input[..place_of(header, input)].ends_with(b"\r\n"));
-        if is_in_order { Head::of(&parsed, input, end).ok() } else { None }
-    }
-
     /// Parses a whole head, which ends at `end` (behind its empty line).
     fn parse(input: &[u8], end: usize) -> Result<Head, Error> {
         let mut slots = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
@@ -264,6 +246,40 @@ impl Head {
             keep_alive: self.keep_alive,
         }
     }
+}
+
+/// The request that `input` begins with, and how long it is, if it is whole and such as nearly all are.
+fn at_once<'a>(limits: &Limits, input: &'a [u8]) -> Option<(Request<'a>, usize)> {
+    let searched = &input[..input.len().min(limits.head_bytes)];
+    let (line, rest) = searched.split_at(memchr(b'\r', searched)?);
+    let (method, target) = match line {
+        [b'G', b'E', b'T', b' ', target @ ..] => (Method::Get, target),
+        [b'P', b'O', b'S', b'T', b' ', target @ ..] => (Method::Post, target),
+        _ => return None,
+    };
+    let target = target.strip_suffix(b" HTTP/1.1").filter(|target| is_plain_path(target))?;
+    let rest = rest.strip_prefix(b"\r\n")?;
+    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MOSTLY];
+    let Ok(httparse::Status::Complete((length, headers))) = httparse::parse_headers(rest, &mut slots) else {
+        return None;
+    };
+    let (start, end) = (line.len() + 2, line.len() + 2 + length);
+    // The parser also takes lines that end in LF alone.
+    let is_in_order = input[..end].ends_with(b"\r\n\r\n")
+        && headers.iter().all(|header| input[..place_of(header, input)].ends_with(b"\r\n"));
+    let fields = Fields::read(headers, true).ok().filter(|_| is_in_order)?;
+    let Framing::Length(length) = fields.framing else { return None };
+    let body = input[end..].get(..length).filter(|_| length <= limits.body_bytes)?;
+    let (headers, lengths, keep_alive) = (&input[start..end], fields.lengths, !fields.closes);
+    Some((Request { method, target, headers, lengths, body: Cow::Borrowed(body), keep_alive }, end + length))
+}
+
+/// Whether a target is a path, perhaps with a query, and without anything but visible ASCII, which the parser would let
+/// pass too.
+fn is_plain_path(target: &[u8]) -> bool {
+    // Not `all`, which stops at the first: this looks at many bytes at a time.
+    let (low, high) = target.iter().fold((u8::MAX, 0), |(low, high), &byte| (byte.min(low), byte.max(high)));
+    target.first() == Some(&b'/') && low > b' ' && high < 0x7f
 }
 
 /// Where a header's line begins in the bytes that it was parsed from.
