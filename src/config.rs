@@ -70,7 +70,8 @@ pub struct Config {
     pub departed_age: Ms,
     /// Bytes of a request line and its headers. Default 128 KiB: WIRE H6 wants room for a request line of 64 KB.
     pub max_head: usize,
-    /// Bytes of a request body. Default 4 MiB: WIRE H6 has seen messages of 3 MB.
+    /// Bytes of a request body. Default 4 MiB: WIRE H6 has seen messages of 3 MB. Large calls are done in slices, but a single
+    /// message is published and written in one go: each MiB of it takes the loop more than 1 ms, each time.
     pub max_body: usize,
     /// Bytes of one poll answer; what is left waits for the next poll. At least one message is always in it, however large.
     /// Default 256 KiB: it is written in one go, in some 200 us, and the page asks for the rest at once.

@@ -51,7 +51,7 @@ pub struct Api {
 }
 
 /// Steps of a call that are done at once: some 100 us. Nearly all calls take one or two.
-const STEPS_AT_ONCE: u32 = 64;
+const STEPS_AT_ONCE: u32 = 32;
 
 /// Where a request comes from, and when.
 #[derive(Clone, Copy, Debug)]

@@ -173,6 +173,10 @@ impl Channel {
 
     /// The next subscriber of the sweep, or `None` when it is over.
     pub(super) fn visit(&mut self) -> Option<Subscriber> {
+        if self.parked == 0 {
+            // Nobody waits; who comes to do so is looked at by itself.
+            self.sweep = None;
+        }
         let subscribers = self.subscribers.len();
         let sweep = self.sweep.as_mut()?;
         // Some may have left since the last slice.
@@ -367,12 +371,15 @@ mod tests {
         for at in 0..3 {
             channel.subscribers.push(Subscriber { client: Key::unpack(7), at });
         }
+        channel.parked = 1;
         assert!(channel.mark());
         assert_eq!(channel.visit().map(|s| s.at), Some(2));
         assert!(!channel.mark());
         let rest: Vec<u32> = std::iter::from_fn(|| channel.visit()).map(|s| s.at).collect();
         assert_eq!(rest, [1, 0, 2, 1, 0]);
         assert!(channel.sweep.is_none() && channel.mark());
+        channel.parked = 0;
+        assert!(channel.visit().is_none() && channel.sweep.is_none(), "nobody waits");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::peer::{Peer, Phase, Sent};
 /// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
 const PIPELINE_BYTES_MAX: usize = 64 << 10;
 
-/// Steps of a large call that are done before another has its turn: some 100 us.
-const STEPS_AT_ONCE: u32 = 64;
+/// Steps of a large call that are done before another has its turn: some 50 us.
+const STEPS_AT_ONCE: u32 = 16;
 
 /// When the answers to pipelined requests have come to this, they are sent before the next request is looked at.
 const OUTPUT_BYTES: usize = 64 << 10;
