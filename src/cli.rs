@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -95,6 +96,22 @@ struct Listening {
 #[derive(Args)]
 #[command(next_help_heading = "Access")]
 struct Access {
+    /// Listen here for the JSON-RPC API alone, written as for --listen; the other listeners serve it no more
+    #[arg(long, value_name = "ADDR", env = "SHAVEET_RPC_LISTEN", value_delimiter = ',')]
+    rpc_listen: Vec<Address>,
+
+    /// File mode of a Unix socket there: who may write to it may call
+    #[arg(long, value_name = "MODE", env = "SHAVEET_RPC_SOCKET_MODE", default_value = "660", value_parser = socket_mode)]
+    rpc_socket_mode: u32,
+
+    /// A file with a token of 16 characters or more: calls without `Authorization: Bearer TOKEN` are refused
+    #[arg(long, value_name = "FILE", env = "SHAVEET_RPC_TOKEN_FILE")]
+    rpc_token_file: Option<PathBuf>,
+
+    /// Names, besides localhost, that the web application on this machine calls it by
+    #[arg(long, value_name = "NAME", env = "SHAVEET_RPC_HOST", value_delimiter = ',', value_parser = host_name)]
+    rpc_host: Vec<String>,
+
     /// Who may call the JSON-RPC API: addresses and networks (127.0.0.1, 10.0.0.0/8) of the web application, with commas
     /// between them, or `any`. Whoever is listed can read and send everything
     #[arg(long, value_name = "NET", env = "SHAVEET_RPC_ALLOW", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_parser = rpc_allow)]
@@ -232,6 +249,10 @@ impl From<Options> for Config {
         }
         Config {
             listen,
+            rpc_listen: access.rpc_listen,
+            rpc_socket_mode: access.rpc_socket_mode,
+            rpc_token_file: access.rpc_token_file,
+            rpc_host: access.rpc_host,
             rpc_allow: joined(access.rpc_allow),
             trusted_proxy: joined(access.trusted_proxy),
             poll_timeout: timers.poll_timeout,
@@ -332,6 +353,18 @@ fn one_network(text: &str, words: &str) -> Result<Networks, String> {
         Ok(net) => Ok(Networks(vec![net])),
         Err(_) => Err(format!("not a network; allowed are 127.0.0.1, 10.0.0.0/8, ::1, fd00::/8, {words}")),
     }
+}
+
+fn socket_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
+    mode.ok_or_else(|| "allowed is a file mode of three octal digits that lets its owner in, such as 600 or 660".into())
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a name is of letters, digits, dots and hyphens, without a port".into())
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -481,6 +514,21 @@ mod tests {
         let config = config("--rpc-allow 10.0.0.1,::1 --rpc-allow 192.168.0.0/16 --trusted-proxy any");
         assert_eq!(shown(config.rpc_allow), ["10.0.0.1/32", "::1/128", "192.168.0.0/16"]);
         assert_eq!(shown(config.trusted_proxy), ["0.0.0.0/0", "::/0"]);
+    }
+
+    #[test]
+    fn the_api_can_have_its_own_place() {
+        let config = config("--rpc-listen 127.0.0.1:8083,unix:/run/rpc.sock --rpc-socket-mode 0600 --rpc-host a.b,c");
+        let shown: Vec<String> = config.rpc_listen.iter().map(Address::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:8083", "unix:/run/rpc.sock"]);
+        assert_eq!((config.rpc_socket_mode, config.rpc_host), (0o600, vec!["a.b".to_owned(), "c".to_owned()]));
+        assert_eq!(config.listen, Config::default().listen);
+        for value in ["", "60", "1777", "066", "rw", "9"] {
+            assert!(error("--rpc-socket-mode", value).contains("--rpc-socket-mode"), "{value}");
+        }
+        for value in ["", "a:80", "http://a", "a b", "é"] {
+            assert!(error("--rpc-host", value).contains("--rpc-host"), "{value}");
+        }
     }
 
     #[test]

@@ -21,6 +21,17 @@ pub struct Config {
     /// Where to listen. Default: port 8082 on all interfaces, as the original (WIRE H1).
     pub listen: Vec<Address>,
 
+    /// Where to listen for the JSON-RPC API alone; no other listener serves it then. Default: nowhere, so that `listen` serves
+    /// both, as the original's port did.
+    pub rpc_listen: Vec<Address>,
+    /// File mode of the Unix sockets among them. Default 660: who is to call is put into the file's group.
+    pub rpc_socket_mode: u32,
+    /// A file whose one line every call has to bring, as `Authorization: Bearer LINE`. Default: none, as the original's clients
+    /// send none.
+    pub rpc_token_file: Option<PathBuf>,
+    /// Names in the Host header of calls from this machine, besides `localhost` and addresses. Default: none, as any site can
+    /// have its name lead to this machine's loopback (DNS rebinding).
+    pub rpc_host: Vec<String>,
     /// Networks of the web application, which alone may call the JSON-RPC API; empty allows nobody. Default: this machine's
     /// loopback, IPv4 and IPv6, since whoever calls the API reads and writes everything (WIRE J12).
     pub rpc_allow: Vec<IpNet>,
@@ -94,6 +105,10 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: vec![Address::Everywhere(DEFAULT_PORT)],
+            rpc_listen: Vec::new(),
+            rpc_socket_mode: 0o660,
+            rpc_token_file: None,
+            rpc_host: Vec::new(),
             rpc_allow: loopback(),
             trusted_proxy: loopback(),
             poll_timeout: Ms::from_secs(25),

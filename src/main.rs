@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use shaveet::api::Entrance;
 use shaveet::cli;
 use shaveet::server::Server;
 
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error),
     };
     // Whoever started us may not read what we print: no reason to stop.
-    let _ = io::stdout().write_all(greeting(&server.addresses()).as_bytes());
+    let addresses = server.addresses();
+    let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();
+    let _ = io::stdout().write_all(greeting(&addresses).as_bytes());
     match server.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
@@ -39,15 +42,23 @@ fn failed(error: &dyn Display) -> ExitCode {
 
 /// A line for each listener, which programs read, then three lines to paste into a shell. The poll runs twice in the
 /// background: the first is answered with the client's own `subscribe` message, the second waits for what is published.
-fn greeting(addresses: &[impl Display]) -> String {
-    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let mut text: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
-    let first = addresses.iter().find(|address| address.starts_with("http:")).or(addresses.first());
-    if let Some((curl, url)) = first.map(|address| reached(address)) {
+fn greeting(addresses: &[(String, Entrance)]) -> String {
+    let mut text = String::new();
+    for (address, entrance) in addresses {
+        text += if *entrance == Entrance::Rpc { "listening for calls on " } else { "listening on " };
+        text += address;
+        text += "\n";
+    }
+    let is_for = |other: Entrance| {
+        let mut fitting = addresses.iter().filter(move |(_, entrance)| *entrance != other).map(|(address, _)| address);
+        let first = fitting.clone().find(|address| address.starts_with("http:")).or_else(|| fitting.next());
+        first.map(|address| reached(address))
+    };
+    if let (Some((call, api)), Some((poll, pages))) = (is_for(Entrance::Pages), is_for(Entrance::Rpc)) {
         text += &format!(
-            r#"  key=$({curl} '{url}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
-  {curl} '{url}' -d '{{"method":"subscribe","params":["demo","room"]}}'; for i in 1 2; do {curl} -G '{url}/message_updates' -d callback=show -d 'client_id=demo_!!_'$key; echo; done &
-  {curl} '{url}' -d '{{"method":"new_message","params":["alice","hello","room",false]}}'
+            r#"  key=$({call} '{api}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
+  {call} '{api}' -d '{{"method":"subscribe","params":["demo","room"]}}'; for i in 1 2; do {poll} -G '{pages}/message_updates' -d callback=show -d 'client_id=demo_!!_'$key; echo; done &
+  {call} '{api}' -d '{{"method":"new_message","params":["alice","hello","room",false]}}'
 "#
         );
     }
@@ -67,17 +78,37 @@ fn reached(address: &str) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::greeting;
+    use super::{Entrance, greeting};
+
+    fn greeted(addresses: &[(&str, Entrance)]) -> String {
+        let owned: Vec<_> = addresses.iter().map(|(address, entrance)| ((*address).to_owned(), *entrance)).collect();
+        greeting(&owned)
+    }
 
     #[test]
     fn greeting_tells_every_listener_and_tries_the_first_that_curl_reaches() {
-        let text = greeting(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"]);
+        let shared = |address| (address, Entrance::Shared);
+        let text = greeted(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"].map(shared));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 6);
         assert_eq!(lines[0], "listening on unix:/run/it's");
         assert_eq!(lines[2], "listening on http://127.0.0.1:8083");
         assert!(lines[3].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[3]);
-        assert!(greeting(&["unix:/run/it's"]).contains(r"curl -s --unix-socket '/run/it'\''s' 'http://localhost' -d "));
-        assert_eq!(greeting(&[""; 0]), "");
+        let text = greeted(&[shared("unix:/run/it's")]);
+        assert!(text.contains(r"curl -s --unix-socket '/run/it'\''s' 'http://localhost' -d "));
+        assert_eq!(greeted(&[]), "");
+    }
+
+    #[test]
+    fn calls_are_tried_where_they_are_served() {
+        let text = greeted(&[("http://0.0.0.0:8082", Entrance::Pages), ("unix:/run/rpc", Entrance::Rpc)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "listening for calls on unix:/run/rpc");
+        assert!(
+            lines[2].starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "),
+            "{}",
+            lines[2]
+        );
+        assert!(lines[3].contains("curl -s -G 'http://localhost:8082/message_updates'"), "{}", lines[3]);
     }
 }

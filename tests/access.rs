@@ -6,7 +6,8 @@ mod support;
 use serde_json::json;
 use socket2::SockAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use support::{Connection, Nest, Response, Server, get, joins, poll_path, request};
+use std::os::unix::fs::PermissionsExt;
+use support::{BINARY, Connection, Nest, Response, Server, get, joins, poll_path, request, until};
 
 const CALL: &str = r#"{"method":"system.list_methods","params":[],"id":1}"#;
 
@@ -256,4 +257,170 @@ fn a_connection_is_judged_anew_for_each_request() {
     ] {
         assert_eq!(is_served(&proxy.ask(request("POST", "/", &[header], CALL))), expected);
     }
+}
+
+// --- a listener of its own
+
+#[test]
+fn where_the_api_has_its_own_listener_no_other_serves_it() {
+    let server = Server::with(&["--rpc-listen", "127.0.0.1:0"]);
+    let mut caller = Connection::open(&server.for_calls[0], None);
+    assert!(is_served(&caller.ask(request("POST", "/", &[], CALL))));
+    assert!(!is_served(&call(&server, "127.0.0.1", &[])), "the web application's address does not help");
+    // Nothing but the API is there.
+    for path in ["/message_updates", "/static/shaveet.js", "/nowhere", "//", "/%2fmessage_updates"] {
+        assert_eq!(caller.ask(get(path)).status, 404, "{path}");
+    }
+    assert!(is_served(&caller.ask(request("POST", "/", &[], CALL))));
+    assert_eq!(server.get("/static/shaveet.js").status, 200);
+    // It is judged there all the same.
+    let stranger = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
+    assert!(!is_served(&Connection::open(&server.for_calls[0], stranger).ask(request("POST", "/", &[], CALL))));
+}
+
+#[test]
+fn the_api_can_be_a_file_that_few_may_open() {
+    for (mode, expected) in [(None, 0o660), (Some("600"), 0o600), (Some("666"), 0o666)] {
+        let nest = Nest::new("access-mode");
+        let listener = nest.listener();
+        let mut arguments = vec!["--rpc-listen", &listener];
+        arguments.extend(mode.iter().flat_map(|mode| ["--rpc-socket-mode", mode]));
+        let server = Server::with(&arguments);
+        let found = std::fs::metadata(&nest.socket).expect("the socket is there").permissions().mode();
+        assert_eq!(found & 0o777, expected, "{found:o}");
+        assert!(is_served(&Connection::open(&server.for_calls[0], None).ask(request("POST", "/", &[], CALL))));
+        assert!(!is_served(&call(&server, "127.0.0.1", &[])));
+    }
+}
+
+// --- a token
+
+#[test]
+fn with_a_token_nobody_calls_without_it() {
+    let nest = Nest::new("access-token");
+    let file = nest.socket.with_file_name("token");
+    let token = "0123456789abcdef0123456789abcdef";
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    let server = Server::with(&["--rpc-token-file", file.to_str().unwrap()]);
+    assert!(is_served(&call(&server, "127.0.0.1", &[&format!("Authorization: Bearer {token}")])));
+    assert!(!is_served(&call(&server, "127.0.0.2", &[&format!("Authorization: Bearer {token}")])), "from elsewhere");
+    let mut guesses = vec!["X: y".to_owned(), format!("Authorization: {token}"), "Authorization: Bearer ".to_owned()];
+    guesses.extend((0..token.len()).map(|at| {
+        let mut guess = token.as_bytes().to_vec();
+        guess[at] ^= 1;
+        format!("Authorization: Bearer {}", String::from_utf8(guess).unwrap())
+    }));
+    for guess in &guesses {
+        assert!(!is_served(&call(&server, "127.0.0.1", &[guess])), "{guess}");
+    }
+    server.turn();
+    assert!(!server.log().contains(&token[..16]), "the token is in the log:\n{}", server.log());
+}
+
+#[test]
+fn a_token_that_is_none_is_told_at_the_start() {
+    let nest = Nest::new("access-no-token");
+    let file = nest.socket.with_file_name("token");
+    for content in [None, Some(""), Some("short"), Some("two words of it, but long")] {
+        let _ = std::fs::remove_file(&file);
+        content.iter().for_each(|content| std::fs::write(&file, content).unwrap());
+        let arguments = ["--listen", "127.0.0.1:0", "--rpc-token-file", file.to_str().unwrap()];
+        let output = std::process::Command::new(BINARY).args(arguments).output().expect("the server's binary starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{content:?}: {said}");
+        assert!(said.contains("--rpc-token-file") && !said.contains("two words"), "{said}");
+    }
+}
+
+// --- browsers
+
+#[test]
+fn no_browser_reaches_it_and_no_answer_is_for_one() {
+    let server = Server::start();
+    let from_pages = [
+        &["Origin: http://evil.example"][..],
+        &["Origin: null"],
+        &["Origin: http://localhost:8082"],
+        &["Sec-Fetch-Site: cross-site"],
+        &["Sec-Fetch-Site: same-site"],
+        &["Sec-Fetch-Site: same-origin"],
+        &["Sec-Fetch-Site: none", "Origin: http://127.0.0.1"],
+        &["Content-Type: text/plain", "Origin: http://evil.example"],
+    ];
+    for headers in from_pages {
+        for method in ["POST", "OPTIONS", "GET"] {
+            let response = server.ask(request(method, "/", headers, CALL));
+            assert!(!is_served(&response), "{method} {headers:?}");
+            assert_eq!(response.header("access-control-allow-origin"), None, "{method} {headers:?}");
+        }
+    }
+    let served = call(&server, "127.0.0.1", &["Sec-Fetch-Site: none"]);
+    assert!(is_served(&served));
+    assert_eq!(served.header("access-control-allow-origin"), None);
+}
+
+#[test]
+fn a_site_that_names_itself_after_this_machine_is_refused() {
+    let server = Server::with(&["--rpc-host", "push.internal,other"]);
+    let ask = |host: &str| {
+        let length = CALL.len();
+        server.ask(format!("POST / HTTP/1.1\r\n{host}Content-Length: {length}\r\n\r\n{CALL}"))
+    };
+    for host in ["", "Host: localhost:8082\r\n", "Host: 127.0.0.1\r\n", "Host: Push.Internal:80\r\n", "Host: other\r\n"]
+    {
+        assert!(is_served(&ask(host)), "{host}");
+    }
+    for host in ["Host: evil.example\r\n", "Host: internal\r\n", "Host: localhost.\r\n", "Host: \r\n"] {
+        assert!(!is_served(&ask(host)), "{host}");
+    }
+    // Pages come by any name.
+    assert_eq!(server.ask("GET /static/shaveet.js HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 200);
+}
+
+// --- what the log says
+
+#[test]
+fn every_kind_of_refusal_names_its_knob_once_a_minute() {
+    let nest = Nest::new("access-log");
+    let file = nest.socket.with_file_name("token");
+    std::fs::write(&file, "0123456789abcdef").unwrap();
+    let arguments = ["--rpc-token-file", file.to_str().unwrap(), "--rpc-allow", "127.0.0.1,127.0.0.3"];
+    let server = Server::with(&[&arguments[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    let evil = format!("Host: evil\x1b[31m{}", "e".repeat(400));
+    for _ in 0..3 {
+        call(&server, "127.0.0.2", &[]);
+        call(&server, "127.0.0.1", &["X-Forwarded-For: 203.0.113.7"]);
+        call(&server, "127.0.0.3", &["X-Forwarded-For: 127.0.0.1"]);
+        call(&server, "127.0.0.1", &["X-Forwarded-For: unknown"]);
+        call(&server, "127.0.0.1", &["Origin: http://evil.example"]);
+        call(&server, "127.0.0.1", &[]);
+        call(&server, "127.0.0.1", &["Authorization: Bearer 0123456789abcdeg"]);
+        server.ask(format!("POST / HTTP/1.1\r\nHost: evil.example\\{}\r\nContent-Length: 0\r\n\r\n", "e".repeat(400)));
+        server.ask(format!("POST / HTTP/1.1\r\n{evil}\r\nContent-Length: 0\r\n\r\n"));
+    }
+    let own = Server::with(&["--rpc-listen", "127.0.0.1:0"]);
+    call(&own, "127.0.0.1", &[]);
+    let told = [
+        ("127.0.0.2 is not in --rpc-allow", &server),
+        ("203.0.113.7, which is not in --rpc-allow", &server),
+        ("127.0.0.3, which is not in --trusted-proxy", &server),
+        ("x-forwarded-for does not name an address", &server),
+        ("as Origin says", &server),
+        ("evil.example", &server),
+        ("without `Authorization: Bearer`", &server),
+        ("its token is not the one in the file of --rpc-token-file", &server),
+        ("--rpc-listen says where", &own),
+    ];
+    for (what, server) in told {
+        until(what, || server.log().contains(what));
+    }
+    server.turn();
+    let log = server.log();
+    let refusals: Vec<&str> = log.lines().filter(|line| line.contains("is refused")).collect();
+    assert_eq!(refusals.len(), 8, "one of each kind:\n{log}");
+    assert!(
+        refusals.iter().all(|line| line.len() < 1024 && line.bytes().all(|byte| matches!(byte, b' '..=b'~'))),
+        "{log}"
+    );
+    assert!(!log.contains("0123456789abcde"), "a token is in the log:\n{log}");
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use allocation_counter::measure;
-use shaveet::api::{Api, Habit, Outcome, Parked, Press, Visit};
+use shaveet::api::{Api, Entrance, Habit, Outcome, Parked, Press, Visit};
 use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::http::{Decoder, Exchange, Limits, Step};
@@ -84,7 +84,8 @@ impl World {
         let Ok(Step::Request { request, .. }) = page.decoder.next(&self.limits, page.request.as_bytes()) else {
             panic!("it is a request");
         };
-        let visit = Visit { now: self.now, date: DATE, owner: Owner(at as u64), address: None };
+        let visit =
+            Visit { now: self.now, date: DATE, owner: Owner(at as u64), address: None, entrance: Entrance::Shared };
         let exchange = Exchange { head_only: false, keep_alive: true };
         match self.api.handle(visit, &request, exchange, &mut page.habit, &mut Vec::new()) {
             Outcome::Parked(parked) => page.parked = Some(parked),

@@ -19,7 +19,7 @@ fn is_called(response: &Response) -> bool {
 
 /// The headers and a chunked body of the chunks given as they are.
 fn chunked(body: &str) -> String {
-    format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{body}")
+    format!("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{body}")
 }
 
 /// A call in two chunks, with an extension and a trailer.

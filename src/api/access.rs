@@ -6,19 +6,42 @@
 //!
 //! A browser on an allowed machine runs scripts of any site, and a site can name itself after that machine (DNS rebinding),
 //! so what a browser says of where a request comes from is reason enough to refuse it: web applications say no such thing.
+//! An old browser may say nothing; then the name gives it away that it has been told for our address.
+//!
+//! Whoever wants more has a listener for the API alone, and a token that every call has to bring.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::config::Config;
 use crate::http::Request;
 
-/// The two lists that decide.
+use super::Visit;
+use super::quote::Quoted;
+use super::secret::Secret;
+
+/// The lists that decide, and the token.
 #[derive(Debug)]
 pub struct Access {
     allow: Vec<IpNet>,
     trusted_proxy: Vec<IpNet>,
+    /// Names by which callers on this machine may know it, besides `localhost`; in lower case.
+    hosts: Vec<String>,
+    token: Option<Secret>,
+}
+
+/// By which listener a connection has come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entrance {
+    /// For pages and for the web application.
+    #[default]
+    Shared,
+    /// For pages alone, as the web application has a listener of its own.
+    Pages,
+    /// For the web application alone.
+    Rpc,
 }
 
 /// Why a caller is refused; says which knob would let it in.
@@ -34,10 +57,18 @@ pub enum Refusal {
     Unreadable(&'static str),
     /// A browser sends it for a page; the header says so.
     Browser(&'static str),
+    /// It was sent to a name of this machine that is not known: the Host header's beginning.
+    UnknownHost(String),
+    /// The API has a listener of its own.
+    OtherListener,
+    /// It brings no token.
+    NoToken,
+    /// It brings another token.
+    WrongToken,
 }
 
 /// How many kinds of refusals there are.
-pub(super) const KINDS: usize = 5;
+pub(super) const KINDS: usize = 9;
 
 impl Refusal {
     /// A number for its kind.
@@ -48,25 +79,50 @@ impl Refusal {
             Refusal::UntrustedProxy(_) => 2,
             Refusal::Unreadable(_) => 3,
             Refusal::Browser(_) => 4,
+            Refusal::UnknownHost(_) => 5,
+            Refusal::OtherListener => 6,
+            Refusal::NoToken => 7,
+            Refusal::WrongToken => 8,
         }
     }
 }
 
 impl Access {
-    /// `allow` are the networks that may call, `trusted_proxy` those whose forwarding headers are believed. A Unix
-    /// socket's callers count as both: its file's mode says who may connect.
+    /// As the configuration has it, and without a token. A Unix socket's callers count as allowed and as trusted proxies:
+    /// its file's mode says who may connect.
     #[must_use]
-    pub fn new(allow: Vec<IpNet>, trusted_proxy: Vec<IpNet>) -> Access {
-        Access { allow, trusted_proxy }
+    pub fn new(config: &Config) -> Access {
+        Access {
+            allow: config.rpc_allow.clone(),
+            trusted_proxy: config.trusted_proxy.clone(),
+            hosts: config.rpc_host.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            token: None,
+        }
     }
 
-    /// Decides about one request from `address` (`None`: a Unix socket).
+    /// From now on every call has to bring this token.
+    pub fn require(&mut self, token: Secret) {
+        self.token = Some(token);
+    }
+
+    /// Decides about one request.
     ///
     /// # Errors
     /// [`Refusal`] says why not.
-    pub fn check(&self, address: Option<IpAddr>, request: &Request<'_>) -> Result<(), Refusal> {
-        let address = address.map(|address| address.to_canonical());
+    pub fn check(&self, visit: &Visit<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+        if visit.entrance == Entrance::Pages {
+            return Err(Refusal::OtherListener);
+        }
+        let address = visit.address.map(|address| address.to_canonical());
         check_browser(request)?;
+        if address.is_some_and(|address| address.is_loopback()) {
+            self.check_host(request)?;
+        }
+        self.check_address(address, request)?;
+        self.check_token(request)
+    }
+
+    fn check_address(&self, address: Option<IpAddr>, request: &Request<'_>) -> Result<(), Refusal> {
         let mut forwarded = false;
         for (header, read) in FORWARDING {
             let mut chain = Vec::new();
@@ -94,7 +150,32 @@ impl Access {
             _ => Ok(()),
         }
     }
+
+    /// A name that leads to this machine may be anybody's, an address and `localhost` nobody's but ours. None is fine:
+    /// every browser sends one.
+    fn check_host(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let Some(host) = request.header("host") else { return Ok(()) };
+        let is_known = std::str::from_utf8(host).is_ok_and(|host| {
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+            name == "localhost" || address(host).is_some() || self.hosts.contains(&name)
+        });
+        if is_known { Ok(()) } else { Err(Refusal::UnknownHost(Quoted(host).to_string())) }
+    }
+
+    /// `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
+    fn check_token(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let mut lines = request.header_values("authorization");
+        let brought = lines.next().ok_or(Refusal::NoToken)?;
+        let (scheme, brought) = brought.split_at_checked(BEARER.len()).ok_or(Refusal::NoToken)?;
+        if !scheme.eq_ignore_ascii_case(BEARER) || lines.next().is_some() {
+            return Err(Refusal::NoToken);
+        }
+        if token.is(brought.trim_ascii()) { Ok(()) } else { Err(Refusal::WrongToken) }
+    }
 }
+
+const BEARER: &[u8] = b"bearer ";
 
 /// Fetch metadata (W3C) and the Origin header (Fetch section 3.2): only browsers send them, and `none` is a person.
 fn check_browser(request: &Request<'_>) -> Result<(), Refusal> {
@@ -157,6 +238,16 @@ impl fmt::Display for Refusal {
             Refusal::Browser(header) => {
                 write!(f, "sent by a browser, as {header} says; only web applications may call")
             }
+            Refusal::UnknownHost(host) => {
+                write!(f, "sent to the name {host}, which is neither localhost nor an address nor in --rpc-host")
+            }
+            Refusal::OtherListener => {
+                write!(f, "sent to a listener for pages; --rpc-listen says where the API is called")
+            }
+            Refusal::NoToken => {
+                write!(f, "without `Authorization: Bearer`; what it must have is in the file of --rpc-token-file")
+            }
+            Refusal::WrongToken => write!(f, "its token is not the one in the file of --rpc-token-file"),
         }
     }
 }
@@ -164,20 +255,34 @@ impl fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Ms;
     use crate::http::{Decoder, Limits, Step};
+    use crate::hub::Owner;
 
     /// Whether a request from `from` with these headers is let in. The web application is at 127.0.0.1 and in 10.1.0.0/16,
     /// proxies at 127.0.0.1 and 192.0.2.1.
     fn judge(from: Option<&str>, headers: &str) -> Result<(), Refusal> {
+        judge_at(Entrance::Shared, None, from, headers)
+    }
+
+    /// The same for a listener, and where a token is wanted.
+    fn judge_at(entrance: Entrance, token: Option<&str>, from: Option<&str>, headers: &str) -> Result<(), Refusal> {
         let networks = |list: &[&str]| list.iter().map(|network| network.parse().unwrap()).collect();
-        let access = Access::new(
-            networks(&["127.0.0.1/32", "::1/128", "10.1.0.0/16"]),
-            networks(&["127.0.0.1/32", "::1/128", "192.0.2.1/32"]),
-        );
+        let mut access = Access::new(&Config {
+            rpc_allow: networks(&["127.0.0.1/32", "::1/128", "10.1.0.0/16"]),
+            trusted_proxy: networks(&["127.0.0.1/32", "::1/128", "192.0.2.1/32"]),
+            rpc_host: vec!["Push.internal".to_owned()],
+            ..Config::default()
+        });
+        if let Some(token) = token {
+            access.require(Secret::parse(token).unwrap());
+        }
+        let address = from.map(|from| from.parse().unwrap());
+        let visit = Visit { now: Ms::ZERO, date: "", owner: Owner(1), address, entrance };
         let input = format!("POST / HTTP/1.1\r\n{headers}\r\n");
         let limits = Limits { head_bytes: 10_000, body_bytes: 0 };
         match Decoder::new().next(&limits, input.as_bytes()).unwrap() {
-            Step::Request { request, .. } => access.check(from.map(|from| from.parse().unwrap()), &request),
+            Step::Request { request, .. } => access.check(&visit, &request),
             other => panic!("{other:?}"),
         }
     }
@@ -235,6 +340,75 @@ mod tests {
             }
         }
         assert_eq!(judge(Some("127.0.0.1"), "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: cors\r\n"), Ok(()));
+    }
+
+    #[test]
+    fn on_this_machine_the_host_is_an_address_or_a_known_name() {
+        let known = [
+            "",
+            "Host: localhost\r\n",
+            "Host: LocalHost:8082\r\n",
+            "Host: 127.0.0.1\r\n",
+            "host: 192.0.2.7:80\r\n",
+            "Host: [::1]:8082\r\n",
+            "Host: [::1]\r\n",
+            "Host: push.internal:8082\r\n",
+            "Host: PUSH.INTERNAL\r\n",
+        ];
+        for headers in known {
+            assert_eq!(judge(Some("127.0.0.1"), headers), Ok(()), "{headers}");
+        }
+        let unknown = [
+            "Host: evil.example\r\n",
+            "Host: evil.example:8082\r\n",
+            "Host: localhost.evil.example\r\n",
+            "Host:\r\n",
+            "Host: 127.0.0.1.evil.example\r\n",
+            "Host: xlocalhost\r\n",
+            "Host: localhost:80:80\r\n",
+            "Host: é\r\n",
+            "Host: push.internal.\r\n",
+            "Host: :8082\r\n",
+        ];
+        for headers in unknown {
+            for from in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.0.0.2"] {
+                assert!(matches!(judge(Some(from), headers), Err(Refusal::UnknownHost(_))), "{headers}");
+            }
+            // Of another machine, or by a Unix socket, it can be any name.
+            assert_eq!((judge(Some("10.1.0.1"), headers), judge(None, headers)), (Ok(()), Ok(())), "{headers}");
+        }
+    }
+
+    #[test]
+    fn a_listener_for_pages_serves_no_call_whoever_comes() {
+        for from in [Some("127.0.0.1"), None] {
+            assert_eq!(judge_at(Entrance::Pages, None, from, ""), Err(Refusal::OtherListener));
+            assert_eq!(judge_at(Entrance::Rpc, None, from, ""), Ok(()));
+        }
+        // The listener of its own opens it to nobody else.
+        assert!(matches!(judge_at(Entrance::Rpc, None, Some("192.0.2.9"), ""), Err(Refusal::NotAllowed(_))));
+        assert!(matches!(judge_at(Entrance::Rpc, None, None, "Origin: null\r\n"), Err(Refusal::Browser(_))));
+    }
+
+    #[test]
+    fn where_a_token_is_wanted_only_that_one_will_do() {
+        let ask = |from, headers: &str| judge_at(Entrance::Shared, Some("0123456789abcdef"), from, headers);
+        for good in ["Authorization: Bearer 0123456789abcdef\r\n", "authorization:bearer   0123456789abcdef \r\n"] {
+            assert_eq!((ask(Some("127.0.0.1"), good), ask(None, good)), (Ok(()), Ok(())), "{good}");
+            assert!(matches!(ask(Some("192.0.2.9"), good), Err(Refusal::NotAllowed(_))), "it is no ticket for others");
+            let twice = format!("{good}Authorization: Basic x\r\n");
+            assert_eq!(ask(None, &twice), Err(Refusal::NoToken));
+        }
+        for none in ["", "Authorization: 0123456789abcdef\r\n", "Authorization: Basic 0123456789abcdef\r\n", "X: y\r\n"]
+        {
+            assert_eq!(ask(Some("127.0.0.1"), none), Err(Refusal::NoToken), "{none}");
+        }
+        for wrong in
+            ["0123456789abcdeg", "0123456789abcde", "0123456789abcdef0", "1123456789abcdef", "\"0123456789abcdef\""]
+        {
+            let header = format!("Authorization: Bearer {wrong}\r\n");
+            assert_eq!(ask(Some("127.0.0.1"), &header), Err(Refusal::WrongToken), "{wrong}");
+        }
     }
 
     #[test]

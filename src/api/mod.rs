@@ -6,7 +6,9 @@
 mod access;
 mod assets;
 mod press;
+mod quote;
 mod rpc;
+mod secret;
 mod token;
 mod updates;
 mod working;
@@ -20,8 +22,9 @@ use crate::config::Config;
 use crate::http::{Error, Exchange, Method, Request, Response, Status};
 use crate::hub::{Hub, Owner};
 
-pub use access::{Access, Refusal};
+pub use access::{Access, Entrance, Refusal};
 pub use press::Press;
+pub use secret::Secret;
 pub use token::{Epoch, Token};
 pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
@@ -34,7 +37,8 @@ use rpc::write_message;
 pub struct Api {
     /// What is published, awaited and owed.
     pub hub: Hub,
-    access: Access,
+    /// Who may call the JSON-RPC API.
+    pub access: Access,
     /// When a refusal of each kind may be logged aloud again.
     silent_until: [Ms; access::KINDS],
     script: Script,
@@ -64,6 +68,8 @@ pub struct Visit<'a> {
     pub owner: Owner,
     /// The other end's address; `None` on a Unix socket.
     pub address: Option<IpAddr>,
+    /// By which listener it has come in.
+    pub entrance: Entrance,
 }
 
 /// What became of a request.
@@ -84,7 +90,7 @@ impl Api {
     pub fn new(config: &Config, hub: Hub, date: &str, epoch: u64, seed: u64) -> Api {
         Api {
             hub,
-            access: Access::new(config.rpc_allow.clone(), config.trusted_proxy.clone()),
+            access: Access::new(config),
             silent_until: [Ms::ZERO; access::KINDS],
             script: Script::new(date),
             epoch: Epoch::new(epoch),
@@ -105,6 +111,10 @@ impl Api {
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
+        if visit.entrance == Entrance::Rpc && *request.path() != *b"/" {
+            not_found(visit.date, exchange, out);
+            return Outcome::Answered;
+        }
         // The path that nearly all requests have, at a glance.
         if let Some(query) = request.query_of(UPDATES) {
             return self.serve_updates(visit, request.method, query, exchange, habit, out);
@@ -122,7 +132,7 @@ impl Api {
     }
 
     fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {
-        if let Err(refusal) = self.access.check(visit.address, request) {
+        if let Err(refusal) = self.access.check(&visit, request) {
             self.complain(visit, &refusal);
             let headers = "Content-Type: text/html\r\n";
             let response = Response { status: Status::NOT_FOUND, headers, body: b"Nothing here buddy" };

@@ -81,12 +81,13 @@ impl Server {
     fn accept_one(&mut self, at: usize) {
         match self.listeners[at].accept() {
             Ok((mut stream, address)) => {
+                let entrance = self.entrance(at);
                 let registry = self.poll.registry();
                 let key = self.peers.insert_with(|key| {
                     let token = Token(usize::try_from(key.pack()).expect("a token has 64 bits"));
                     // For both, and never again: a full socket that empties makes an event of its own.
                     let registered = registry.register(stream.source(), token, Interest::READABLE | Interest::WRITABLE);
-                    let mut peer = Peer::new(stream, address);
+                    let mut peer = Peer::new(stream, address, entrance);
                     peer.hung_up = registered.is_err();
                     peer
                 });

@@ -69,6 +69,7 @@ mod tests {
 
     use super::super::listener::Stream;
     use super::*;
+    use crate::api::Entrance;
     use crate::slots::Slots;
 
     #[test]
@@ -76,7 +77,7 @@ mod tests {
         let (mut lines, mut peers) = (Lines::default(), Slots::new());
         let mut come = |lines: &mut Lines, is_page| {
             let stream = Stream::Unix(UnixStream::pair().unwrap().0);
-            let mut peer = Peer::new(stream, None);
+            let mut peer = Peer::new(stream, None, Entrance::Shared);
             peer.is_page = is_page;
             let key = peers.insert(peer);
             lines.put(key, &mut peers[key]);

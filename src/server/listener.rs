@@ -1,9 +1,10 @@
 //! Where connections come in: TCP and Unix sockets.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::event::Source;
@@ -40,6 +41,8 @@ pub enum BoundAddress {
 pub enum BindError {
     /// An address cannot be listened on.
     Address(Address, io::Error),
+    /// The file of the API's token cannot be read, or holds none.
+    Token(PathBuf, io::Error),
     /// The system refuses what the event loop needs.
     Loop(io::Error),
 }
@@ -49,12 +52,12 @@ pub enum BindError {
 const BACKLOG: i32 = 4096;
 
 impl Listener {
-    /// Listens.
-    pub(super) fn bind(address: &Address) -> Result<Listener, BindError> {
+    /// Listens. A Unix socket gets this file mode, or what the umask leaves.
+    pub(super) fn bind(address: &Address, mode: Option<u32>) -> Result<Listener, BindError> {
         let bound = match address {
             Address::Tcp(socket) => bind_tcp(*socket).map(Listener::Tcp),
             Address::Everywhere(port) => bind_everywhere(*port).map(Listener::Tcp),
-            Address::Unix(path) => bind_unix(path).map(|listener| Listener::Unix(listener, path.clone())),
+            Address::Unix(path) => bind_unix(path, mode).map(|listener| Listener::Unix(listener, path.clone())),
         };
         bound.map_err(|cause| BindError::Address(address.clone(), cause))
     }
@@ -117,12 +120,18 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A socket that a killed server left behind is nobody's: it refuses connections and is replaced.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         std::fs::remove_file(path)?;
     }
-    UnixListener::bind(path)
+    let Some(mode) = mode else { return UnixListener::bind(path) };
+    // The mode comes before `listen`: there is no moment in which somebody else can connect.
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    Ok(UnixListener::from_std(socket.into()))
 }
 
 impl Stream {
@@ -173,6 +182,9 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, cause) = match self {
             BindError::Address(address, cause) => (address, cause),
+            BindError::Token(path, cause) => {
+                return write!(f, "cannot read the token in {} (--rpc-token-file): {cause}", path.display());
+            }
             BindError::Loop(cause) => return write!(f, "cannot set up the event loop: {cause}"),
         };
         let is_path = matches!(address, Address::Unix(_));

@@ -18,12 +18,13 @@ mod serve;
 mod signals;
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use log::{debug, info};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::api::{Api, Press};
+use crate::api::{Api, Entrance, Press, Secret};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -117,7 +118,7 @@ impl Server {
     pub fn bind(config: Config) -> Result<Server, BindError> {
         let poll = Poll::new().map_err(BindError::Loop)?;
         let signals = Signals::register(poll.registry(), SIGNALS).map_err(BindError::Loop)?;
-        let mut listeners = config.listen.iter().map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = bind_all(&config)?;
         for (at, listener) in listeners.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER - at);
             poll.registry().register(listener.source(), token, Interest::READABLE).map_err(BindError::Loop)?;
@@ -127,8 +128,12 @@ impl Server {
         let hub = Hub::new(now, config.hub_limits());
         let epoch = random().map_err(BindError::Loop)?;
         let seed = random().map_err(BindError::Loop)?;
+        let mut api = Api::new(&config, hub, clock.date(), epoch, seed);
+        if let Some(path) = &config.rpc_token_file {
+            api.access.require(read_token(path).map_err(|error| BindError::Token(path.clone(), error))?);
+        }
         Ok(Server {
-            api: Api::new(&config, hub, clock.date(), epoch, seed),
+            api,
             door: Door::new(listeners.len(), accept::raise_descriptor_limit()),
             config,
             poll,
@@ -149,10 +154,22 @@ impl Server {
         })
     }
 
-    /// Where it can be reached.
+    /// Where it can be reached, the listeners for the API alone at the end.
     #[must_use]
-    pub fn addresses(&self) -> Vec<BoundAddress> {
-        self.listeners.iter().filter_map(|listener| listener.address().ok()).collect()
+    pub fn addresses(&self) -> Vec<(BoundAddress, Entrance)> {
+        let listeners = self.listeners.iter().enumerate();
+        listeners.filter_map(|(at, listener)| Some((listener.address().ok()?, self.entrance(at)))).collect()
+    }
+
+    /// What a listener is for.
+    fn entrance(&self, listener: usize) -> Entrance {
+        if self.config.rpc_listen.is_empty() {
+            Entrance::Shared
+        } else if listener < self.config.listen.len() {
+            Entrance::Pages
+        } else {
+            Entrance::Rpc
+        }
     }
 
     /// Serves until SIGINT or SIGTERM comes: then it answers the parked polls empty and returns within a second.
@@ -380,6 +397,18 @@ impl Server {
         stop.is_looking = budget == 0;
         budget > 0
     }
+}
+
+/// Listens everywhere, for the API alone last.
+fn bind_all(config: &Config) -> Result<Vec<Listener>, BindError> {
+    let shared = config.listen.iter().map(|address| Listener::bind(address, None));
+    let for_rpc = config.rpc_listen.iter().map(|address| Listener::bind(address, Some(config.rpc_socket_mode)));
+    shared.chain(for_rpc).collect()
+}
+
+/// Reads the token that every call has to bring.
+fn read_token(path: &Path) -> io::Result<Secret> {
+    Secret::parse(&std::fs::read_to_string(path)?).map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 /// Has the allocator keep house bit by bit. glibc's puts small pieces that are given back aside, and merges all of them

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::api::{Habit, Parked, Working};
+use crate::api::{Entrance, Habit, Parked, Working};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::http::{Decoder, Stage};
@@ -20,6 +20,7 @@ use super::listener::Stream;
 pub(super) struct Peer {
     pub(super) stream: Stream,
     pub(super) address: Option<IpAddr>,
+    pub(super) entrance: Entrance,
     pub(super) phase: Phase,
     pub(super) decoder: Decoder,
     pub(super) habit: Habit,
@@ -94,10 +95,11 @@ pub(super) enum Wait {
 const DRAIN: Ms = Ms::from_secs(2);
 
 impl Peer {
-    pub(super) fn new(stream: Stream, address: Option<IpAddr>) -> Peer {
+    pub(super) fn new(stream: Stream, address: Option<IpAddr>, entrance: Entrance) -> Peer {
         Peer {
             stream,
             address,
+            entrance,
             phase: Phase::Serving,
             decoder: Decoder::new(),
             habit: Habit::default(),

@@ -218,8 +218,8 @@ impl Server {
                 peer.begin_next_request();
                 let keep_alive = request.keep_alive && self.stopping.is_none();
                 let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
-                let (now, date, address) = (self.now, self.clock.date(), peer.address);
-                let visit = Visit { now, date, owner: Owner(key.pack()), address };
+                let (now, date, owner) = (self.now, self.clock.date(), Owner(key.pack()));
+                let visit = Visit { now, date, owner, address: peer.address, entrance: peer.entrance };
                 let outcome = self.api.handle(visit, &request, exchange, &mut peer.habit, &mut self.output);
                 peer.is_page = matches!(outcome, Outcome::Parked(_));
                 match outcome {

@@ -88,7 +88,8 @@ impl Edge {
         assert_eq!(used, inbox.len(), "one request at a time");
         let keep_alive = request.keep_alive;
         let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
-        let visit = Visit { now, date: DATE, owner: Owner(key), address: None };
+        let visit =
+            Visit { now, date: DATE, owner: Owner(key), address: None, entrance: shaveet::api::Entrance::Shared };
         let mut out = Vec::new();
         // Calls are done in the smallest slices; what others do between them is not for here (`tests/slices.rs`).
         self.api.steps_at_once = 1;

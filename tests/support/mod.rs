@@ -33,6 +33,8 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_shaveet");
 pub(crate) struct Server {
     process: Child,
     addresses: Vec<SockAddr>,
+    /// Its listeners for the JSON-RPC API alone.
+    pub(crate) for_calls: Vec<SockAddr>,
     log: Arc<Mutex<String>>,
 }
 
@@ -67,10 +69,14 @@ impl Server {
             .expect("the server's binary starts");
         let log = collected(process.stderr.take().expect("is piped"));
         let said = lines(process.stdout.take().expect("is piped"));
-        let mut server = Server { process, addresses: Vec::new(), log };
-        while server.addresses.len() < listeners.max(1) {
+        let mut server = Server { process, addresses: Vec::new(), for_calls: Vec::new(), log };
+        let for_calls = arguments.iter().filter(|a| **a == "--rpc-listen").count();
+        while server.addresses.len() < listeners.max(1) || server.for_calls.len() < for_calls {
             match said.recv_timeout(PATIENCE) {
-                Ok(line) => server.addresses.extend(line.strip_prefix("listening on ").map(address)),
+                Ok(line) => {
+                    server.addresses.extend(line.strip_prefix("listening on ").map(address));
+                    server.for_calls.extend(line.strip_prefix("listening for calls on ").map(address));
+                }
                 Err(e) => panic!("the server does not listen ({e}): {arguments:?}"),
             }
         }
@@ -446,7 +452,7 @@ pub(crate) fn post(body: impl AsRef<str>) -> String {
 /// A request with these header lines, and a Content-Length unless it is a GET or HEAD.
 pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: impl AsRef<str>) -> String {
     let body = body.as_ref();
-    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: shaveet.test\r\n");
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
     for line in headers {
         head = head + line + "\r\n";
     }
