@@ -51,10 +51,15 @@ pub fn escape_fragment(out: &mut Vec<u8>, text: &str) {
     loop {
         let (run, tail) = rest.split_at(run_of(rest.as_bytes(), is_plain));
         out.extend_from_slice(run.as_bytes());
-        let mut tail_chars = tail.chars();
-        let Some(char) = tail_chars.next() else { return };
-        escape_char(out, char);
-        rest = tail_chars.as_str();
+        rest = tail;
+        // Whole words of most alphabets are not plain: one character after the other.
+        while let Some(char) = rest.chars().next().filter(|&char| !u8::try_from(char).is_ok_and(is_plain)) {
+            escape_char(out, char);
+            rest = &rest[char.len_utf8()..];
+        }
+        if rest.is_empty() {
+            return;
+        }
     }
 }
 
