@@ -121,6 +121,10 @@ struct Access {
     /// machine, so that pages behind it are not taken for the web application
     #[arg(long, value_name = "NET", env = "SHAVEET_TRUSTED_PROXY", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_parser = trusted_proxy)]
     trusted_proxy: Vec<Networks>,
+
+    /// Origins of the pages that may poll from another host than this, such as https://www.example.org, or * for all
+    #[arg(long, value_name = "ORIGIN", env = "SHAVEET_ALLOW_ORIGIN", value_delimiter = ',', default_value = "*", value_parser = origin)]
+    allow_origin: Vec<Option<String>>,
 }
 
 #[derive(Args)]
@@ -255,6 +259,7 @@ impl From<Options> for Config {
             rpc_host: access.rpc_host,
             rpc_allow: joined(access.rpc_allow),
             trusted_proxy: joined(access.trusted_proxy),
+            allow_origin: origins(access.allow_origin),
             poll_timeout: timers.poll_timeout,
             max_idle: timers.max_idle,
             min_alive: timers.min_alive,
@@ -365,6 +370,23 @@ fn host_name(text: &str) -> Result<String, String> {
     is_name
         .then(|| text.to_owned())
         .ok_or_else(|| "a name is of letters, digits, dots and hyphens, without a port".into())
+}
+
+/// An origin as a browser sends it (RFC 6454 section 6.2); `None` for all.
+fn origin(text: &str) -> Result<Option<String>, String> {
+    if text == "*" {
+        return Ok(None);
+    }
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let is_origin =
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+    let origin = is_origin.then(|| Some(text.to_ascii_lowercase()));
+    origin.ok_or_else(|| "an origin is like https://www.example.org, without a path; * allows all".into())
+}
+
+/// All of them if one says so.
+fn origins(origins: Vec<Option<String>>) -> Vec<String> {
+    origins.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -528,6 +550,28 @@ mod tests {
         }
         for value in ["", "a:80", "http://a", "a b", "é"] {
             assert!(error("--rpc-host", value).contains("--rpc-host"), "{value}");
+        }
+    }
+
+    #[test]
+    fn origins_are_read_as_browsers_send_them() {
+        assert_eq!(
+            config("--allow-origin https://A.example,http://b:8080").allow_origin,
+            ["https://a.example", "http://b:8080"]
+        );
+        assert!(config("--allow-origin https://a,*").allow_origin.is_empty());
+        for value in [
+            "",
+            "a.example",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "null",
+            "ftp://a",
+            "https://a\r\nX: y",
+            "https://é",
+        ] {
+            assert!(error("--allow-origin", value).contains("--allow-origin"), "{value}");
         }
     }
 

@@ -39,6 +39,10 @@ pub struct Config {
     /// where nginx usually runs; without it each page behind that nginx would look like the web application.
     pub trusted_proxy: Vec<IpNet>,
 
+    /// Origins whose pages may read answers; empty: all. Default: all, as the original (WIRE P1), since a page is given away
+    /// nothing but by its key.
+    pub allow_origin: Vec<String>,
+
     /// A parked poll without news is answered empty after this time. Default 25 s (WIRE P7): well below the 60 s for which
     /// nginx waits for an answer (`proxy_read_timeout`).
     pub poll_timeout: Ms,
@@ -111,6 +115,7 @@ impl Default for Config {
             rpc_host: Vec::new(),
             rpc_allow: loopback(),
             trusted_proxy: loopback(),
+            allow_origin: Vec::new(),
             poll_timeout: Ms::from_secs(25),
             max_idle: Ms::from_secs(10),
             min_alive: Ms::from_secs(60),

@@ -1111,7 +1111,7 @@ fn without_since_the_answer_is_the_originals_byte_for_byte() {
     let alice = server.subscriber("alice", &["room"]);
     server.call("new_message", json!(["bob", {"a": "é"}, "room", false]));
     let head = "HTTP/1.1 200 OK\ncontent-type: application/x-javascript\ncache-control: no-cache\n\
-                access-control-allow-origin: *\ncontent-length: ";
+                x-content-type-options: nosniff\naccess-control-allow-origin: *\ncontent-length: ";
     let answer = |body: &str| format!("{head}{}\n\n{body}", body.len());
     let both = r#"cb({"room":[[1,"{\"type\": \"subscribe\"}","alice"],[2,"{\"a\":\"\\u00e9\"}","bob"]]});"#;
     assert_eq!(undated(&alice.poll()), answer(both));

@@ -6,6 +6,10 @@ use crate::http::{Exchange, Method, Request, Response, Status};
 
 const SCRIPT: &[u8] = include_bytes!("../../static/shaveet.js");
 
+/// The answer to a CORS preflight: the script is for everybody.
+const PREFLIGHT: &str = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD\r\n\
+     Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\nCache-Control: no-cache\r\n";
+
 /// The script, and by what a browser knows whether it has this one.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -21,7 +25,7 @@ impl Script {
         let etag = format!("\"{:016x}\"", fingerprint(SCRIPT));
         let headers = format!(
             "Content-Type: text/javascript; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n\
-             Cache-Control: public, max-age=3600\r\nAccess-Control-Allow-Origin: *\r\n"
+             Cache-Control: public, max-age=3600\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
         );
         Script { etag, modified: httpdate::parse_http_date(date).ok(), headers }
     }
@@ -32,9 +36,10 @@ impl Script {
                 let status = if self.is_known(request) { Status::NOT_MODIFIED } else { Status::OK };
                 Response { status, headers: &self.headers, body: SCRIPT }
             }
-            Method::Options => Response { status: Status::NO_CONTENT, headers: super::updates::PREFLIGHT, body: b"" },
+            Method::Options => Response { status: Status::NO_CONTENT, headers: PREFLIGHT, body: b"" },
             Method::Post | Method::Put | Method::Delete => {
-                let headers = "Allow: GET, HEAD, OPTIONS\r\nContent-Type: text/plain\r\n";
+                let headers =
+                    "Allow: GET, HEAD, OPTIONS\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n";
                 Response { status: Status::METHOD_NOT_ALLOWED, headers, body: b"Method Not Allowed\r\n" }
             }
         };

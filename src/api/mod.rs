@@ -5,6 +5,7 @@
 
 mod access;
 mod assets;
+mod cors;
 mod press;
 mod quote;
 mod rpc;
@@ -23,6 +24,7 @@ use crate::http::{Error, Exchange, Method, Request, Response, Status};
 use crate::hub::{Hub, Owner};
 
 pub use access::{Access, Entrance, Refusal};
+pub use cors::Cors;
 pub use press::Press;
 pub use secret::Secret;
 pub use token::{Epoch, Token};
@@ -42,6 +44,7 @@ pub struct Api {
     /// When a refusal of each kind may be logged aloud again.
     silent_until: [Ms; access::KINDS],
     script: Script,
+    cors: Cors,
     /// In which positions are named.
     pub epoch: Epoch,
     poll_timeout: Ms,
@@ -93,6 +96,7 @@ impl Api {
             access: Access::new(config),
             silent_until: [Ms::ZERO; access::KINDS],
             script: Script::new(date),
+            cors: Cors::new(config),
             epoch: Epoch::new(epoch),
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
@@ -117,12 +121,12 @@ impl Api {
         }
         // The path that nearly all requests have, at a glance.
         if let Some(query) = request.query_of(UPDATES) {
-            return self.serve_updates(visit, request.method, query, exchange, habit, out);
+            return self.serve_updates(visit, request, query, exchange, habit, out);
         }
         match &*request.path() {
             b"/" => return self.serve_rpc(visit, request, exchange, out),
             path if path == UPDATES.as_bytes() => {
-                return self.serve_updates(visit, request.method, request.query(), exchange, habit, out);
+                return self.serve_updates(visit, request, request.query(), exchange, habit, out);
             }
             b"/static/shaveet.js" => self.script.serve(visit.date, request, exchange, out),
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
@@ -134,7 +138,7 @@ impl Api {
     fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {
         if let Err(refusal) = self.access.check(&visit, request) {
             self.complain(visit, &refusal);
-            let headers = "Content-Type: text/html\r\n";
+            let headers = "Content-Type: text/html\r\nX-Content-Type-Options: nosniff\r\n";
             let response = Response { status: Status::NOT_FOUND, headers, body: b"Nothing here buddy" };
             response.write(out, visit.date, exchange);
             return Outcome::Answered;
@@ -144,7 +148,8 @@ impl Api {
                 "405 Method Not Allowed. This JSONRPC interface only supports POST. Method used was \"{}\"",
                 request.method.name()
             );
-            let headers = "Allow: POST\r\nCache-Control: no-cache\r\nContent-Type: text/plain\r\n";
+            let headers = "Allow: POST\r\nCache-Control: no-cache\r\nContent-Type: text/plain\r\n\
+                           X-Content-Type-Options: nosniff\r\n";
             let response = Response { status: Status::METHOD_NOT_ALLOWED, headers, body: body.as_bytes() };
             response.write(out, visit.date, exchange);
             return Outcome::Answered;
@@ -175,7 +180,8 @@ const UPDATES: &str = "/message_updates";
 const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
 
 /// WIRE J2.
-const RPC_HEADERS: &str = "Cache-Control: no-cache\r\nPragma: no-cache\r\nContent-Type: application/json\r\n";
+const RPC_HEADERS: &str = "Cache-Control: no-cache\r\nPragma: no-cache\r\nContent-Type: application/json\r\n\
+     X-Content-Type-Options: nosniff\r\n";
 
 /// Writes the answer to what could not be read as a request. The connection closes behind it.
 pub fn refuse(error: Error, date: &str, out: &mut Vec<u8>) {
@@ -206,4 +212,4 @@ fn not_found(date: &str, exchange: Exchange, out: &mut Vec<u8>) {
     Response { status: Status::NOT_FOUND, headers: PLAIN_TEXT, body: b"Not Found\r\n" }.write(out, date, exchange);
 }
 
-const PLAIN_TEXT: &str = "Content-Type: text/plain\r\n";
+const PLAIN_TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n";

@@ -11,6 +11,7 @@ use crate::http::{Exchange, Response, Status};
 use crate::hub::{Answer, Ending, WaitError};
 use crate::json;
 
+use super::cors::{Cors, Reader};
 use super::updates::{Habit, Parked};
 use super::{Epoch, PLAIN_TEXT, not_found, write_message};
 
@@ -32,6 +33,8 @@ pub struct Press {
     prints: [Print; 3],
     /// The body being written; kept for its memory.
     body: Vec<u8>,
+    /// The heads of what it prints.
+    cors: Cors,
 }
 
 /// An answer written out, and all that it follows from.
@@ -46,6 +49,7 @@ struct Print {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Terms {
     edition: u64,
+    reader: Reader,
     exchange: Exchange,
     retry_ms: u16,
     is_gone: bool,
@@ -54,20 +58,13 @@ struct Terms {
 /// A print larger than this gives its memory back with the next one of its shape.
 const PRINT_BYTES_KEPT: usize = 256 << 10;
 
-/// WIRE P1. The header that lets other origins read it is on answers alone: the original's script relies on errors
-/// having none (WIRE P12).
-const ANSWER_HEADERS: &str =
-    "Content-Type: application/x-javascript\r\nCache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
-
-/// The headers of the resume protocol's answers, errors too: pages are to read them.
-const OBJECT_HEADERS: &str =
-    "Content-Type: application/json\r\nCache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
-
-/// The same for an answer that is a script; the content is what the type says and nothing else.
-const SCRIPT_HEADERS: &str = "Content-Type: text/javascript; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
-     Cache-Control: no-cache\r\nAccess-Control-Allow-Origin: *\r\n";
-
 impl Press {
+    /// For pages of these origins.
+    #[must_use]
+    pub fn new(cors: Cors) -> Press {
+        Press { cors, ..Press::default() }
+    }
+
     /// The answer to a parked poll, whole. `date` is the value of the Date header.
     pub fn print(&mut self, parked: &Parked, habit: &Habit, answer: &Answer<'_>, epoch: Epoch, date: &str) -> &[u8] {
         let retry_ms = match answer.ending() {
@@ -75,17 +72,19 @@ impl Press {
             Some(Ending::Time | Ending::Gone) | None => 0,
         };
         let is_gone = parked.shape != Shape::Original && answer.ending() == Some(Ending::Gone);
-        let terms = Terms { edition: answer.edition(), exchange: parked.exchange, retry_ms, is_gone };
+        let terms =
+            Terms { edition: answer.edition(), reader: parked.reader, exchange: parked.exchange, retry_ms, is_gone };
         let callback = habit.callback();
         let print = &mut self.prints[parked.shape as usize];
+        let headers = self.cors.answer(parked.reader, parked.shape);
         if print.terms != Some(terms) || print.callback != callback || print.date != date {
             print.begin(terms, callback, date);
             if is_gone {
-                parked.shape.write_refusal(callback, Refusal::Gone, date, parked.exchange, &mut print.bytes);
+                parked.shape.write_refusal(callback, Refusal::Gone, headers, date, parked.exchange, &mut print.bytes);
             } else {
                 self.body.clear();
                 parked.shape.write_body(&mut self.body, callback, epoch, answer, retry_ms);
-                let response = Response { status: Status::OK, headers: parked.shape.headers(), body: &self.body };
+                let response = Response { status: Status::OK, headers, body: &self.body };
                 response.write(&mut print.bytes, date, parked.exchange);
                 self.body.shrink_to(PRINT_BYTES_KEPT);
             }
@@ -107,14 +106,6 @@ impl Print {
 }
 
 impl Shape {
-    pub(super) fn headers(self) -> &'static str {
-        match self {
-            Shape::Original => ANSWER_HEADERS,
-            Shape::Object => OBJECT_HEADERS,
-            Shape::Script => SCRIPT_HEADERS,
-        }
-    }
-
     fn write_body(self, body: &mut Vec<u8>, callback: &[u8], epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
         match self {
             Shape::Original => write_call(body, callback, answer),
@@ -128,6 +119,7 @@ impl Shape {
         self,
         callback: &[u8],
         refusal: Refusal,
+        headers: &str,
         date: &str,
         exchange: Exchange,
         out: &mut Vec<u8>,
@@ -143,8 +135,8 @@ impl Shape {
                 let body = format!("{text}\r\n");
                 Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
             }
-            (Shape::Object, _) => write_error(status, text, None, date, exchange, out),
-            (Shape::Script, _) => write_error(status, text, Some(callback), date, exchange, out),
+            (Shape::Object, _) => write_error(status, text, None, headers, date, exchange, out),
+            (Shape::Script, _) => write_error(status, text, Some(callback), headers, date, exchange, out),
         }
     }
 }
@@ -220,6 +212,7 @@ pub(super) fn write_error(
     status: Status,
     text: &str,
     callback: Option<&[u8]>,
+    headers: &str,
     date: &str,
     exchange: Exchange,
     out: &mut Vec<u8>,
@@ -230,10 +223,7 @@ pub(super) fn write_error(
         json::write_str(body, text);
         body.extend_from_slice(b"}}");
     });
-    let (status, headers) = match callback {
-        None => (status, OBJECT_HEADERS),
-        Some(_) => (Status::OK, SCRIPT_HEADERS),
-    };
+    let status = if callback.is_none() { status } else { Status::OK };
     Response { status, headers, body: &body }.write(out, date, exchange);
 }
 

@@ -12,10 +12,11 @@ use log::debug;
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
-use crate::http::{Exchange, Method, Response, Status, query};
+use crate::http::{Exchange, Method, Request, Response, Status, query};
 use crate::hub::{Client, Protocol, Since, Waiter};
 use crate::slots::Key;
 
+use super::cors::{Cors, Reader};
 use super::press::{Shape, write_error};
 use super::{Api, Outcome, PLAIN_TEXT, Token, Visit, not_found};
 
@@ -29,6 +30,7 @@ pub struct Parked {
     /// After how many milliseconds its page is to come back, if it is sent away.
     pub(super) retry_ms: u16,
     pub(super) shape: Shape,
+    pub(super) reader: Reader,
 }
 
 /// What is kept of a connection's last poll, as the next one is mostly like it: then nothing has to be allocated.
@@ -50,10 +52,6 @@ const CALLBACK_BYTES_MAX: usize = 256;
 /// A poll's time is shortened by up to its tenth part, so that pages that came together do not come back together.
 const JITTER_PART: u64 = 10;
 
-/// The answer to a CORS preflight, which polls do not need but some libraries ask for.
-pub(super) const PREFLIGHT: &str = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD, POST\r\n\
-     Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\nCache-Control: no-cache\r\n";
-
 /// A page that is sent away comes back after this time, each after another, so that they do not come all at once.
 const RETRY_MS: std::ops::RangeInclusive<u16> = 500..=5000;
 
@@ -61,20 +59,26 @@ impl Api {
     pub(super) fn serve_updates(
         &mut self,
         visit: Visit<'_>,
-        method: Method,
+        request: &Request<'_>,
         query: &[u8],
         exchange: Exchange,
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if method == Method::Options {
-            Response { status: Status::NO_CONTENT, headers: PREFLIGHT, body: b"" }.write(out, visit.date, exchange);
+        let Some(reader) = self.cors.reader(request) else {
+            let body = b"pages of this origin may not poll here; --allow-origin lists those that may\r\n";
+            Response { status: Status::FORBIDDEN, headers: PLAIN_TEXT, body }.write(out, visit.date, exchange);
+            return Outcome::Answered;
+        };
+        if request.method == Method::Options {
+            let headers = self.cors.preflight(reader);
+            Response { status: Status::NO_CONTENT, headers, body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
         let poll = match Poll::parse(query) {
             Ok(poll) => poll,
             Err(fault) => {
-                fault.write(visit.date, exchange, out);
+                fault.write(&self.cors, reader, visit.date, exchange, out);
                 return Outcome::Answered;
             }
         };
@@ -83,9 +87,10 @@ impl Api {
             Wish::Resume(token, None) => (Shape::Object, Protocol::Resume(self.since(*token)), &b""[..]),
             Wish::Resume(token, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(*token)), &**callback),
         };
-        if method == Method::Head {
+        if request.method == Method::Head {
             // It has no body to put messages into: it takes none, and so need not wait (WIRE H8).
-            Response { status: Status::OK, headers: shape.headers(), body: b"" }.write(out, visit.date, exchange);
+            Response { status: Status::OK, headers: self.cors.answer(reader, shape), body: b"" }
+                .write(out, visit.date, exchange);
             return Outcome::Answered;
         }
         let claims = poll.claims.iter().map(|claim| (&*claim.id, &*claim.key));
@@ -94,11 +99,12 @@ impl Api {
         match self.hub.wait(visit.now, visit.owner, &mut habit.client, claims, protocol, deadline) {
             Ok(waiter) => {
                 habit.keep(callback);
-                Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape })
+                Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape, reader })
             }
             Err(error) => {
                 debug!("peer {:?}: a poll is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
-                shape.write_refusal(callback, error.into(), visit.date, exchange, out);
+                let headers = self.cors.answer(reader, shape);
+                shape.write_refusal(callback, error.into(), headers, visit.date, exchange, out);
                 Outcome::Answered
             }
         }
@@ -257,31 +263,55 @@ fn token(since: &[u8]) -> Option<Token> {
 }
 
 impl Fault<'_> {
-    fn write(self, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
+    fn write(self, cors: &Cors, reader: Reader, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
         let body: &[u8] = match self {
             Fault::Resume(status, text, callback) => {
-                return write_error(status, text, callback.as_deref(), date, exchange, out);
+                let shape = if callback.is_none() { Shape::Object } else { Shape::Script };
+                let headers = cors.answer(reader, shape);
+                return write_error(status, text, callback.as_deref(), headers, date, exchange, out);
             }
             Fault::MalformedClient => return not_found(date, exchange, out),
             Fault::NoCallback => b"the parameter callback is missing\r\n",
-            Fault::BadCallback => b"the callback is not of A-Z a-z 0-9 _ $ . [ ], 256 characters at most\r\n",
+            Fault::BadCallback => {
+                b"the callback is no name such as show, app.show or app.shows[0], of 256 characters at most\r\n"
+            }
             Fault::NoClient => b"the parameter client_id is missing\r\n",
         };
         Response { status: Status::BAD_REQUEST, headers: PLAIN_TEXT, body }.write(out, date, exchange);
     }
 }
 
-/// A JavaScript name, perhaps with dots and indices: nothing that could become a script of somebody else's.
+/// A JavaScript name, perhaps with members of it, `a.b[0]`: nothing that could become a script of somebody else's. Escapes
+/// and letters beyond ASCII are left out, which nobody uses.
 fn is_callback(name: &[u8]) -> bool {
-    name.len() <= CALLBACK_BYTES_MAX && name.iter().all(|&byte| IN_CALLBACKS[usize::from(byte)])
+    name.len() <= CALLBACK_BYTES_MAX && behind_path(name) == Some(&[])
 }
 
-/// Which bytes may stand in a callback: all of them ASCII.
-const IN_CALLBACKS: [bool; 256] = {
+/// What stands behind a path of names and indices; `None` if the text begins with none.
+fn behind_path(mut text: &[u8]) -> Option<&[u8]> {
+    loop {
+        let name = text.iter().take_while(|&&byte| IN_NAMES[usize::from(byte)]).count();
+        if name == 0 || text[0].is_ascii_digit() {
+            return None;
+        }
+        text = &text[name..];
+        while let [b'[', index @ ..] = text {
+            let digits = index.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            text = index[digits..].strip_prefix(b"]").filter(|_| digits > 0)?;
+        }
+        match text {
+            [b'.', member @ ..] => text = member,
+            _ => return Some(text),
+        }
+    }
+}
+
+/// Which bytes may stand in a name: all of them ASCII.
+const IN_NAMES: [bool; 256] = {
     let mut allowed = [false; 256];
     let mut byte = 0;
     while byte < 128_u8 {
-        allowed[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.' | b'[' | b']');
+        allowed[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
         byte += 1;
     }
     allowed
@@ -364,10 +394,49 @@ mod tests {
 
     #[test]
     fn callbacks_are_names_with_dots_and_indices() {
-        for good in ["cb", "noop", "jQuery17203_1", "a.b[0]", "$", "_jqjsp", &"a".repeat(256)] {
+        let good = ["cb", "noop", "jQuery17203_1", "a.b[0]", "$", "_jqjsp", "a[0][12].b.$c[3]", "if", &"a".repeat(256)];
+        for good in good {
             assert!(is_callback(good.as_bytes()), "{good}");
         }
-        for bad in ["alert(1)//", "a;b", "<script>", "a b", "é", "a\r\nX: y", "'", "\"", &"a".repeat(257)] {
+        let bad = [
+            "alert(1)//",
+            "a;b",
+            "<script>",
+            "a b",
+            "é",
+            "a\r\nX: y",
+            "'",
+            "\"",
+            &"a".repeat(257),
+            "",
+            "1a",
+            "a.",
+            ".a",
+            "a..b",
+            "a.1",
+            "a[",
+            "a[]",
+            "a]",
+            "a[0",
+            "a[b]",
+            "a[-1]",
+            "a[0]b",
+            "[0]",
+            "a.[0]",
+            "a[0].",
+            "a[0.5]",
+            "a[[0]]",
+            "a[\"b\"]",
+            "a-b",
+            "a\0",
+            "a\u{2028}",
+            "a/**/",
+            "a=b",
+            "a,b",
+            "a:",
+            "\\u0061",
+        ];
+        for bad in bad {
             assert!(!is_callback(bad.as_bytes()), "{bad}");
         }
     }

@@ -9,7 +9,7 @@ use crate::clock::Ms;
 use crate::http::{Exchange, Response, Status};
 
 use super::rpc::{self, Job, Outcome, Service};
-use super::{Api, RPC_HEADERS};
+use super::{Api, PLAIN_TEXT, RPC_HEADERS};
 
 /// A call of the JSON-RPC API that is not done yet.
 #[derive(Debug)]
@@ -92,6 +92,6 @@ fn head_of(outcome: rpc::Outcome) -> (Status, &'static str) {
     match outcome {
         Outcome::Answered => (Status::OK, RPC_HEADERS),
         Outcome::Silent => (Status::NO_CONTENT, "Cache-Control: no-cache\r\nPragma: no-cache\r\n"),
-        Outcome::Refused => (Status::BAD_REQUEST, "Content-Type: text/plain\r\n"),
+        Outcome::Refused => (Status::BAD_REQUEST, PLAIN_TEXT),
     }
 }

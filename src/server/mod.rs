@@ -24,7 +24,7 @@ use std::time::Duration;
 use log::{debug, info};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::api::{Api, Entrance, Press, Secret};
+use crate::api::{Api, Cors, Entrance, Press, Secret};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -132,6 +132,7 @@ impl Server {
         if let Some(path) = &config.rpc_token_file {
             api.access.require(read_token(path).map_err(|error| BindError::Token(path.clone(), error))?);
         }
+        let cors = Cors::new(&config);
         Ok(Server {
             api,
             door: Door::new(listeners.len(), accept::raise_descriptor_limit()),
@@ -149,7 +150,7 @@ impl Server {
             jobs: Queue::new(),
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
-            press: Press::default(),
+            press: Press::new(cors),
             stopping: None,
         })
     }

@@ -395,7 +395,8 @@ impl Shape {
     /// What every answer of the resume protocol has, errors too, and its object.
     fn object(self, response: &Response) -> Value {
         assert_eq!(response.header("access-control-allow-origin"), Some("*"), "{response:?}");
-        assert_eq!(response.header("cache-control"), Some("no-cache"), "{response:?}");
+        assert_eq!(response.header("cache-control"), Some("no-cache, no-store"), "{response:?}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{response:?}");
         assert!(response.body.is_ascii(), "{response:?}");
         let (text, media_type) = match self {
             Shape::Object => (Some(response.text()), "application/json"),

@@ -1,0 +1,161 @@
+//! Which pages of other origins may read answers, and the heads of the answers that say so.
+//!
+//! The original let all of them, and so do we unless there is a list (`--allow-origin`): what a page gets it gets by its
+//! key, and there are no cookies that somebody else's page could abuse. With a list a page of an origin that is not in it
+//! is refused before it takes anything: its browser would not let it read the answer, and the messages would be gone. A
+//! request that names no origin is of the server's own, of a script tag, or of no browser at all.
+
+use crate::config::Config;
+use crate::http::Request;
+
+use super::press::Shape;
+
+/// The heads, for every origin that may read.
+#[derive(Debug)]
+pub struct Cors {
+    /// The listed origins; none if all may read.
+    origins: Vec<Box<str>>,
+    /// For each origin, and first for a request that names none, or for all.
+    heads: Vec<Heads>,
+}
+
+/// The header lines that depend on who reads.
+#[derive(Debug)]
+struct Heads {
+    /// By shape.
+    answers: [String; 3],
+    preflight: String,
+}
+
+/// Who reads an answer: one that names no origin, or the n-th of the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reader(u16);
+
+/// WIRE P1, but for the header that lets other origins read it, which is on answers alone: the original's script relies on
+/// errors having none (WIRE P12). The content is what the type says and nothing else.
+const ORIGINAL: &str =
+    "Content-Type: application/x-javascript\r\nCache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
+
+/// The resume protocol's answers, errors too: pages are to read them.
+const OBJECT: &str =
+    "Content-Type: application/json\r\nCache-Control: no-cache, no-store\r\nX-Content-Type-Options: nosniff\r\n";
+
+/// The same for an answer that is a script.
+const SCRIPT: &str = "Content-Type: text/javascript; charset=utf-8\r\nCache-Control: no-cache, no-store\r\n\
+     X-Content-Type-Options: nosniff\r\n";
+
+/// The answer to a CORS preflight, which polls do not need but some libraries ask for.
+const PREFLIGHT: &str = "Access-Control-Allow-Methods: GET, HEAD, POST\r\nAccess-Control-Allow-Headers: *\r\n\
+     Access-Control-Max-Age: 86400\r\nCache-Control: no-cache\r\n";
+
+impl Cors {
+    /// For the origins of the configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Cors {
+        let origins: Vec<Box<str>> = config.allow_origin.iter().map(|origin| origin.as_str().into()).collect();
+        let mut heads = Vec::with_capacity(origins.len() + 1);
+        if origins.is_empty() {
+            heads.push(Heads::new("Access-Control-Allow-Origin: *\r\n"));
+        } else {
+            // A cache must not give one origin's answer to another (Fetch, "CORS protocol and HTTP caches").
+            heads.push(Heads::new("Vary: Origin\r\n"));
+            heads.extend(
+                origins
+                    .iter()
+                    .map(|origin| Heads::new(&format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"))),
+            );
+        }
+        Cors { origins, heads }
+    }
+
+    /// Who is to read the answer; `None` if it is a page that may not.
+    pub(super) fn reader(&self, request: &Request<'_>) -> Option<Reader> {
+        if self.origins.is_empty() {
+            return Some(Reader::default());
+        }
+        let mut named = request.header_values("origin");
+        let Some(origin) = named.next() else { return Some(Reader::default()) };
+        if named.next().is_some() {
+            return None;
+        }
+        let at = self.origins.iter().position(|listed| listed.as_bytes().eq_ignore_ascii_case(origin))?;
+        u16::try_from(at + 1).ok().map(Reader)
+    }
+
+    pub(super) fn answer(&self, reader: Reader, shape: Shape) -> &str {
+        &self.heads[usize::from(reader.0)].answers[shape as usize]
+    }
+
+    pub(super) fn preflight(&self, reader: Reader) -> &str {
+        &self.heads[usize::from(reader.0)].preflight
+    }
+}
+
+/// Lets all origins read.
+impl Default for Cors {
+    fn default() -> Cors {
+        Cors::new(&Config::default())
+    }
+}
+
+impl Heads {
+    fn new(line: &str) -> Heads {
+        Heads {
+            answers: [ORIGINAL, OBJECT, SCRIPT].map(|fixed| format!("{fixed}{line}")),
+            preflight: format!("{line}{PREFLIGHT}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Decoder, Limits, Step};
+
+    /// The line that a request with these headers gets, if it gets an answer.
+    fn allowed(list: &[&str], headers: &str) -> Option<String> {
+        let allow_origin = list.iter().map(|&origin| origin.to_owned()).collect();
+        let cors = Cors::new(&Config { allow_origin, ..Config::default() });
+        let input = format!("GET / HTTP/1.1\r\n{headers}\r\n");
+        let limits = Limits { head_bytes: 1000, body_bytes: 0 };
+        let Ok(Step::Request { request, .. }) = Decoder::new().next(&limits, input.as_bytes()) else {
+            panic!("{input}")
+        };
+        let reader = cors.reader(&request)?;
+        let lines = [Shape::Original, Shape::Object, Shape::Script].map(|shape| cors.answer(reader, shape));
+        for line in lines.into_iter().chain([cors.preflight(reader)]) {
+            assert!(line.ends_with("\r\n") && !line.contains("\r\n\r\n"), "{line:?}");
+        }
+        Some(lines[0].strip_prefix(ORIGINAL)?.to_owned())
+    }
+
+    #[test]
+    fn without_a_list_all_may_read() {
+        for headers in ["", "Origin: http://a.example\r\n", "Origin: null\r\n", "Origin: a\r\nOrigin: b\r\n"] {
+            assert_eq!(allowed(&[], headers).as_deref(), Some("Access-Control-Allow-Origin: *\r\n"), "{headers}");
+        }
+    }
+
+    #[test]
+    fn with_a_list_an_origin_reads_what_is_for_itself() {
+        let list = ["https://a.example", "http://b.example:8080"];
+        assert_eq!(allowed(&list, "").as_deref(), Some("Vary: Origin\r\n"));
+        for origin in list {
+            let line = format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
+            assert_eq!(allowed(&list, &format!("Origin: {origin}\r\n")), Some(line));
+        }
+        for other in [
+            "https://a.example.evil",
+            "http://a.example",
+            "https://a.example:443",
+            "null",
+            "*",
+            "",
+            "https://evil.example",
+            "https://a.example, https://evil.example",
+            "https://a.example\r\nOrigin: https://a.example",
+        ] {
+            assert_eq!(allowed(&list, &format!("Origin: {other}\r\n")), None, "{other}");
+        }
+    }
+}
