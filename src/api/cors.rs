@@ -24,6 +24,7 @@ pub struct Cors {
 struct Heads {
     /// By shape.
     answers: [String; 3],
+    events: String,
     preflight: String,
 }
 
@@ -43,6 +44,9 @@ const OBJECT: &str =
 /// The same for an answer that is a script.
 const SCRIPT: &str = "Content-Type: text/javascript; charset=utf-8\r\nCache-Control: no-cache, no-store\r\n\
      X-Content-Type-Options: nosniff\r\n";
+
+/// A stream of events; nginx passes on each when it comes.
+const EVENTS: &str = "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
 
 /// The answer to a CORS preflight, which polls do not need but some libraries ask for.
 const PREFLIGHT: &str = "Access-Control-Allow-Methods: GET, HEAD, POST\r\nAccess-Control-Allow-Headers: *\r\n\
@@ -86,6 +90,11 @@ impl Cors {
         &self.heads[usize::from(reader.0)].answers[shape as usize]
     }
 
+    /// The same for a stream of events.
+    pub(super) fn events(&self, reader: Reader) -> &str {
+        &self.heads[usize::from(reader.0)].events
+    }
+
     pub(super) fn preflight(&self, reader: Reader) -> &str {
         &self.heads[usize::from(reader.0)].preflight
     }
@@ -102,6 +111,7 @@ impl Heads {
     fn new(line: &str) -> Heads {
         Heads {
             answers: [ORIGINAL, OBJECT, SCRIPT].map(|fixed| format!("{fixed}{line}")),
+            events: format!("{EVENTS}{line}"),
             preflight: format!("{line}{PREFLIGHT}"),
         }
     }

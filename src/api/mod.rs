@@ -6,10 +6,13 @@
 mod access;
 mod assets;
 mod cors;
+mod events;
 mod press;
 mod quote;
 mod rpc;
 mod secret;
+mod socket;
+mod streaming;
 mod token;
 mod updates;
 mod working;
@@ -27,6 +30,8 @@ pub use access::{Access, Entrance, Refusal};
 pub use cors::Cors;
 pub use press::Press;
 pub use secret::Secret;
+pub use socket::Heard;
+pub use streaming::Streaming;
 pub use token::{Epoch, Token};
 pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
@@ -82,6 +87,10 @@ pub enum Outcome {
     Answered,
     /// The hub will say when there is something to answer.
     Parked(Parked),
+    /// The beginning of the answer has been written; the hub will say each time there is more.
+    Streaming(Box<Streaming>),
+    /// The last thing that is said on this connection has been written.
+    Ended,
     /// It takes longer. Next: [`Working::take_body`] if it wants that, and [`Api::work`].
     Working(Working),
 }
@@ -125,6 +134,8 @@ impl Api {
         }
         match &*request.path() {
             b"/" => return self.serve_rpc(visit, request, exchange, out),
+            b"/events" => return self.serve_events(visit, request, exchange, out),
+            b"/socket" => return self.serve_socket(visit, request, exchange, out),
             path if path == UPDATES.as_bytes() => {
                 return self.serve_updates(visit, request, request.query(), exchange, habit, out);
             }

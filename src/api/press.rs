@@ -8,10 +8,11 @@ use std::io::Write;
 
 use crate::decimal;
 use crate::http::{Exchange, Response, Status};
-use crate::hub::{Answer, Ending, WaitError};
+use crate::hub::{Answer, Channel, Ending, Gap, Message, WaitError};
 use crate::json;
 
 use super::cors::{Cors, Reader};
+use super::streaming::{Manner, Streaming};
 use super::updates::{Habit, Parked};
 use super::{Epoch, PLAIN_TEXT, not_found, write_message};
 
@@ -31,6 +32,8 @@ pub(super) enum Shape {
 pub struct Press {
     /// By shape.
     prints: [Print; 3],
+    /// Of streams, by how they are spoken.
+    parts: [Part; 3],
     /// The body being written; kept for its memory.
     body: Vec<u8>,
     /// The heads of what it prints.
@@ -43,6 +46,13 @@ struct Print {
     terms: Option<Terms>,
     callback: Vec<u8>,
     date: String,
+    bytes: Vec<u8>,
+}
+
+/// An answer of a stream written out, and all that it follows from.
+#[derive(Debug, Default)]
+struct Part {
+    terms: Option<(u64, Manner)>,
     bytes: Vec<u8>,
 }
 
@@ -91,6 +101,21 @@ impl Press {
         }
         &print.bytes
     }
+
+    /// What a stream is owed, whole.
+    pub fn print_part(&mut self, streaming: &mut Streaming, answer: &Answer<'_>, epoch: Epoch) -> &[u8] {
+        let terms = (answer.edition(), streaming.manner(answer));
+        let part = &mut self.parts[streaming.wire.place()];
+        if part.terms != Some(terms) {
+            part.terms = Some(terms);
+            part.bytes.clear();
+            part.bytes.shrink_to(PRINT_BYTES_KEPT);
+            self.body.clear();
+            streaming.wire.write(answer, terms.1, epoch, &mut self.body, &mut part.bytes);
+            self.body.shrink_to(PRINT_BYTES_KEPT);
+        }
+        &part.bytes
+    }
 }
 
 impl Print {
@@ -125,7 +150,7 @@ impl Shape {
         out: &mut Vec<u8>,
     ) {
         let (status, text) = match refusal {
-            Refusal::Gone => (Status::NOT_FOUND, "no such client, or its key is another"),
+            Refusal::Gone => (Status::NOT_FOUND, GONE),
             Refusal::TooManyPolls => (Status::SERVICE_UNAVAILABLE, "this client has too many polls already"),
             Refusal::TooManyClients => (Status::BAD_REQUEST, "a poll is for 100 clients at most"),
         };
@@ -163,36 +188,44 @@ fn write_call(body: &mut Vec<u8>, callback: &[u8], answer: &Answer<'_>) {
 }
 
 /// The resume protocol's answer.
-fn write_object(body: &mut Vec<u8>, epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
+pub(super) fn write_object(body: &mut Vec<u8>, epoch: Epoch, answer: &Answer<'_>, retry_ms: u16) {
     body.extend_from_slice(br#"{"since":""#);
     if let Some(seq) = answer.upto() {
         epoch.token(seq).write(body);
     }
     body.extend_from_slice(br#"","messages":["#);
-    let mut open: &[u8] = br#"{"channel":"#;
-    for (channel, message) in answer.messages() {
-        body.extend_from_slice(open);
-        body.extend_from_slice(channel.name_json());
-        body.push(b',');
-        write_message(message, body);
-        body.push(b'}');
-        open = br#",{"channel":"#;
+    for (at, (channel, message)) in answer.messages().enumerate() {
+        body.extend_from_slice(if at > 0 { b"," } else { b"" });
+        write_message_of(channel, message, body);
     }
     body.extend_from_slice(br#"],"gaps":["#);
-    let mut open: &[u8] = br#"{"channel":"#;
-    for (channel, gap) in answer.gaps() {
-        body.extend_from_slice(open);
-        body.extend_from_slice(channel.name_json());
-        body.extend_from_slice(br#","next_id":"#);
-        decimal::write(body, gap.next_id);
-        body.extend_from_slice(br#","reason":""#);
-        body.extend_from_slice(gap.loss.name().as_bytes());
-        body.extend_from_slice(if gap.system { br#"","system":true}"# } else { br#""}"# });
-        open = br#",{"channel":"#;
+    for (at, (channel, gap)) in answer.gaps().enumerate() {
+        body.extend_from_slice(if at > 0 { b"," } else { b"" });
+        write_gap(channel, gap, body);
     }
     body.extend_from_slice(br#"],"retry_ms":"#);
     decimal::write(body, retry_ms.into());
     body.extend_from_slice(if answer.more() { br#","more":true}"# } else { b"}" });
+}
+
+/// A message of the resume protocol.
+pub(super) fn write_message_of(channel: &Channel, message: &Message, body: &mut Vec<u8>) {
+    body.extend_from_slice(br#"{"channel":"#);
+    body.extend_from_slice(channel.name_json());
+    body.push(b',');
+    write_message(message, body);
+    body.push(b'}');
+}
+
+/// A gap of the resume protocol.
+pub(super) fn write_gap(channel: &Channel, gap: Gap, body: &mut Vec<u8>) {
+    body.extend_from_slice(br#"{"channel":"#);
+    body.extend_from_slice(channel.name_json());
+    body.extend_from_slice(br#","next_id":"#);
+    decimal::write(body, gap.next_id);
+    body.extend_from_slice(br#","reason":""#);
+    body.extend_from_slice(gap.loss.name().as_bytes());
+    body.extend_from_slice(if gap.system { br#"","system":true}"# } else { br#""}"# });
 }
 
 /// Writes an object, or a call of a function with it. The comment before the call keeps the answer from being taken for
@@ -218,14 +251,20 @@ pub(super) fn write_error(
     out: &mut Vec<u8>,
 ) {
     let mut body = Vec::new();
-    wrapped(&mut body, callback, |body| {
-        let _ = write!(body, r#"{{"error":{{"code":{},"message":"#, status.code());
-        json::write_str(body, text);
-        body.extend_from_slice(b"}}");
-    });
+    wrapped(&mut body, callback, |body| write_error_object(status, text, body));
     let status = if callback.is_none() { status } else { Status::OK };
     Response { status, headers, body: &body }.write(out, date, exchange);
 }
+
+/// An error of the resume protocol as its pages read it.
+pub(super) fn write_error_object(status: Status, text: &str, body: &mut Vec<u8>) {
+    let _ = write!(body, r#"{{"error":{{"code":{},"message":"#, status.code());
+    json::write_str(body, text);
+    body.extend_from_slice(b"}}");
+}
+
+/// What a page is told whose client is unknown, has another key, or was killed: no more than that (WIRE P11).
+pub(super) const GONE: &str = "no such client, or its key is another";
 
 /// Why a well-formed poll is not parked, or not any more.
 #[derive(Clone, Copy)]

@@ -53,7 +53,7 @@ const CALLBACK_BYTES_MAX: usize = 256;
 const JITTER_PART: u64 = 10;
 
 /// A page that is sent away comes back after this time, each after another, so that they do not come all at once.
-const RETRY_MS: std::ops::RangeInclusive<u16> = 500..=5000;
+pub(super) const RETRY_MS: std::ops::RangeInclusive<u16> = 500..=5000;
 
 impl Api {
     pub(super) fn serve_updates(
@@ -66,9 +66,7 @@ impl Api {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let Some(reader) = self.cors.reader(request) else {
-            let body = b"pages of this origin may not poll here; --allow-origin lists those that may\r\n";
-            Response { status: Status::FORBIDDEN, headers: PLAIN_TEXT, body }.write(out, visit.date, exchange);
-            return Outcome::Answered;
+            return refuse_origin(visit, exchange, out);
         };
         if request.method == Method::Options {
             let headers = self.cors.preflight(reader);
@@ -84,8 +82,8 @@ impl Api {
         };
         let (shape, protocol, callback) = match &poll.wish {
             Wish::Original(callback) => (Shape::Original, Protocol::Original, &**callback),
-            Wish::Resume(token, None) => (Shape::Object, Protocol::Resume(self.since(*token)), &b""[..]),
-            Wish::Resume(token, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(*token)), &**callback),
+            Wish::Resume(start, None) => (Shape::Object, Protocol::Resume(self.since(*start)), &b""[..]),
+            Wish::Resume(start, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(*start)), &**callback),
         };
         if request.method == Method::Head {
             // It has no body to put messages into: it takes none, and so need not wait (WIRE H8).
@@ -93,10 +91,9 @@ impl Api {
                 .write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let claims = poll.claims.iter().map(|claim| (&*claim.id, &*claim.key));
         let shortened = self.jitter.u64(0..=self.poll_timeout.0 / JITTER_PART);
         let deadline = visit.now + (self.poll_timeout - Ms(shortened));
-        match self.hub.wait(visit.now, visit.owner, &mut habit.client, claims, protocol, deadline) {
+        match self.hub.wait(visit.now, visit.owner, &mut habit.client, poll.claims(), protocol, deadline) {
             Ok(waiter) => {
                 habit.keep(callback);
                 Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape, reader })
@@ -109,6 +106,13 @@ impl Api {
             }
         }
     }
+}
+
+/// Refuses a page of an origin that is not listed.
+pub(super) fn refuse_origin(visit: Visit<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {
+    let body = b"pages of this origin may not poll here; --allow-origin lists those that may\r\n";
+    Response { status: Status::FORBIDDEN, headers: PLAIN_TEXT, body }.write(out, visit.date, exchange);
+    Outcome::Answered
 }
 
 /// Of a connection that has not polled yet.
@@ -136,15 +140,19 @@ impl Habit {
 
 impl Api {
     /// Where a page wants to go on. A position of another epoch, or that is still to come, is none of this hub's.
-    fn since(&self, token: Option<Token>) -> Since {
-        let Some(token) = token else { return Since::Acknowledged };
+    pub(super) fn since(&self, start: Start) -> Since {
+        let token = match start {
+            Start::Acknowledged => return Since::Acknowledged,
+            Start::Earliest => return Since::At(0),
+            Start::Behind(token) => token,
+        };
         let seq = self.epoch.seq(token).filter(|&seq| seq <= self.hub.position());
         seq.map_or(Since::Lost, Since::At)
     }
 }
 
-/// What a poll asks for.
-struct Poll<'a> {
+/// What a poll or a stream asks for.
+pub(super) struct Poll<'a> {
     wish: Wish<'a>,
     claims: SmallVec<[Claim<'a>; 1]>,
 }
@@ -159,12 +167,23 @@ struct Claim<'a> {
 enum Wish<'a> {
     /// The original's, with its callback.
     Original(Cow<'a, [u8]>),
-    /// The resume protocol's, with the position, if one is named, and the callback, if one is.
-    Resume(Option<Token>, Option<Cow<'a, [u8]>>),
+    /// The resume protocol's, with the position, and the callback, if one is named.
+    Resume(Start, Option<Cow<'a, [u8]>>),
+}
+
+/// From where a page wants to go on.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// It does not say: from where its client has come to.
+    Acknowledged,
+    /// From where its subscriptions begin, though others have had that: `earliest`.
+    Earliest,
+    /// From a position that a server gave it.
+    Behind(Token),
 }
 
 /// Why a poll is no poll.
-enum Fault<'a> {
+pub(super) enum Fault<'a> {
     /// Of the original's protocol (WIRE P13).
     NoCallback,
     /// Of either protocol: nothing is put into a script that could be more than a name (WIRE P14).
@@ -177,54 +196,99 @@ enum Fault<'a> {
     Resume(Status, &'static str, Option<Cow<'a, [u8]>>),
 }
 
-impl<'a> Poll<'a> {
-    fn parse(query: &'a [u8]) -> Result<Poll<'a>, Fault<'a>> {
-        let (mut callback, mut since, mut claims) = (None, None, SmallVec::<[Claim<'a>; 1]>::new());
-        let (mut is_nobody, mut is_malformed) = (true, false);
+/// What stands in a query, of several of one name the first (WIRE P4).
+#[derive(Default)]
+struct Asked<'a> {
+    callback: Option<Cow<'a, [u8]>>,
+    since: Option<Cow<'a, [u8]>>,
+    claims: SmallVec<[Claim<'a>; 1]>,
+    /// A client is named.
+    is_for_somebody: bool,
+    /// One is not of the form ID_!!_KEY.
+    is_malformed: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn read(query: &'a [u8]) -> Asked<'a> {
+        let mut asked = Asked::default();
         let is_plain = !query::is_encoded(query);
         for part in query::parts(query) {
             match parameter(part, is_plain) {
-                // Of several the first counts (WIRE P4).
-                Some((Name::Callback, value)) => callback = callback.or(Some(value)),
-                Some((Name::Since, value)) => since = since.or(Some(value)),
+                Some((Name::Callback, value)) => asked.callback = asked.callback.or(Some(value)),
+                Some((Name::Since, value)) => asked.since = asked.since.or(Some(value)),
                 Some((Name::ClientId, value)) => {
-                    is_nobody = false;
+                    asked.is_for_somebody = true;
                     match Claim::parse(value) {
-                        Some(claim) => claims.push(claim),
-                        None => is_malformed = true,
+                        Some(claim) => asked.claims.push(claim),
+                        None => asked.is_malformed = true,
                     }
                 }
                 None => {}
             }
         }
-        let callback = match callback {
+        asked
+    }
+}
+
+impl<'a> Poll<'a> {
+    fn parse(query: &'a [u8]) -> Result<Poll<'a>, Fault<'a>> {
+        let mut asked = Asked::read(query);
+        let callback = match asked.callback.take() {
             Some(callback) if !callback.is_empty() && !is_callback(&callback) => return Err(Fault::BadCallback),
             callback => callback.filter(|callback| !callback.is_empty()),
         };
+        if let Some(since) = asked.since.take() {
+            return Poll::resume(&since, asked, callback);
+        }
+        let callback = callback.ok_or(Fault::NoCallback)?;
+        if !asked.is_for_somebody {
+            Err(Fault::NoClient)
+        } else if asked.is_malformed {
+            Err(Fault::MalformedClient)
+        } else {
+            Ok(Poll { wish: Wish::Original(callback), claims: asked.claims })
+        }
+    }
+
+    /// What a stream asks for: always by the resume protocol. The last id that its page has seen (`Last-Event-ID`) wins over
+    /// what stands in the URL, as the browser repeats that when it comes back.
+    pub(super) fn of_stream(query: &'a [u8], last_id: Option<&[u8]>) -> Result<Poll<'a>, Fault<'a>> {
+        let mut asked = Asked::read(query);
+        let since = asked.since.take();
+        let since = last_id.filter(|id| !id.is_empty()).map(Cow::Borrowed).or(since).unwrap_or_default();
+        Poll::resume(&since, asked, None)
+    }
+
+    fn resume(since: &[u8], asked: Asked<'a>, callback: Option<Cow<'a, [u8]>>) -> Result<Poll<'a>, Fault<'a>> {
+        let (status, text) = match Start::parse(since) {
+            _ if !asked.is_for_somebody => (Status::BAD_REQUEST, "the parameter client_id is missing"),
+            None => (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin"),
+            Some(_) if asked.is_malformed => (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY"),
+            Some(start) => return Ok(Poll { wish: Wish::Resume(start, callback), claims: asked.claims }),
+        };
+        Err(Fault::Resume(status, text, callback))
+    }
+
+    /// Ids and keys.
+    pub(super) fn claims(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.claims.iter().map(|claim| (&*claim.id, &*claim.key))
+    }
+
+    /// From where it wants to go on.
+    pub(super) fn start(&self) -> Start {
+        match self.wish {
+            Wish::Resume(start, _) => start,
+            Wish::Original(_) => Start::Acknowledged,
+        }
+    }
+}
+
+impl Start {
+    fn parse(since: &[u8]) -> Option<Start> {
         match since {
-            None => {
-                let callback = callback.ok_or(Fault::NoCallback)?;
-                if is_nobody {
-                    Err(Fault::NoClient)
-                } else if is_malformed {
-                    Err(Fault::MalformedClient)
-                } else {
-                    Ok(Poll { wish: Wish::Original(callback), claims })
-                }
-            }
-            Some(since) => {
-                let token = token(&since);
-                let (status, text) = if is_nobody {
-                    (Status::BAD_REQUEST, "the parameter client_id is missing")
-                } else if token.is_none() && !since.is_empty() {
-                    (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin")
-                } else if is_malformed {
-                    (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY")
-                } else {
-                    return Ok(Poll { wish: Wish::Resume(token, callback), claims });
-                };
-                Err(Fault::Resume(status, text, callback))
-            }
+            b"" => Some(Start::Acknowledged),
+            b"earliest" => Some(Start::Earliest),
+            token => std::str::from_utf8(token).ok().and_then(Token::parse).map(Start::Behind),
         }
     }
 }
@@ -258,12 +322,8 @@ fn parameter(part: &[u8], is_plain: bool) -> Option<(Name, Cow<'_, [u8]>)> {
     }
 }
 
-fn token(since: &[u8]) -> Option<Token> {
-    std::str::from_utf8(since).ok().and_then(Token::parse)
-}
-
 impl Fault<'_> {
-    fn write(self, cors: &Cors, reader: Reader, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
+    pub(super) fn write(self, cors: &Cors, reader: Reader, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
         let body: &[u8] = match self {
             Fault::Resume(status, text, callback) => {
                 let shape = if callback.is_none() { Shape::Object } else { Shape::Script };

@@ -75,6 +75,7 @@ struct Head {
     headers: Range<usize>,
     lengths: Lengths,
     framing: Framing,
+    is_http_11: bool,
     keep_alive: bool,
     expects_continue: bool,
 }
@@ -228,6 +229,7 @@ impl Head {
             headers: parsed.headers.first().map_or(end - 2, |header| place_of(header, input))..end,
             lengths: fields.lengths,
             framing: fields.framing,
+            is_http_11,
             keep_alive: is_http_11 && !fields.closes,
             expects_continue: fields.expects_continue,
         })
@@ -243,6 +245,7 @@ impl Head {
             headers: &input[self.headers],
             lengths: self.lengths,
             body,
+            is_http_11: self.is_http_11,
             keep_alive: self.keep_alive,
         }
     }
@@ -270,8 +273,16 @@ fn at_once<'a>(limits: &Limits, input: &'a [u8]) -> Option<(Request<'a>, usize)>
     let fields = Fields::read(headers, true).ok().filter(|_| is_in_order)?;
     let Framing::Length(length) = fields.framing else { return None };
     let body = input[end..].get(..length).filter(|_| length <= limits.body_bytes)?;
-    let (headers, lengths, keep_alive) = (&input[start..end], fields.lengths, !fields.closes);
-    Some((Request { method, target, headers, lengths, body: Cow::Borrowed(body), keep_alive }, end + length))
+    let request = Request {
+        method,
+        target,
+        headers: &input[start..end],
+        lengths: fields.lengths,
+        body: Cow::Borrowed(body),
+        is_http_11: true,
+        keep_alive: !fields.closes,
+    };
+    Some((request, end + length))
 }
 
 /// Whether a target is a path, perhaps with a query, and without anything but visible ASCII, which the parser would let

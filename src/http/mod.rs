@@ -11,8 +11,10 @@ mod error;
 pub mod query;
 mod request;
 mod response;
+mod stream;
 
 pub use decoder::{Decoder, Stage, Step};
 pub use error::{Error, Limits};
 pub use request::{Method, Request};
 pub use response::{Exchange, Response, Status, write_continue};
+pub use stream::{Framing, write_switch};

@@ -55,6 +55,8 @@ pub struct Request<'a> {
     pub(super) lengths: Lengths,
     /// The body; borrowed unless it came in chunks.
     pub body: Cow<'a, [u8]>,
+    /// Whether the sender speaks HTTP/1.1: it knows chunks, and can go on in another protocol.
+    pub is_http_11: bool,
     /// Whether the connection can carry another request after the answer.
     pub keep_alive: bool,
 }

@@ -31,6 +31,7 @@ impl Status {
     pub const REQUEST_TIMEOUT: Status = Status { code: 408, text: "408 Request Timeout" };
     pub const CONTENT_TOO_LARGE: Status = Status { code: 413, text: "413 Content Too Large" };
     pub const URI_TOO_LONG: Status = Status { code: 414, text: "414 URI Too Long" };
+    pub const UPGRADE_REQUIRED: Status = Status { code: 426, text: "426 Upgrade Required" };
     pub const EXPECTATION_FAILED: Status = Status { code: 417, text: "417 Expectation Failed" };
     pub const HEADERS_TOO_LARGE: Status = Status { code: 431, text: "431 Request Header Fields Too Large" };
     pub const SERVICE_UNAVAILABLE: Status = Status { code: 503, text: "503 Service Unavailable" };

@@ -63,11 +63,11 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::wait`].
-    pub fn stream<'a>(
+    pub fn stream<'a, K: AsRef<[u8]>>(
         &mut self,
         now: Ms,
         owner: Owner,
-        ids_and_keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+        ids_and_keys: impl IntoIterator<Item = (&'a str, K)>,
         since: Since,
         transport: Transport,
     ) -> Result<Key<Waiter>, WaitError> {

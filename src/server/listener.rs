@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -153,6 +154,15 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Has the kernel end the connection when the other end has not acknowledged anything for so long. On a Unix socket
+    /// there is nothing to acknowledge.
+    pub(super) fn set_user_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout)),
+            Stream::Unix(_) => Ok(()),
         }
     }
 

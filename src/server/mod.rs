@@ -6,7 +6,7 @@
 //! A turn lasts half a millisecond, whatever there is to do. Each kind of work has a share of it (`clock.rs`), and stops
 //! between two small steps when that is used up; what is left makes the next wait return at once.
 //!
-//! `mod.rs` is the turn; `serve.rs` is what is done with one peer; `accept.rs` lets new ones in.
+//! `mod.rs` is the turn; `serve.rs` is what is done with one peer, `stream.rs` with one that streams; `accept.rs` lets new ones in.
 
 mod accept;
 mod buffer;
@@ -16,6 +16,7 @@ mod listener;
 mod peer;
 mod serve;
 mod signals;
+mod stream;
 
 use std::io;
 use std::path::Path;
@@ -295,6 +296,7 @@ impl Server {
         match peer.is_late(self.now) {
             None => self.remind(key),
             Some(Wait::Head | Wait::Body) => self.refuse_late(key),
+            Some(Wait::Beat) => self.beat(key),
             Some(late @ (Wait::Idle | Wait::Write | Wait::Drain | Wait::Nothing)) => {
                 debug!("peer {key:?}: closed, it waited too long ({late:?})");
                 self.bury(key);

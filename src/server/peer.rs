@@ -5,7 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::api::{Entrance, Habit, Parked, Working};
+use crate::api::{Entrance, Habit, Parked, Streaming, Working};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::http::{Decoder, Stage};
@@ -51,6 +51,9 @@ pub(super) enum Phase {
     Serving,
     /// A poll waits in the hub; what comes behind it waits in the inbox. Next: `Answering`.
     Parked(Parked),
+    /// A stream has the connection for itself: the hub answers it again and again. While an answer is in the outbox the
+    /// hub waits (`is_answered`). Next: `Answering` by its last answer, `Closing` by its page's last word.
+    Streaming { streaming: Box<Streaming>, is_answered: bool },
     /// A call takes several turns, or its answer does; the server has it in line for its next turn, but for while a piece
     /// of the answer is in the outbox. If the peer goes the call is done all the same. Next: `Serving`, or `Closing`.
     Working { call: Box<Working>, is_in_line: bool },
@@ -87,6 +90,8 @@ pub(super) enum Wait {
     Write,
     /// That the other end closes.
     Drain,
+    /// The next time that a stream's page is to hear something.
+    Beat,
     /// The hub: it has its own deadlines.
     Nothing,
 }
@@ -121,9 +126,14 @@ impl Peer {
         self.outbox.is_empty()
     }
 
-    /// Whether it has gone while its poll is parked: it takes nothing (WIRE P18).
+    /// Whether it has gone while its poll is parked or its stream open: it takes nothing (WIRE P18).
     pub(super) fn has_left(&self) -> bool {
-        self.hung_up && matches!(self.phase, Phase::Parked(_))
+        match &self.phase {
+            Phase::Parked(_) => self.hung_up,
+            // What a page of a WebSocket said before it went is still heard.
+            Phase::Streaming { streaming, .. } => self.hung_up && !streaming.listens(),
+            _ => false,
+        }
     }
 
     /// Whether a call of it is not done or not answered.
@@ -175,13 +185,21 @@ impl Peer {
             Wait::Body => now + config.body_timeout,
             Wait::Write => now + config.write_timeout,
             Wait::Drain => now + DRAIN,
+            Wait::Beat => now + self.beat_in(),
             Wait::Nothing => Ms::MAX,
         };
     }
 
-    /// A request has come to its end: the deadline of the next one counts anew.
-    pub(super) fn begin_next_request(&mut self) {
+    /// A request has come to its end, or a beat: the deadline of the next one counts anew.
+    pub(super) fn begin_next_wait(&mut self) {
         self.waits_for = Wait::Nothing;
+    }
+
+    fn beat_in(&self) -> Ms {
+        match &self.phase {
+            Phase::Streaming { streaming, .. } => streaming.beat_in(),
+            _ => Ms::MAX,
+        }
     }
 
     /// When a reminder has to be set, if the one on its way comes too late for the deadline.
@@ -200,6 +218,7 @@ impl Peer {
                 Some(Stage::Body) => Wait::Body,
             },
             Phase::Parked(_) | Phase::Working { .. } => Wait::Nothing,
+            Phase::Streaming { .. } => Wait::Beat,
             Phase::Draining => Wait::Drain,
             Phase::Answering { .. } | Phase::Closing { .. } => unreachable!("with an empty outbox they are over"),
         }
@@ -210,10 +229,11 @@ impl Peer {
         (self.deadline <= now).then_some(self.waits_for)
     }
 
-    /// The poll whose answer the hub would like to know the fate of.
+    /// The poll or the stream whose answer the hub would like to know the fate of.
     pub(super) fn waiter(&self) -> Option<Key<Waiter>> {
         match &self.phase {
             Phase::Parked(parked) => Some(parked.waiter),
+            Phase::Streaming { streaming, .. } => Some(streaming.waiter),
             Phase::Answering { waiter, .. } => Some(*waiter),
             Phase::Serving | Phase::Working { .. } | Phase::Closing { .. } | Phase::Draining => None,
         }

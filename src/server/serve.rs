@@ -38,12 +38,19 @@ impl Server {
                     self.answer_inbox(key);
                 }
                 // A poll whose page has gone takes nothing (WIRE P18), nor does anybody wait for it.
-                Phase::Parked(_) if peer.hung_up => self.bury(key),
+                Phase::Parked(_) | Phase::Streaming { .. } if peer.has_left() => self.bury(key),
+                Phase::Streaming { .. } if peer.listens() && peer.unread => self.hear_inbox(key),
+                Phase::Streaming { .. } if peer.listens() && peer.readable && reads > 0 => {
+                    reads -= 1;
+                    self.listen(key);
+                }
                 Phase::Serving if peer.has_taken_all() && !peer.unread && peer.readable && reads > 0 => {
                     reads -= 1;
                     self.read(key);
                 }
-                Phase::Parked(_) | Phase::Draining if peer.readable && reads > 0 => {
+                Phase::Parked(_) | Phase::Draining | Phase::Streaming { .. }
+                    if peer.readable && reads > 0 && !peer.is_socket() =>
+                {
                     reads -= 1;
                     self.overhear(key);
                 }
@@ -60,7 +67,10 @@ impl Server {
         let has_taken_all = peer.has_taken_all();
         let left = match peer.phase {
             Phase::Serving => has_taken_all && (peer.unread || peer.readable),
-            Phase::Parked(_) => peer.hung_up || peer.readable && peer.inbox.bytes().len() < PIPELINE_BYTES_MAX,
+            Phase::Streaming { .. } if peer.is_socket() => has_taken_all && (peer.unread || peer.readable),
+            Phase::Parked(_) | Phase::Streaming { .. } => {
+                peer.hung_up || peer.readable && peer.inbox.bytes().len() < PIPELINE_BYTES_MAX
+            }
             Phase::Draining => peer.readable,
             Phase::Working { ref mut is_in_line, .. } => {
                 // The next piece of its answer is made when the last one has left.
@@ -145,7 +155,7 @@ impl Server {
     }
 
     /// Reads once. `None` if nothing came; a peer that has closed or broken off is buried.
-    fn fill(&mut self, key: Key<Peer>, buffer: &mut [u8]) -> Option<usize> {
+    pub(super) fn fill(&mut self, key: Key<Peer>, buffer: &mut [u8]) -> Option<usize> {
         let peer = &mut self.peers[key];
         match peer.stream.read(buffer) {
             Ok(0) => {
@@ -196,7 +206,7 @@ impl Server {
             }
         }
         let peer = &mut self.peers[key];
-        if matches!(peer.phase, Phase::Parked(_) | Phase::Working { .. }) {
+        if matches!(peer.phase, Phase::Parked(_) | Phase::Streaming { .. } | Phase::Working { .. }) {
             peer.unread = used < input.len();
         }
         if !self.output.is_empty() {
@@ -215,7 +225,7 @@ impl Server {
                 Next::Request(0)
             }
             Ok(Step::Request { request, used }) => {
-                peer.begin_next_request();
+                peer.begin_next_wait();
                 let keep_alive = request.keep_alive && self.stopping.is_none();
                 let exchange = Exchange { head_only: request.method == Method::Head, keep_alive };
                 let (now, date, owner) = (self.now, self.clock.date(), Owner(key.pack()));
@@ -242,6 +252,8 @@ impl Server {
                         }
                         peer.phase = Phase::Parked(parked);
                     }
+                    Outcome::Streaming(streaming) => self.begin_stream(key, streaming),
+                    Outcome::Ended => peer.phase = Phase::Closing { drain: true },
                 }
                 Next::Stop(used)
             }
@@ -283,6 +295,7 @@ impl Server {
                     self.close(key, drain);
                 }
             }
+            (Sent::Whole, Phase::Streaming { .. }) => self.go_on_streaming(key),
             (Sent::Whole, &Phase::Closing { drain }) => self.close(key, drain),
             (Sent::Whole, Phase::Serving | Phase::Working { .. } | Phase::Parked(_) | Phase::Draining) => {}
         }
@@ -341,10 +354,10 @@ enum Next {
 }
 
 impl Peer {
-    /// Answers the poll that it has parked.
+    /// Answers the poll that it has parked, or its stream.
     ///
     /// # Panics
-    /// If it has none: the hub owes nothing to anybody else.
+    /// If it has neither: the hub owes nothing to anybody else.
     pub(super) fn answer(
         &mut self,
         answer: &Answer<'_>,
@@ -353,6 +366,9 @@ impl Peer {
         is_last: bool,
         date: &str,
     ) -> Sent {
+        if matches!(self.phase, Phase::Streaming { .. }) {
+            return self.answer_stream(answer, press, epoch, is_last);
+        }
         let Phase::Parked(parked) = &mut self.phase else { panic!("the hub answers a poll that is not parked") };
         assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
         parked.exchange.keep_alive &= !is_last;

@@ -73,6 +73,8 @@ impl CloseCode {
     pub const UNSUPPORTED: CloseCode = CloseCode(1003);
     /// Text that is no UTF-8.
     pub const INVALID_TEXT: CloseCode = CloseCode(1007);
+    /// What this end does not allow.
+    pub const POLICY: CloseCode = CloseCode(1008);
     /// A frame or a message above the limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
     /// Too much to do: come back later (IANA's registry).

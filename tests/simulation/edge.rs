@@ -115,6 +115,7 @@ impl Edge {
                 Heard::Parked
             }
             Outcome::Working(_) => unreachable!("it has been done"),
+            Outcome::Streaming(_) | Outcome::Ended => unreachable!("nobody streams here"),
         }
     }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at the server's timers from outside, with the real clock")]
 
 pub(crate) mod crowd;
+pub(crate) mod streams;
 
 use serde_json::{Map, Value, json};
 use socket2::{SockAddr, Socket, Type};

@@ -1,0 +1,131 @@
+//! `/events`: server-sent events (WHATWG HTML, section 9.2), for `EventSource` and whatever reads lines.
+//!
+//! Each message is an event whose id is the position behind it, so a page whose connection breaks comes back with the last
+//! one that it has seen, by itself (`Last-Event-ID`). All that is written is JSON in pure ASCII on one line: nothing in a
+//! message can break the framing.
+
+use log::debug;
+
+use crate::http::{Exchange, Framing, Method, Request, Response, Status};
+use crate::hub::{Answer, Ending, Transport, WaitError};
+use crate::slots::Key;
+
+use super::press::{self, Shape};
+use super::streaming::{Streaming, Wire};
+use super::updates::{Poll, RETRY_MS, refuse_origin};
+use super::{Api, Epoch, Outcome, Visit};
+
+/// How one stream of events is written.
+#[derive(Debug)]
+pub(super) struct Events {
+    framing: Framing,
+    pub(super) keep_alive: bool,
+}
+
+/// A page hears something this often: proxies and mobile networks cut what is silent, mostly after a minute, some after
+/// twenty seconds.
+pub(super) const COMMENT_MS: u16 = 15_000;
+
+impl Api {
+    pub(super) fn serve_events(
+        &mut self,
+        visit: Visit<'_>,
+        request: &Request<'_>,
+        exchange: Exchange,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let Some(reader) = self.cors.reader(request) else {
+            return refuse_origin(visit, exchange, out);
+        };
+        if request.method == Method::Options {
+            let headers = self.cors.preflight(reader);
+            Response { status: Status::NO_CONTENT, headers, body: b"" }.write(out, visit.date, exchange);
+            return Outcome::Answered;
+        }
+        let poll = match Poll::of_stream(request.query(), request.header("Last-Event-ID")) {
+            Ok(poll) => poll,
+            Err(fault) => {
+                fault.write(&self.cors, reader, visit.date, exchange, out);
+                return Outcome::Answered;
+            }
+        };
+        let headers = self.cors.events(reader);
+        if request.method == Method::Head {
+            Response { status: Status::OK, headers, body: b"" }.write(out, visit.date, exchange);
+            return Outcome::Answered;
+        }
+        // A page that loses its connection comes back after this time, unless it knows better.
+        let retry_ms = self.jitter.u16(RETRY_MS);
+        let retry = format!("retry: {retry_ms}\n\n");
+        let since = self.since(poll.start());
+        match self.hub.stream(visit.now, visit.owner, poll.claims(), since, Transport::Events) {
+            Ok(waiter) => {
+                let framing = if request.is_http_11 { Framing::Chunked } else { Framing::UntilClose };
+                framing.write_head(out, visit.date, headers, exchange);
+                framing.write_part(out, retry.as_bytes());
+                let wire = Wire::Events(Events { framing, keep_alive: exchange.keep_alive });
+                return Outcome::Streaming(Streaming::new(waiter, wire, retry_ms, &mut self.jitter));
+            }
+            Err(error) => {
+                debug!("peer {:?}: a stream is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
+                match error {
+                    WaitError::UnknownClient | WaitError::WrongKey | WaitError::TooManyClients => {
+                        let headers = self.cors.answer(reader, Shape::Object);
+                        Shape::Object.write_refusal(b"", error.into(), headers, visit.date, exchange, out);
+                    }
+                    // Any other status would be the end of an EventSource: it comes back from this one.
+                    WaitError::TooManyPolls => {
+                        let response = Response { status: Status::OK, headers, body: retry.as_bytes() };
+                        response.write(out, visit.date, exchange);
+                    }
+                }
+            }
+        }
+        Outcome::Answered
+    }
+}
+
+impl Events {
+    pub(super) fn is_chunked(&self) -> bool {
+        self.framing == Framing::Chunked
+    }
+
+    /// Writes what is owed. Gaps come before the messages: whoever goes on from a message has been told of them.
+    pub(super) fn write(&self, answer: &Answer<'_>, epoch: Epoch, body: &mut Vec<u8>, out: &mut Vec<u8>) {
+        let id = |seq: u64, body: &mut Vec<u8>| {
+            body.extend_from_slice(b"id: ");
+            epoch.token(seq).write(body);
+            body.push(b'\n');
+        };
+        for (channel, gap) in answer.gaps() {
+            body.extend_from_slice(b"event: gap\ndata: ");
+            press::write_gap(channel, gap, body);
+            body.extend_from_slice(b"\n\n");
+        }
+        let mut messages = answer.messages().peekable();
+        let is_word = messages.peek().is_none() && answer.ending() != Some(Ending::Gone);
+        while let Some((channel, message)) = messages.next() {
+            // The last one's covers also what was not for this page.
+            let upto = answer.upto().filter(|_| messages.peek().is_none()).unwrap_or(message.seq());
+            id(upto, body);
+            body.extend_from_slice(b"data: ");
+            press::write_message_of(channel, message, body);
+            body.extend_from_slice(b"\n\n");
+        }
+        if is_word {
+            // A comment, and an id without an event: it counts all the same.
+            body.extend_from_slice(b":\n");
+            answer.upto().into_iter().for_each(|upto| id(upto, body));
+            body.push(b'\n');
+        }
+        if answer.ending() == Some(Ending::Gone) {
+            body.extend_from_slice(b"event: gone\ndata: ");
+            press::write_error_object(Status::NOT_FOUND, press::GONE, body);
+            body.extend_from_slice(b"\n\n");
+        }
+        self.framing.write_part(out, body);
+        if answer.ending().is_some() {
+            self.framing.write_end(out);
+        }
+    }
+}
