@@ -14,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use support::streams::{Events, Frame, WebSocket, stream_path};
 use support::{Client, Connection, Nest, Response, Server, get, joins, poll_path, request, says, until, updates_path};
 
 /// Debian's place for it.
@@ -371,4 +372,68 @@ fn a_web_application_behind_nginx_is_served_if_its_address_is_allowed() {
         let nginx = Nginx::before(&server);
         assert_eq!(is_served(&call(&nginx, from, &[])), expected, "{from} where {allowed} is allowed");
     }
+}
+
+// --- streams
+
+#[test]
+fn events_come_through_one_by_one_and_go_on_behind_the_last() {
+    let server = Server::with(&["--presence", "off"]);
+    let nginx = Nginx::before(&server);
+    let client = server.subscriber("c", &["room"]);
+    let path = stream_path("events", &[&client], None);
+    let mut events = Events::ask(nginx.connect(), &[], &path);
+    assert_eq!(events.head.header("x-accel-buffering"), None, "it is for nginx alone");
+    let mut last = String::new();
+    for text in ["one", "two", "three"] {
+        // Each before the next is there to push it out of a buffer.
+        server.publish("room", text);
+        let event = events.next().expect("an event");
+        assert_eq!(event.data["data"], text);
+        last = event.id;
+    }
+    drop(events);
+    until("nginx has let go of it", || transports(&client) == json!([]));
+    server.publish("room", "four");
+    let header = format!("Last-Event-ID: {last}");
+    let mut events = Events::ask(nginx.connect(), &[&header], &path);
+    assert_eq!(events.message()["data"], "four");
+    client.kill();
+    assert_eq!(events.next().expect("an event").kind, "gone");
+    assert_eq!(events.next(), None);
+    let refused = nginx.ask(get(&path));
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (404, Some("*")));
+}
+
+#[test]
+fn a_socket_comes_through_both_ways() {
+    let server = Server::with(&["--presence", "off"]);
+    for listener in [None, Some(Nest::new("nginx-socket"))] {
+        let other = listener.as_ref().map(|nest| Server::with(&["--presence", "off", "--listen", &nest.listener()]));
+        let server = other.as_ref().unwrap_or(&server);
+        let nginx = Nginx::before(server);
+        let client = server.subscriber("c", &["room"]);
+        let path = stream_path("socket", &[&client], None);
+        let mut socket = WebSocket::ask(nginx.connect(), &path, b"");
+        socket.object();
+        server.publish("room", "hello");
+        let object = socket.object();
+        assert_eq!(object["messages"][0]["data"], "hello");
+        socket.acknowledge(object["since"].as_str().expect("a position"));
+        let info = || server.call("client_info", json!(["c"]));
+        until("it is known", || info()["acknowledged"] == object["since"]);
+        socket.send(0x89, "there?");
+        assert_eq!(socket.next(), Frame::Pong(b"there?".to_vec()));
+        drop(socket);
+        until("nginx has let go of it", || transports(&client) == json!([]));
+        let mut socket = WebSocket::ask(nginx.connect(), &path, b"");
+        client.kill();
+        assert_eq!(socket.closes(), Some(4404));
+        // What is no handshake is refused as it is without nginx.
+        assert_eq!(nginx.ask(get(&path)).status, 426);
+    }
+}
+
+fn transports(client: &Client<'_>) -> Value {
+    client.server.call("client_info", json!([client.id]))["transports"].take()
 }

@@ -230,7 +230,8 @@ impl WebSocket {
         let head = connection.head();
         assert_eq!(head.status, 101, "{head:?}");
         assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        assert_eq!((head.header("upgrade"), head.header("connection")), (Some("websocket"), Some("Upgrade")));
+        let is = |name: &str, value: &str| head.header(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
+        assert!(is("upgrade", "websocket") && is("connection", "upgrade"), "{head:?}");
         WebSocket { connection }
     }
 
