@@ -222,6 +222,18 @@ struct Limits {
     #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_ANSWER", default_value = "256KiB", value_parser = size)]
     max_answer: usize,
 
+    /// Connections, 1 to 10000000. The system's limit of open files (ulimit -n) holds besides
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_CONNECTIONS", default_value = "1000000", value_parser = many)]
+    max_connections: usize,
+
+    /// Connections of one address that is no trusted proxy, 1 to 10000000; of IPv6 all with the same first 64 bits
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_CONNECTIONS_PER_ADDRESS", default_value = "1000", value_parser = many_small)]
+    max_connections_per_address: u32,
+
+    /// New ones of these within a second, 1 to 10000000
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_NEW_PER_ADDRESS", default_value = "200", value_parser = many_small)]
+    max_new_per_address: u32,
+
     /// Clients, 1 to 10000000, those remembered included
     #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_CLIENTS", default_value = "1000000", value_parser = many)]
     max_clients: usize,
@@ -267,6 +279,9 @@ impl From<Options> for Config {
             channel_idle: timers.channel_idle,
             policies: policies(&history),
             history_total: history.history_total,
+            max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
+            max_new_per_address: limits.max_new_per_address,
             max_clients: limits.max_clients,
             max_channels: limits.max_channels,
             max_subscriptions: limits.max_subscriptions,
@@ -434,6 +449,10 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 
 fn many(text: &str) -> Result<usize, String> {
     count(text, 1..=10_000_000)
+}
+
+fn many_small(text: &str) -> Result<u32, String> {
+    Ok(u32::try_from(many(text)?).expect("ten million fit into 32 bits"))
 }
 
 fn polls(text: &str) -> Result<usize, String> {

@@ -65,6 +65,13 @@ pub struct Config {
     /// Bytes of messages that all channels keep together. Default 256 MiB: the channels that were not used for longest give
     /// up theirs first.
     pub history_total: usize,
+    /// Connections in all. Default 1,000,000: some 500 MB; the limit of descriptors is mostly lower, and does the same.
+    pub max_connections: usize,
+    /// Connections from one address, or one IPv6 network of 64 bits, that is no trusted proxy. Default 1,000: a school behind one
+    /// address, and not the process's descriptors.
+    pub max_connections_per_address: u32,
+    /// New ones of these within a second. Default 200: that school when a lesson begins.
+    pub max_new_per_address: u32,
     /// Clients, those that may come back included. Default 1,000,000: some 500 MB.
     pub max_clients: usize,
     /// Channels. Default 1,000,000.
@@ -123,6 +130,9 @@ impl Default for Config {
             channel_idle: Ms::from_secs(10 * 60),
             policies: Policies::uniform(default_policy()),
             history_total: 256 * KIB * KIB,
+            max_connections: 1_000_000,
+            max_connections_per_address: 1_000,
+            max_new_per_address: 200,
             max_clients: 1_000_000,
             max_channels: 1_000_000,
             max_subscriptions: 1_000,

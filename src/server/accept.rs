@@ -11,6 +11,7 @@ use crate::clock::Ms;
 use super::Server;
 use super::clock::Work;
 use super::peer::Peer;
+use super::visitors::Excess;
 
 /// How long the door stays closed when descriptors have run out. The crowd waits in the kernel's backlog meanwhile.
 const PAUSE: Ms = Ms(250);
@@ -22,15 +23,31 @@ pub(super) struct Door {
     knocking: Vec<bool>,
     /// Descriptors have run out: nobody is accepted before this time.
     closed_until: Option<Ms>,
+    /// There are as many connections as there may be: only calls by their own listener are accepted before this time.
+    full_until: Option<Ms>,
+    /// The listeners from here on are for calls alone.
+    for_calls: usize,
     /// That they have run out has been logged, and nobody has been accepted since.
     complained: bool,
     /// How many descriptors the process may have open.
     descriptors: u64,
+    /// No more of this kind is logged aloud before this time: too many of one address, and in all.
+    silent_until: [Ms; 2],
 }
 
+const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
+
 impl Door {
-    pub(super) fn new(listeners: usize, descriptors: u64) -> Door {
-        Door { knocking: vec![false; listeners], closed_until: None, complained: false, descriptors }
+    pub(super) fn new(listeners: usize, for_calls: usize, descriptors: u64) -> Door {
+        Door {
+            knocking: vec![false; listeners],
+            closed_until: None,
+            full_until: None,
+            for_calls,
+            complained: false,
+            descriptors,
+            silent_until: [Ms::ZERO; 2],
+        }
     }
 
     pub(super) fn width(&self) -> usize {
@@ -43,17 +60,22 @@ impl Door {
 
     /// Whether somebody can be let in at once.
     pub(super) fn is_crowded(&self) -> bool {
-        self.closed_until.is_none() && self.knocking.contains(&true)
+        self.closed_until.is_none() && self.knocking[self.first_open()..].contains(&true)
     }
 
     /// When the door opens again, if it is closed.
     pub(super) fn reopens_at(&self) -> Option<Ms> {
-        self.closed_until
+        self.closed_until.or(self.full_until)
+    }
+
+    /// From which listener on somebody is let in.
+    fn first_open(&self) -> usize {
+        if self.full_until.is_some() { self.for_calls } else { 0 }
     }
 
     /// Closes it for good.
     pub(super) fn shut(&mut self) {
-        *self = Door::new(0, self.descriptors);
+        *self = Door::new(0, 0, self.descriptors);
     }
 }
 
@@ -64,13 +86,14 @@ impl Server {
             return;
         }
         self.door.closed_until = None;
+        self.door.full_until = self.door.full_until.filter(|until| *until > self.now);
         if !self.door.is_crowded() {
             return;
         }
         self.clock.begin(Work::Accept);
         // One of each in turns: a crowd at one listener does not shut the others.
         while self.door.is_crowded() && self.clock.has_time() {
-            for at in 0..self.listeners.len() {
+            for at in self.door.first_open()..self.listeners.len() {
                 if self.door.knocking[at] && self.door.closed_until.is_none() {
                     self.accept_one(at);
                 }
@@ -79,8 +102,22 @@ impl Server {
     }
 
     fn accept_one(&mut self, at: usize) {
+        // Calls by their own listener come in though pages are too many.
+        if self.peers.len() >= self.config.max_connections && at < self.door.for_calls {
+            self.door.full_until = Some(self.now + PAUSE);
+            return self.complain_of_crowd(0, "in all; --max-connections is the limit");
+        }
         match self.listeners[at].accept() {
             Ok((mut stream, address)) => {
+                if let Err(excess) = self.visitors.come(self.now, address) {
+                    return self.complain_of_crowd(
+                        1,
+                        match excess {
+                            Excess::Open => "of one address; --max-connections-per-address is the limit",
+                            Excess::New => "of one address within a second; --max-new-per-address is the limit",
+                        },
+                    );
+                }
                 let entrance = self.entrance(at);
                 let registry = self.poll.registry();
                 let key = self.peers.insert_with(|key| {
@@ -112,6 +149,14 @@ impl Server {
                 // Descriptors or memory have run out, or something that may last (accept(2)).
                 _ => self.close_door(&error),
             },
+        }
+    }
+
+    /// There are too many connections. Aloud once a minute.
+    fn complain_of_crowd(&mut self, kind: usize, which: &str) {
+        if self.now >= self.door.silent_until[kind] {
+            self.door.silent_until[kind] = self.now + COMPLAINT_INTERVAL;
+            warn!("too many connections {which} ({} are open)", self.peers.len());
         }
     }
 

@@ -55,6 +55,9 @@ const LEAST_US: u64 = 20;
 /// The thread's CPU time is a system call: it is not asked for turns that are shorter than this together.
 const CPU_INTERVAL: Duration = Duration::from_micros(100);
 
+/// A turn that begins so much too late was not late by its own work, which is a thousandth of it, nor by a busy machine.
+const STOPPED_LEAST: Duration = Duration::from_secs(1);
+
 impl Clock {
     pub(super) fn start() -> Clock {
         let started = instant();
@@ -81,6 +84,20 @@ impl Clock {
             self.date_until = now + Ms::from_secs(1);
         }
         now
+    }
+
+    /// The loop has slept, for this long at most if it was told. If much more has passed since the last turn began, the process
+    /// was stopped (SIGSTOP, a machine that was moved or slept): nobody could be heard meanwhile, and that is nobody's fault.
+    /// So that time does not count for any deadline, the sleep included, as who was to wake us could not. Returns it, if it is
+    /// so.
+    pub(super) fn forgive(&mut self, slept_max: Option<Duration>) -> Option<Duration> {
+        let stopped = instant().duration_since(self.turn);
+        if stopped < slept_max? + STOPPED_LEAST {
+            return None;
+        }
+        self.started += stopped;
+        self.date_until = Ms::ZERO;
+        Some(stopped)
     }
 
     /// Begins one kind of the turn's work.

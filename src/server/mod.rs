@@ -17,12 +17,13 @@ mod peer;
 mod serve;
 mod signals;
 mod stream;
+mod visitors;
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use log::{debug, info};
+use log::{debug, info, warn};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::api::{Api, Cors, Entrance, Press, Secret};
@@ -42,6 +43,7 @@ use lines::Lines;
 use listener::Listener;
 use peer::{Peer, Wait};
 use signals::Signals;
+use visitors::Visitors;
 
 /// Events taken from the kernel at once.
 const EVENTS_PER_TURN: usize = 1024;
@@ -83,6 +85,7 @@ pub struct Server {
     api: Api,
     listeners: Vec<Listener>,
     door: Door,
+    visitors: Visitors,
     peers: Slots<Peer>,
     reminders: Wheel<Key<Peer>>,
     /// Peers whose reminder has fired; kept for its memory.
@@ -136,7 +139,8 @@ impl Server {
         let cors = Cors::new(&config);
         Ok(Server {
             api,
-            door: Door::new(listeners.len(), accept::raise_descriptor_limit()),
+            door: Door::new(listeners.len(), config.listen.len(), accept::raise_descriptor_limit()),
+            visitors: Visitors::new(&config),
             config,
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -192,7 +196,10 @@ impl Server {
 
     /// The whole program.
     fn turn(&mut self) -> io::Result<()> {
-        self.wait()?;
+        let slept_max = self.wait()?;
+        if let Some(stopped) = self.clock.forgive(slept_max) {
+            warn!("the process was stopped for {:.1} s; deadlines wait for as long", stopped.as_secs_f64());
+        }
         self.now = self.clock.begin_turn();
         self.note_events();
         self.accept();
@@ -213,7 +220,8 @@ impl Server {
     }
 
     /// The one place where the process sleeps: until something happens, or is due, or not at all if work is left over.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Returns for how long at most.
+    fn wait(&mut self) -> io::Result<Option<Duration>> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty();
@@ -226,9 +234,9 @@ impl Server {
             // A signal: an early turn.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
-                Ok(())
+                Ok(timeout)
             }
-            result => result,
+            result => result.map(|()| timeout),
         }
     }
 

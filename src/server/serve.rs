@@ -337,9 +337,9 @@ impl Server {
 
     /// Frees a peer. Its poll, if it has one, takes nothing.
     pub(super) fn bury(&mut self, key: Key<Peer>) {
-        if let Some(peer) = self.peers.remove(key)
-            && let Some(waiter) = peer.waiter()
-        {
+        let Some(peer) = self.peers.remove(key) else { return };
+        self.visitors.leave(peer.address);
+        if let Some(waiter) = peer.waiter() {
             self.api.hub.cancel(self.now, waiter);
         }
     }

@@ -1,0 +1,141 @@
+//! Who has how many connections: nobody from outside takes all of them.
+//!
+//! Counted by address, and of IPv6 by the network of 64 bits that one household or machine has. Trusted proxies and Unix
+//! sockets are not counted: behind them is everybody.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::clock::Ms;
+use crate::config::Config;
+
+/// The counts. Both tables are hashed with a random seed, and hold no more than there are connections, or came within a
+/// second.
+#[derive(Debug)]
+pub(super) struct Visitors {
+    not_counted: Vec<IpNet>,
+    open_max: u32,
+    new_max: u32,
+    open: HashMap<IpAddr, u32>,
+    /// Those that have come since this second began.
+    new: HashMap<IpAddr, u32>,
+    until: Ms,
+}
+
+/// Why a connection is closed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// The address has as many as it may have.
+    Open,
+    /// The address has made as many within this second as it may.
+    New,
+}
+
+const SECOND: Ms = Ms::from_secs(1);
+
+impl Visitors {
+    pub(super) fn new(config: &Config) -> Visitors {
+        Visitors {
+            not_counted: config.trusted_proxy.clone(),
+            open_max: config.max_connections_per_address,
+            new_max: config.max_new_per_address,
+            open: HashMap::new(),
+            new: HashMap::new(),
+            until: Ms::ZERO,
+        }
+    }
+
+    /// One more connection from this address, if it may have it.
+    pub(super) fn come(&mut self, now: Ms, address: Option<IpAddr>) -> Result<(), Excess> {
+        let Some(visitor) = self.visitor(address) else { return Ok(()) };
+        if now >= self.until {
+            self.new.clear();
+            self.until = now + SECOND;
+        }
+        let new = self.new.entry(visitor).or_default();
+        *new += 1;
+        if *new > self.new_max {
+            return Err(Excess::New);
+        }
+        let open = self.open.entry(visitor).or_default();
+        if *open >= self.open_max {
+            return Err(Excess::Open);
+        }
+        *open += 1;
+        Ok(())
+    }
+
+    /// A connection that had come has gone.
+    pub(super) fn leave(&mut self, address: Option<IpAddr>) {
+        let Some(visitor) = self.visitor(address) else { return };
+        if let Some(open) = self.open.get_mut(&visitor) {
+            *open -= 1;
+            if *open == 0 {
+                self.open.remove(&visitor);
+            }
+        }
+    }
+
+    /// As whom it is counted.
+    fn visitor(&self, address: Option<IpAddr>) -> Option<IpAddr> {
+        let address = address.filter(|address| !self.not_counted.iter().any(|net| net.contains(address)))?;
+        Some(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+        })
+    }
+}
+
+/// The first half of an IPv6 address, which is somebody's network (RFC 4291 section 2.5.4).
+const NETWORK: u128 = u128::MAX << 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visitors() -> Visitors {
+        let config = Config { max_connections_per_address: 3, max_new_per_address: 5, ..Config::default() };
+        Visitors::new(&config)
+    }
+
+    fn from(address: &str) -> Option<IpAddr> {
+        Some(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_others_have_theirs() {
+        let mut visitors = visitors();
+        for address in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+            for _ in 0..3 {
+                assert_eq!(visitors.come(Ms(1), from(address)), Ok(()));
+            }
+            assert_eq!(visitors.come(Ms(1), from(address)), Err(Excess::Open));
+            visitors.leave(from(address));
+            assert_eq!(visitors.come(Ms(1), from(address)), Ok(()));
+        }
+        assert_eq!(visitors.come(Ms(5000), from("2001:db8::ffff:1")), Err(Excess::Open), "it is of the same network");
+        assert_eq!(visitors.come(Ms(5000), from("2001:db8:0:1::1")), Ok(()));
+        for _ in 0..100 {
+            assert_eq!((visitors.come(Ms(1), from("127.0.0.1")), visitors.come(Ms(1), None)), (Ok(()), Ok(())));
+        }
+    }
+
+    #[test]
+    fn an_address_makes_so_many_within_a_second_and_nothing_is_left_of_it() {
+        let mut visitors = visitors();
+        for second in 1..4 {
+            for count in 0..10 {
+                let came = visitors.come(Ms(second * 1000), from("192.0.2.1"));
+                assert_eq!(came, if count < 5 { Ok(()) } else { Err(Excess::New) });
+                if came.is_ok() {
+                    visitors.leave(from("192.0.2.1"));
+                }
+            }
+        }
+        assert!(visitors.open.is_empty());
+        assert_eq!(visitors.come(Ms(9000), from("192.0.2.2")), Ok(()));
+        assert_eq!(visitors.new.len(), 1);
+    }
+}
