@@ -164,6 +164,13 @@ mod tests {
         }
     }
 
+    /// So nobody can choose names that all stand at one place.
+    #[test]
+    fn where_a_name_stands_is_another_each_time() {
+        let places: std::collections::HashSet<_> = (0..20).map(|_| Names::<Thing>::new().place("name")).collect();
+        assert!(places.len() > 15, "{places:?}");
+    }
+
     #[test]
     fn does_what_a_map_does() {
         for seed in 0..50 {

@@ -199,3 +199,46 @@ fn with_a_list_of_origins_pages_of_others_take_nothing() {
     assert_eq!(poll(&alice, "https://app.example").as_deref(), Some("https://app.example"));
     assert_eq!(poll(&bob, "http://b.example:8080").as_deref(), Some("http://b.example:8080"));
 }
+
+#[test]
+fn keys_are_not_to_be_guessed() {
+    let server = Server::start();
+    let keys: Vec<u128> = (0..500)
+        .map(|at| u128::from_str_radix(&server.client(&format!("page{at}")).key, 16).expect("32 hexadecimal digits"))
+        .collect();
+    // Each bit is set in about half of them: beyond 350 of 500 is one chance in 10^18.
+    for bit in 0..128 {
+        let set = keys.iter().filter(|&&key| key >> bit & 1 == 1).count();
+        assert!((150..=350).contains(&set), "bit {bit} is set in {set} of 500");
+    }
+    // Nor does one follow from another by adding.
+    let mut steps: Vec<u128> = keys.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    assert_eq!(steps.len(), 499);
+}
+
+#[test]
+fn no_secret_is_logged_at_any_level() {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "RUST_LOG=trace exec \"$0\" \"$@\"", support::BINARY]);
+    let server = Server::run(shell, &["--poll-timeout", "50ms"]);
+    let alice = server.subscriber("alice", &["room"]);
+    server.publish("room", "s3cr3t-message");
+    for path in [Shape::Object.path(&[&alice], ""), Shape::Script.path(&[&alice], "s3cr3t-since")] {
+        server.get(&path);
+        // With a letter of the key changed, and where it does not belong.
+        let half = &alice.key[..16];
+        server.get(&path.replace(half, &half.replace(|digit: char| digit.is_ascii_digit(), "x")));
+        server.get(&path.replace("message_updates", "elsewhere"));
+        server.ask(format!("GET {path} HTTP/7.7\r\n\r\n"));
+        server.ask(request("POST", "/", &["Origin: http://a", "Authorization: Bearer s3cr3t-token"], "s3cr3t-body"));
+    }
+    alice.poll();
+    server.turn();
+    let log = server.log();
+    assert!(log.contains("DEBUG"), "it logs at this level:\n{log}");
+    for secret in [&alice.key[16..], "s3cr3t"] {
+        assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+    }
+}
