@@ -58,6 +58,9 @@ pub(super) struct Draft {
     /// The page's position after it, `None` if that is as unknown as before.
     pub(super) upto: Option<u64>,
     more: bool,
+    /// Up to here it is not cut, however much it is: a position before it would say that nothing of a subscription has been
+    /// had that began in the past.
+    whole_upto: u64,
     /// A message was looked at that not everybody gets.
     is_personal: bool,
     origin: Option<Origin>,
@@ -110,7 +113,8 @@ impl Hub {
             let position = waiter.position(member, client);
             for subscription in &client.subscriptions {
                 let after = subscription.after(position);
-                if waiter.protocol == Protocol::Resume(Since::Lost) || subscription.has_ended() {
+                let is_special = subscription.has_ended() || subscription.is_behind(position);
+                if waiter.protocol == Protocol::Resume(Since::Lost) || is_special {
                     news = News::Many;
                 } else if self.channels[subscription.channel].last_seq() > after {
                     let one = News::One { channel: subscription.channel, after };
@@ -192,8 +196,11 @@ impl Hub {
             draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });
         }
         // Of the oldest so many of all rings none is behind the oldest so many of its own.
-        let mut is_personal = false;
-        let most = if waiter.is_original() { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
+        let mut is_personal = subscription.is_behind(position);
+        if is_personal {
+            draft.whole_upto = draft.whole_upto.max(subscription.made);
+        }
+        let most = if waiter.is_original() || is_personal { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
         for places in channel.places(after, upto) {
             let places = places.filter_map(|place| {
                 let message = channel.message(place);
@@ -214,24 +221,26 @@ impl Hub {
         }
         let (count_max, bytes_max) = match waiter.protocol {
             Protocol::Original => (usize::MAX, self.limits.answer_bytes),
-            Protocol::Resume(_) if waiter.is_stream() => (RESUME_MESSAGES_MAX, STREAM_BYTES_MAX),
+            Protocol::Resume(_) if waiter.is_stream() => {
+                (RESUME_MESSAGES_MAX, STREAM_BYTES_MAX.min(self.limits.answer_bytes))
+            }
             Protocol::Resume(_) => (RESUME_MESSAGES_MAX, RESUME_BYTES_MAX.min(self.limits.answer_bytes)),
         };
         let mut bytes = 0;
-        let fitting = draft.picks.iter().take(count_max).take_while(|pick| {
+        let fitting = draft.picks.iter().enumerate().take_while(|(at, pick)| {
             let channel = &self.channels[pick.channel];
             bytes += channel.message(pick.place).bytes();
             if !waiter.is_original() {
                 // Each message is written with its channel's name.
                 bytes += channel.name_json().len();
             }
-            bytes <= bytes_max
+            pick.seq <= draft.whole_upto || *at < count_max && bytes <= bytes_max
         });
         let fitting = fitting.count().max(1);
         draft.more = draft.picks.len() > fitting;
         draft.picks.truncate(fitting);
         let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
-        let upto = if draft.more { last } else { self.seq };
+        let upto = if draft.more { last.max(draft.whole_upto) } else { self.seq };
         draft.upto = Some(upto);
         // What lies beyond the cut is told by the answer that goes beyond it.
         draft.gaps.extend(draft.lacks.drain(..).filter_map(|lack| {
@@ -266,6 +275,7 @@ impl Draft {
         self.upto = None;
         self.more = false;
         self.is_personal = false;
+        self.whole_upto = 0;
         self.origin = None;
         self.edition += 1;
     }

@@ -60,6 +60,11 @@ impl Subscription {
         if position < self.made { self.begin } else { position }
     }
 
+    /// Whether a reader at `position` has still to get what is from before the subscription was made.
+    pub(super) fn is_behind(&self, position: u64) -> bool {
+        self.begin < self.made && position < self.made
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.seat, Seat::Ended(_))
     }

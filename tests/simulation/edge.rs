@@ -1,11 +1,11 @@
 //! The server's edge without its sockets: connections over the real decoder, API and hub.
 //!
-//! It does what `src/server/serve.rs` does, in the same order: requests are answered until one parks, one parked poll for
-//! a connection, an answer is whole when the last byte of it was taken.
+//! It does what `src/server/serve.rs` and `stream.rs` do, in the same order: requests are answered until one parks or a stream
+//! begins, one for a connection, an answer is whole when the last byte of it was taken.
 
 use std::collections::BTreeMap;
 
-use shaveet::api::{Api, Habit, Outcome, Parked, Press, Progress, Visit};
+use shaveet::api::{Api, Habit, Outcome, Parked, Press, Progress, Streaming, Visit};
 use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::http::{Decoder, Exchange, Method, Step};
@@ -36,6 +36,7 @@ struct Connection {
 enum Phase {
     Serving,
     Parked(Parked),
+    Streaming { streaming: Box<Streaming>, is_answered: bool },
     Answering { waiter: Key<Waiter>, keep_alive: bool },
 }
 
@@ -47,13 +48,15 @@ pub(crate) enum Heard {
     /// It was answered with this; whether the connection stays open.
     Answered(Vec<u8>, bool),
     Parked,
+    /// A stream has begun, with this.
+    Streaming(Vec<u8>),
 }
 
 /// What came of bytes that the socket took.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) bytes: Vec<u8>,
-    /// The answer to a poll has left whole.
+    /// The answer to a poll or of a stream has left whole.
     pub(crate) is_whole: bool,
     pub(crate) is_closed: bool,
 }
@@ -115,7 +118,14 @@ impl Edge {
                 Heard::Parked
             }
             Outcome::Working(_) => unreachable!("it has been done"),
-            Outcome::Streaming(_) | Outcome::Ended => unreachable!("nobody streams here"),
+            Outcome::Streaming(streaming) => {
+                connection.phase = Phase::Streaming { streaming, is_answered: false };
+                Heard::Streaming(out)
+            }
+            Outcome::Ended => {
+                self.connections.remove(&key);
+                Heard::Answered(out, false)
+            }
         }
     }
 
@@ -124,6 +134,15 @@ impl Edge {
         let answer = self.api.hub.next_answer(now, looks)?;
         let Owner(key) = answer.owner();
         let connection = self.connections.get_mut(&key).expect("a connection that goes takes its waiter with it");
+        if let Phase::Streaming { streaming, is_answered } = &mut connection.phase {
+            assert!(streaming.waiter == answer.waiter() && !std::mem::replace(is_answered, true));
+            let out = self.press.print_part(streaming, &answer, self.api.epoch).to_vec();
+            if answer.ending().is_some() {
+                connection.phase = Phase::Answering { waiter: streaming.waiter, keep_alive: false };
+            }
+            connection.outbox.clone_from(&out);
+            return Some((key, out));
+        }
         let Phase::Parked(parked) = &connection.phase else { panic!("the hub answers a poll that is not parked") };
         assert_eq!(parked.waiter, answer.waiter(), "the hub answers another poll than the one that is parked");
         let out = self.press.print(parked, &connection.habit, &answer, self.api.epoch, DATE).to_vec();
@@ -137,14 +156,19 @@ impl Edge {
         let Some(connection) = self.connections.get_mut(&key) else { return Taken::default() };
         let count = count.min(connection.outbox.len());
         let bytes = connection.outbox.drain(..count).collect();
-        match connection.phase {
-            Phase::Answering { waiter, keep_alive } if connection.outbox.is_empty() => {
+        match &mut connection.phase {
+            &mut Phase::Answering { waiter, keep_alive } if connection.outbox.is_empty() => {
                 connection.phase = Phase::Serving;
                 self.api.hub.delivered(now, waiter);
                 if !keep_alive {
                     self.connections.remove(&key);
                 }
                 Taken { bytes, is_whole: true, is_closed: !keep_alive }
+            }
+            Phase::Streaming { streaming, is_answered } if *is_answered && connection.outbox.is_empty() => {
+                *is_answered = false;
+                self.api.hub.delivered(now, streaming.waiter);
+                Taken { bytes, is_whole: true, is_closed: false }
             }
             _ => Taken { bytes, is_whole: false, is_closed: false },
         }
@@ -156,8 +180,26 @@ impl Edge {
             Some(Phase::Parked(Parked { waiter, .. }) | Phase::Answering { waiter, .. }) => {
                 self.api.hub.cancel(now, waiter);
             }
+            Some(Phase::Streaming { streaming, .. }) => self.api.hub.cancel(now, streaming.waiter),
             Some(Phase::Serving) | None => {}
         }
+    }
+
+    /// A stream's page is to hear something, be it nothing.
+    pub(crate) fn beat(&mut self, key: u64) {
+        let connection = self.connections.get_mut(&key).expect("it is connected");
+        if let Phase::Streaming { streaming, .. } = &mut connection.phase {
+            streaming.beat();
+            self.api.hub.say_word(streaming.waiter);
+        }
+    }
+
+    /// The page of a WebSocket says something. Whether it is listened to: not after the stream's last answer.
+    pub(crate) fn say(&mut self, now: Ms, key: u64, bytes: &[u8]) -> bool {
+        let connection = self.connections.get_mut(&key).expect("it is connected");
+        let Phase::Streaming { streaming, .. } = &mut connection.phase else { return false };
+        assert_eq!(self.api.receive(now, streaming, bytes, &mut Vec::new()), shaveet::api::Heard::All);
+        true
     }
 
     /// Makes one call of the web application's, over a connection of its own.

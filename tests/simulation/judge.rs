@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shaveet::clock::Ms;
 use shaveet::json::write_str;
 
-use super::model::{Ending, Fate, Message, Model, Poll, Since, State, Subscription};
+use super::model::{Ending, Fate, Message, Model, Poll, Since, State, Subscription, Transport};
 
 /// What is due to a poll.
 #[derive(Debug, Default)]
@@ -34,6 +34,22 @@ pub(crate) struct Gap {
     ways: Vec<(u64, &'static str)>,
 }
 
+/// What the page of a stream parses out of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) messages: Vec<Value>,
+    pub(crate) gaps: Vec<Value>,
+    /// The position of each message, where each has one.
+    pub(crate) ids: Vec<String>,
+    /// The last position that is told.
+    pub(crate) token: Option<String>,
+    /// How it ends: as the page is told, if it is.
+    pub(crate) end: Option<&'static str>,
+}
+
+/// Bytes in one answer of a stream.
+const STREAM_BYTES_MAX: usize = 64 << 10;
+
 /// Messages in one answer of the resume protocol.
 const COUNT_MAX: usize = 1000;
 
@@ -55,6 +71,13 @@ impl Model {
         }
         all.sort_unstable();
         all.dedup();
+        // A position before that would say that nothing of the subscription has been had.
+        let behind = self.readings(poll).filter(|(_, one, after)| {
+            let is_told = poll.since == Since::Lost && one.made <= poll.came && one.until.is_none();
+            let newest = self.channels[one.channel].messages.last().map_or(0, |message| message.seq);
+            one.begin < one.made && *after == one.begin && (is_told || newest > *after)
+        });
+        let whole_upto = behind.map(|(_, subscription, _)| subscription.made).max().unwrap_or(0);
         let mut bytes = 0;
         for &(seq, channel, at) in &all {
             bytes += self.channels[channel].messages[at].bytes;
@@ -64,16 +87,14 @@ impl Model {
             }
             let count = due.messages.len();
             let is_full = bytes > answer_bytes || poll.since != Since::Original && count >= COUNT_MAX;
-            if is_full && count > 0 {
+            if is_full && count > 0 && seq > whole_upto {
                 due.more = true;
                 break;
             }
             due.messages.push((channel, at));
             due.upto = seq;
         }
-        if !due.more {
-            due.upto = self.seq;
-        }
+        due.upto = if due.more { due.upto.max(whole_upto) } else { self.seq };
         if poll.since != Since::Original {
             for (client, subscription, after) in self.readings(poll) {
                 self.find_gap(poll, client, subscription, after, &mut due);
@@ -146,8 +167,15 @@ impl Model {
                 }
                 continue;
             }
+            let is_urgent = of_kind().any(|message| is_lost(&message) && !message.exclude.contains(&client));
+            if poll.is_stream() && !is_urgent {
+                // It may have passed over what was not for it, and then has lost nothing by it.
+                told.perhaps_application |= !is_system;
+                told.ways.extend(self.ways(channel, newest.seq - 1).next());
+                continue;
+            }
             told.is_real = true;
-            told.is_urgent |= of_kind().any(|message| is_lost(&message) && !message.exclude.contains(&client));
+            told.is_urgent |= is_urgent;
             told.application |= !is_system;
             newest_told = newest_told.max(newest.seq);
         }
@@ -176,7 +204,7 @@ impl Model {
     pub(crate) fn owes(&self, now: Ms, answer_bytes: usize, poll: &Poll) -> bool {
         let due = self.due(now, answer_bytes, poll);
         match poll.state {
-            State::Parked => !due.messages.is_empty() || due.gaps.values().any(|gap| gap.is_urgent),
+            State::Parked => !due.messages.is_empty() || due.gaps.values().any(|gap| gap.is_urgent) || poll.owes_word,
             State::Over(_) => true,
             State::Sent { .. } => false,
         }
@@ -243,6 +271,41 @@ impl Model {
         assert!(untold.is_none(), "a gap is not told: {untold:?} {body}");
         self.polls.get_mut(&connection).expect("it is there").state = State::Sent { upto: 0, is_empty: true };
         due.messages.len()
+    }
+
+    /// The same of a stream.
+    pub(crate) fn judge_stream(&mut self, now: Ms, answer_bytes: usize, connection: u64, said: &Said, epoch: &str) {
+        let poll = &self.polls[&connection];
+        let ending = if let State::Over(ending) = poll.state { Some(ending) } else { None };
+        let is_socket = poll.transport == Transport::Socket;
+        let end = match ending {
+            None => None,
+            Some(Ending::Gone) => Some("gone"),
+            Some(Ending::Crowded) => Some(if is_socket { "replaced" } else { "the end" }),
+            Some(Ending::Stopping) => Some(if is_socket { "going away" } else { "the end" }),
+            Some(Ending::Time) => panic!("a stream has no end of time"),
+        };
+        assert_eq!(said.end, end, "{said:?} {poll:?}");
+        let is_mute =
+            ending == Some(Ending::Gone) || ending == Some(Ending::Crowded) && (is_socket || poll.since != Since::Lost);
+        let mut due = if is_mute { Due::default() } else { self.due(now, answer_bytes.min(STREAM_BYTES_MAX), poll) };
+        let expected: Vec<Value> = due.messages.iter().map(|&(channel, at)| self.object(channel, at)).collect();
+        assert_eq!(said.messages, expected, "the messages of an answer: {said:?}");
+        let seqs = due.messages.iter().map(|&(channel, at)| self.channels[channel].messages[at].seq);
+        let last = due.messages.len().saturating_sub(1);
+        let ids = seqs.enumerate().map(|(at, seq)| format!("{epoch}{}", if at == last { due.upto } else { seq }));
+        assert!(is_socket || ids.eq(said.ids.iter().cloned()), "the position of each message: {said:?}");
+        if !is_mute {
+            assert_eq!(said.token, Some(format!("{epoch}{}", due.upto)), "{said:?}");
+        }
+        let is_news = !due.messages.is_empty() || !said.gaps.is_empty();
+        assert!(is_news || poll.owes_word || end.is_some(), "a stream is answered without any reason: {said:?}");
+        said.gaps.iter().for_each(|gap| self.judge_gap(gap, &mut due));
+        let untold = due.gaps.iter().find(|(_, gap)| gap.is_real);
+        assert!(untold.is_none(), "a gap is not told: {untold:?} {said:?}");
+        let poll = self.polls.get_mut(&connection).expect("it is there");
+        poll.state = State::Sent { upto: due.upto, is_empty: due.messages.is_empty() };
+        (poll.owes_word, poll.is_last) = (false, end.is_some());
     }
 
     fn judge_gap(&self, told: &Value, due: &mut Due) {

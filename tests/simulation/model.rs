@@ -90,7 +90,15 @@ pub(crate) enum Since {
     Lost,
 }
 
-/// A poll that waits, or whose answer is on its way.
+/// By what a page hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Poll,
+    Events,
+    Socket,
+}
+
+/// A poll or a stream that waits, or whose answer is on its way.
 #[derive(Debug)]
 pub(crate) struct Poll {
     /// Clients, and where each stood when the poll came.
@@ -101,6 +109,12 @@ pub(crate) struct Poll {
     pub(crate) earliest: Ms,
     pub(crate) latest: Ms,
     pub(crate) state: State,
+    pub(crate) transport: Transport,
+    /// Its page is to hear something, be it nothing.
+    pub(crate) owes_word: bool,
+    /// What comes after the answer that is on its way: nothing more, or the end.
+    pub(crate) is_last: bool,
+    pub(crate) then: Option<Ending>,
 }
 
 /// Where a poll stands.
@@ -312,6 +326,7 @@ impl Model {
         connection: u64,
         credentials: &[(String, String)],
         since: Since,
+        transport: Transport,
     ) -> Result<(), Refusal> {
         let mut members = Vec::new();
         for (name, key) in credentials {
@@ -335,7 +350,14 @@ impl Model {
             earliest: now + (self.config.poll_timeout - Ms(self.config.poll_timeout.0 / 10)),
             latest: now + self.config.poll_timeout,
             state: State::Parked,
+            transport,
+            owes_word: transport != Transport::Poll,
+            is_last: false,
+            then: None,
         };
+        if poll.is_stream() {
+            (poll.earliest, poll.latest) = (Ms::MAX, Ms::MAX);
+        }
         for client in members {
             if !self.clients[client].is_here {
                 self.revive(now, client);
@@ -369,7 +391,7 @@ impl Model {
     }
 
     /// An answer has left the server whole.
-    pub(crate) fn delivered(&mut self, now: Ms, connection: u64) {
+    pub(crate) fn delivered(&mut self, now: Ms, connection: u64, hub: &Hub) {
         let poll = &self.polls[&connection];
         let State::Sent { upto, .. } = poll.state else { panic!("only what was sent is delivered") };
         if poll.since == Since::Original {
@@ -377,7 +399,51 @@ impl Model {
                 self.acknowledge(now, client, upto);
             }
         }
-        self.cancel(now, connection);
+        let poll = &self.polls[&connection];
+        if poll.transport == Transport::Events {
+            // What it was sent before has arrived, as far as anybody knows.
+            for (client, position) in poll.members.clone() {
+                let passed = self.passed_over(now, client, position, hub);
+                self.acknowledge(now, client, passed);
+            }
+        }
+        let poll = self.polls.get_mut(&connection).expect("it is there");
+        if !poll.is_stream() || poll.is_last {
+            return self.cancel(now, connection);
+        }
+        poll.since = Since::At(upto);
+        poll.members.iter_mut().for_each(|member| member.1 = upto);
+        poll.state = poll.then.take().map_or(State::Parked, State::Over);
+    }
+
+    /// How far a stream has come for a client to which it has sent everything up to `position`: farther, if nothing until
+    /// there was for it. That is the hub's affair, and is judged here.
+    fn passed_over(&self, now: Ms, client: usize, position: u64, hub: &Hub) -> u64 {
+        let known = hub.client_info(now, &self.clients[client].name).map_or(0, |info| info.position);
+        // Who was there before a subscription was made has had nothing of it.
+        for subscription in self.clients[client].subscriptions.iter().filter(|one| one.made <= known) {
+            let (after, until) = (subscription.after(position), subscription.until.unwrap_or(u64::MAX).min(known));
+            let messages = &self.channels[subscription.channel].messages;
+            let start = messages.partition_point(|message| message.seq <= after);
+            let unsent = messages[start..].iter().take_while(|message| message.seq <= until);
+            let mut unsent = unsent.filter(|message| now < message.expires && !message.exclude.contains(&client));
+            let is_known = known <= self.clients[client].position;
+            assert!(is_known || unsent.next().is_none(), "a stream acknowledges what it has not sent");
+        }
+        known.max(position)
+    }
+
+    /// The page of a stream is to hear something, be it nothing.
+    pub(crate) fn beat(&mut self, connection: u64) {
+        if let Some(poll) = self.polls.get_mut(&connection).filter(|poll| poll.state == State::Parked) {
+            poll.owes_word = true;
+        }
+    }
+
+    /// The page of a WebSocket has had everything up to here.
+    pub(crate) fn heard(&mut self, now: Ms, connection: u64, position: u64) {
+        let members = self.polls.get(&connection).map_or(Vec::new(), |poll| poll.members.clone());
+        members.into_iter().for_each(|(client, _)| self.acknowledge(now, client, position));
     }
 
     /// A poll's page has gone, or all is done.
@@ -394,6 +460,8 @@ impl Model {
         let poll = self.polls.get_mut(&connection).expect("it is a poll");
         if poll.state == State::Parked {
             poll.state = State::Over(ending);
+        } else if poll.is_stream() && !poll.is_last && matches!(poll.state, State::Sent { .. }) {
+            poll.then = poll.then.or(Some(ending));
         }
     }
 
@@ -762,13 +830,21 @@ impl Model {
         for (name, &client) in &self.ids {
             let info = hub.client_info(now, name).expect("the client is there");
             let Client { is_here, seen, position, subscriptions, polls, .. } = &self.clients[client];
+            let by = |transport| polls.iter().filter(|key| self.polls[key].transport == transport).count();
             let original = polls.iter().filter(|key| self.polls[key].since == Since::Original).count();
+            let by = [original, by(Transport::Poll) - original, by(Transport::Events), by(Transport::Socket)];
             assert_eq!(info.here, *is_here, "{name}");
             assert_eq!(info.idle, if polls.is_empty() { now - *seen } else { Ms::ZERO }, "{name}");
-            assert_eq!(info.polls, [original, polls.len() - original, 0, 0], "{name}");
+            assert_eq!(info.polls, by, "{name}");
             assert_eq!(info.position, *position, "the acknowledged position of {name}");
             assert_eq!(info.subscriptions, subscriptions.iter().filter(|one| one.until.is_none()).count(), "{name}");
         }
+    }
+}
+
+impl Poll {
+    pub(crate) fn is_stream(&self) -> bool {
+        self.transport != Transport::Poll
     }
 }
 

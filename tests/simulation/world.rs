@@ -7,7 +7,8 @@ use shaveet::clock::Ms;
 use shaveet::config::Config;
 
 use super::edge::{Edge, Heard};
-use super::model::{Fault, Model, Refusal, SLACK, Since as Place, State};
+use super::judge::Said;
+use super::model::{Fault, Model, Refusal, SLACK, Since as Place, State, Transport};
 use super::step::{Call, Credential, Dialect, Past, Polling, Since, Step};
 
 /// Names of clients; an admin, and one that looks as if its key had begun.
@@ -18,6 +19,9 @@ const CHANNELS: [&str; 6] = ["room", "chat-1", "chat-big-1", "admin", "\u{20ac} 
 
 /// Answers between two rests of the hub: more would mean that it goes in circles.
 const ANSWERS_MAX: usize = 100_000;
+
+/// Answers of one stream until nothing is due to it: more would mean the same.
+const ROUNDS_MAX: usize = 1000;
 
 /// Everything.
 pub(crate) struct World {
@@ -46,10 +50,21 @@ pub(crate) struct World {
 /// A page: whom it polls for, how, and how far it has come.
 struct Page {
     members: &'static [usize],
-    is_original: bool,
+    kind: Kind,
     /// What it was told last; empty at first.
     token: String,
     older: Vec<String>,
+}
+
+/// How a page hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It polls, in the original's protocol.
+    Original,
+    /// In the resume protocol, by which all others go too.
+    Resume,
+    Events,
+    Socket,
 }
 
 /// The page's end of a connection.
@@ -60,6 +75,8 @@ struct Connection {
     poll: Option<Asked>,
     /// What has come.
     inbox: Vec<u8>,
+    /// How many events or frames of it the page has read, if it streams.
+    read: usize,
     /// The page has gone; the server has not heard of it.
     is_dead: bool,
     /// The server has closed it.
@@ -73,25 +90,30 @@ struct Asked {
     /// `None` in the original's protocol.
     since: Option<String>,
     callback: Option<&'static str>,
+    transport: Transport,
 }
 
-/// Pages of both protocols, with one or many clients; some share a client.
-const PAGES: [(&[usize], bool); 9] = [
-    (&[0], false),
-    (&[0], false),
-    (&[1], true),
-    (&[1], true),
-    (&[2], false),
-    (&[0, 1, 2], false),
-    (&[3, 3, 4], true),
-    (&[3], false),
-    (&[5, 4], false),
+/// Pages of all kinds, with one or many clients; some share a client.
+const PAGES: [(&[usize], Kind); 14] = [
+    (&[0], Kind::Resume),
+    (&[0], Kind::Resume),
+    (&[1], Kind::Original),
+    (&[1], Kind::Original),
+    (&[2], Kind::Resume),
+    (&[0, 1, 2], Kind::Resume),
+    (&[3, 3, 4], Kind::Original),
+    (&[3], Kind::Resume),
+    (&[5, 4], Kind::Resume),
+    (&[0], Kind::Events),
+    (&[1, 2], Kind::Events),
+    (&[3], Kind::Events),
+    (&[0], Kind::Socket),
+    (&[5, 4], Kind::Socket),
 ];
 
 impl World {
     pub(crate) fn new(config: &Config, has_trace: bool) -> World {
-        let pages =
-            PAGES.map(|(members, is_original)| Page { members, is_original, token: String::new(), older: Vec::new() });
+        let pages = PAGES.map(|(members, kind)| Page { members, kind, token: String::new(), older: Vec::new() });
         World {
             config: config.clone(),
             now: Ms::ZERO,
@@ -163,9 +185,12 @@ impl World {
 
     fn poll(&mut self, polling: &Polling) {
         let at = usize::from(polling.page) % self.pages.len();
+        if let Some(key) = self.open_stream(at) {
+            return self.tend(key, polling);
+        }
         let page = &self.pages[at];
         let since = match polling.since {
-            _ if page.is_original => None,
+            _ if page.kind == Kind::Original => None,
             Since::Mine => Some(page.token.clone()),
             Since::Older(back) => {
                 let older = page.older.iter().rev().nth(usize::from(back));
@@ -184,11 +209,17 @@ impl World {
             };
             (CLIENTS[member].to_owned(), key.map_or("0123", String::as_str).to_owned())
         });
-        let callback = match (page.is_original, polling.callback) {
-            (true, callback) => Some(if callback { "cb" } else { "a.b[0]" }),
-            (false, callback) => callback.then_some("$"),
+        let callback = match (page.kind, polling.callback) {
+            (Kind::Original, callback) => Some(if callback { "cb" } else { "a.b[0]" }),
+            (Kind::Resume, callback) => callback.then_some("$"),
+            (Kind::Events | Kind::Socket, _) => None,
         };
-        let asked = Asked { credentials: credentials.collect(), since, callback };
+        let transport = match page.kind {
+            Kind::Original | Kind::Resume => Transport::Poll,
+            Kind::Events => Transport::Events,
+            Kind::Socket => Transport::Socket,
+        };
+        let asked = Asked { credentials: credentials.collect(), since, callback, transport };
         let request = request(&asked, polling.is_last);
         let is_idle = |one: &Connection| {
             one.page == at && one.poll.is_none() && !one.is_dead && !one.is_closed && one.inbox.is_empty()
@@ -199,9 +230,36 @@ impl World {
         self.note(|| format!("page {at} asks on connection {key}: {asked:?}"));
         let unsent = packets(request.as_bytes(), polling.cuts);
         let (inbox, is_dead, is_closed) = (Vec::new(), false, false);
-        let connection = Connection { page: at, unsent, poll: Some(asked), inbox, is_dead, is_closed };
+        let connection = Connection { page: at, unsent, poll: Some(asked), inbox, read: 0, is_dead, is_closed };
         self.connections.insert(key, connection);
         self.arrive(key, if polling.is_held { 1 } else { usize::MAX });
+    }
+
+    /// The stream that a page has, if it has one.
+    fn open_stream(&self, page: usize) -> Option<u64> {
+        let is_open = |one: &Connection| {
+            let is_stream = one.poll.as_ref().is_some_and(|asked| asked.transport != Transport::Poll);
+            one.page == page && is_stream && one.unsent.is_empty() && !one.is_dead && !one.is_closed
+        };
+        self.connections.iter().find(|(_, one)| is_open(one)).map(|(&key, _)| key)
+    }
+
+    /// A page that streams need not ask. It is to hear something, or says how far it has come.
+    fn tend(&mut self, key: u64, polling: &Polling) {
+        let connection = &self.connections[&key];
+        let (transport, token) =
+            (connection.poll.as_ref().map(|asked| asked.transport), self.pages[connection.page].token.clone());
+        if transport == Some(Transport::Socket) && polling.callback {
+            self.note(|| format!("the page on connection {key} acknowledges {token:?}"));
+            let is_heard = self.edge.say(self.now, key, &masked(json!({"ack": token}).to_string().as_bytes()));
+            if let Some(Place::At(position)) = self.place(Some(&token)).filter(|_| is_heard) {
+                self.model.heard(self.now, key, position);
+            }
+        } else {
+            self.note(|| format!("connection {key} is to hear something"));
+            self.edge.beat(key);
+            self.model.beat(key);
+        }
     }
 
     /// So many packets of a request come to the server.
@@ -223,14 +281,21 @@ impl World {
         self.make_sure(&names);
         let heard = self.edge.hear(self.now, key, &last);
         let expected = match self.place(asked.since.as_deref()) {
-            Some(since) => self.model.wait(self.now, key, &asked.credentials, since).map_err(|refusal| match refusal {
-                Refusal::Gone => 404,
-                Refusal::TooMany => 503,
-            }),
+            Some(since) => {
+                self.model.wait(self.now, key, &asked.credentials, since, asked.transport).map_err(|why| match why {
+                    Refusal::Gone => 404,
+                    Refusal::TooMany => 503,
+                })
+            }
             None => Err(400),
         };
         match (heard, expected) {
-            (Heard::Parked, Ok(())) => {}
+            (Heard::Parked, Ok(())) if asked.transport == Transport::Poll => {}
+            (Heard::Streaming(head), Ok(())) if asked.transport != Transport::Poll => {
+                let status: &[u8] =
+                    if asked.transport == Transport::Events { b"HTTP/1.1 200 " } else { b"HTTP/1.1 101 " };
+                assert!(head.starts_with(status));
+            }
             (Heard::Answered(answer, keep_alive), Err(status)) => {
                 self.note(|| format!("connection {key} is refused: {status}"));
                 judge_refusal(&asked, &answer, status);
@@ -270,6 +335,9 @@ impl World {
 
     fn read(&mut self, key: u64) {
         let connection = self.connections.get_mut(&key).expect("it is connected");
+        if connection.poll.as_ref().is_some_and(|asked| asked.transport != Transport::Poll) {
+            return self.read_stream(key);
+        }
         let Some((status, body)) = parse(&connection.inbox) else { return };
         connection.inbox.clear();
         let asked = connection.poll.take().expect("it has asked");
@@ -287,6 +355,29 @@ impl World {
         } else if status == 200 && body.get("error").is_none() {
             self.deliveries += body["messages"].as_array().map_or(0, Vec::len);
             let token = body["since"].as_str().expect("a token is a string").to_owned();
+            page.older.push(std::mem::replace(&mut page.token, token));
+            if page.older.len() > 6 {
+                page.older.remove(0);
+            }
+        }
+    }
+
+    /// Reads what has come whole, and remembers the last position in it.
+    fn read_stream(&mut self, key: u64) {
+        let connection = self.connections.get_mut(&key).expect("it is connected");
+        let transport = connection.poll.as_ref().expect("it has asked").transport;
+        let pieces = pieces(transport, &connection.inbox);
+        let new = pieces[connection.read.min(pieces.len())..].to_vec();
+        connection.read = pieces.len();
+        let (at, is_closed) = (connection.page, connection.is_closed);
+        if is_closed {
+            self.connections.remove(&key);
+        }
+        self.note(|| format!("page {at} reads on connection {key}: {new:?}"));
+        let said = said(transport, &new);
+        self.deliveries += said.messages.len();
+        let page = &mut self.pages[at];
+        if let Some(token) = said.token {
             page.older.push(std::mem::replace(&mut page.token, token));
             if page.older.len() > 6 {
                 page.older.remove(0);
@@ -313,8 +404,9 @@ impl World {
 
     /// The server writes answers. False if nothing is left to answer.
     fn deliver(&mut self, mut looks: u32, answers: usize, take: usize) {
-        for _ in 0..answers {
+        for round in 0..answers {
             let Some((key, answer)) = self.edge.answer(self.now, &mut looks) else { break };
+            assert!(round < ROUNDS_MAX, "answers go in circles: {}", String::from_utf8_lossy(&answer));
             self.judge(key, &answer);
             self.flush(key, take);
         }
@@ -328,6 +420,12 @@ impl World {
 
     fn judge(&mut self, key: u64, answer: &[u8]) {
         let asked = self.connections[&key].poll.clone().expect("the hub answers who has asked");
+        if asked.transport != Transport::Poll {
+            let pieces = pieces(asked.transport, answer);
+            self.note(|| format!("connection {key} is answered: {pieces:?}"));
+            let said = said(asked.transport, &pieces);
+            return self.model.judge_stream(self.now, self.config.max_answer, key, &said, &self.epoch.clone());
+        }
         let (status, body) = parse(answer).expect("an answer is whole");
         self.note(|| format!("connection {key} is answered: {}", String::from_utf8_lossy(&body)));
         let has_failed = status != 200;
@@ -348,7 +446,7 @@ impl World {
         connection.inbox.extend_from_slice(&taken.bytes);
         connection.is_closed |= taken.is_closed;
         if taken.is_whole {
-            self.model.delivered(self.now, key);
+            self.model.delivered(self.now, key, &self.edge.api.hub);
             let is_dead = connection.is_dead;
             self.note(|| {
                 format!("the answer to connection {key} has left whole{}", if is_dead { ", for nobody" } else { "" })
@@ -356,6 +454,7 @@ impl World {
             if is_dead {
                 self.connections.remove(&key);
                 self.edge.bury(self.now, key);
+                self.model.cancel(self.now, key);
             }
         }
     }
@@ -379,7 +478,8 @@ impl World {
     /// Everything comes to its end: nothing is due, nothing is on its way.
     fn settle(&mut self) {
         self.expire_all();
-        loop {
+        for round in 0.. {
+            assert!(round < ROUNDS_MAX, "answers go in circles");
             let waiting: Vec<u64> = self.connections.keys().copied().collect();
             for key in waiting {
                 self.flush(key, usize::MAX);
@@ -557,9 +657,108 @@ impl World {
 
 mod calls;
 
+/// A frame of text as a page writes it.
+fn masked(text: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("a page says little");
+    assert!(length < 126);
+    [&[0x81, 0x80 | length, 0, 0, 0, 0][..], text].concat()
+}
+
+/// The whole events or frames that have come.
+fn pieces(transport: Transport, mut bytes: &[u8]) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("all is ASCII");
+    let mut pieces = Vec::new();
+    if transport == Transport::Socket {
+        while let [first, second, rest @ ..] = bytes {
+            let (head, length) = match second {
+                126 if rest.len() >= 2 => (2, usize::from(u16::from_be_bytes([rest[0], rest[1]]))),
+                126 => break,
+                127 => panic!("an answer of a stream is little"),
+                short => (0, usize::from(*short)),
+            };
+            let Some(payload) = rest.get(head..head + length) else { break };
+            pieces.push(match first {
+                0x81 => text(payload),
+                0x88 => format!("close {}", u16::from_be_bytes([payload[0], payload[1]])),
+                0x89 => "ping".to_owned(),
+                other => panic!("a frame that begins with {other:x}"),
+            });
+            bytes = &rest[head + length..];
+        }
+        return pieces;
+    }
+    // What has come of the chunks, though the last may not be whole.
+    let mut content = String::new();
+    while let Some(line) = bytes.windows(2).position(|two| two == b"\r\n") {
+        let size = usize::from_str_radix(&text(&bytes[..line]), 16).expect("a size");
+        let chunk = &bytes[line + 2..];
+        if size == 0 {
+            content.push_str("the end\n\n");
+            break;
+        }
+        content.push_str(&text(&chunk[..size.min(chunk.len())]));
+        bytes = chunk.get(size + 2..).unwrap_or_default();
+    }
+    content.split_inclusive("\n\n").filter(|piece| piece.ends_with("\n\n")).map(str::to_owned).collect()
+}
+
+/// What a page parses out of them.
+fn said(transport: Transport, pieces: &[String]) -> Said {
+    let mut said = Said::default();
+    for piece in pieces {
+        if transport == Transport::Socket {
+            match piece.as_str() {
+                "ping" => {}
+                "close 4404" => said.end = Some("gone"),
+                "close 4409" => said.end = Some("replaced"),
+                "close 1001" => said.end = Some("going away"),
+                object => {
+                    let object: Value = serde_json::from_str(object).expect("a frame is an object");
+                    said.messages.extend(object["messages"].as_array().expect("messages is a list").clone());
+                    said.gaps.extend(object["gaps"].as_array().expect("gaps is a list").clone());
+                    said.token = Some(object["since"].as_str().expect("a token is a string").to_owned());
+                }
+            }
+            continue;
+        }
+        if piece == "the end\n\n" {
+            said.end = said.end.or(Some("the end"));
+            continue;
+        }
+        let field = |name: &str| piece.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let data = field("data: ").map(|data| serde_json::from_str::<Value>(&data).expect("data is JSON"));
+        let id = field("id: ");
+        match (field("event: ").as_deref(), data) {
+            (None, Some(message)) => {
+                said.messages.push(message);
+                said.ids.push(id.clone().expect("a message has an id"));
+            }
+            (Some("gap"), Some(gap)) => said.gaps.push(gap),
+            (Some("gone"), Some(gone)) => {
+                assert_eq!(gone["error"]["code"], 404);
+                said.end = Some("gone");
+            }
+            (None, None) => assert!(piece.starts_with(':'), "{piece:?}"),
+            other => panic!("no event that there is: {other:?}"),
+        }
+        said.token = id.or(said.token);
+    }
+    said
+}
+
 /// What a page sends.
 fn request(asked: &Asked, is_last: bool) -> String {
-    let mut target = "/message_updates?".to_owned();
+    let (path, headers) = match asked.transport {
+        Transport::Poll => ("message_updates", ""),
+        Transport::Events => ("events", ""),
+        Transport::Socket => (
+            "socket",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        ),
+    };
+    let is_last = is_last && asked.transport == Transport::Poll;
+    let mut target = format!("/{path}?");
     for (name, key) in &asked.credentials {
         target.push_str("client_id=");
         target.extend(name.bytes().map(|byte| format!("%{byte:02X}")));
@@ -572,7 +771,7 @@ fn request(asked: &Asked, is_last: bool) -> String {
         target.push_str(&format!("since={since}&"));
     }
     let close = if is_last { "Connection: close\r\n" } else { "" };
-    format!("GET {target}ts=1 HTTP/1.1\r\nHost: x\r\n{close}\r\n")
+    format!("GET {target}ts=1 HTTP/1.1\r\nHost: x\r\n{headers}{close}\r\n")
 }
 
 /// Cuts a request at random places; a seed of 0 leaves it whole.
@@ -614,6 +813,19 @@ fn unwrap(asked: &Asked, body: &[u8]) -> Value {
 }
 
 fn judge_refusal(asked: &Asked, answer: &[u8], expected: u16) {
+    if asked.transport == Transport::Socket && expected != 400 {
+        // A page can read nothing but the code.
+        let code: u16 = if expected == 404 { 4404 } else { 1013 };
+        let head_end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
+        assert!(answer.starts_with(b"HTTP/1.1 101 ") && answer[head_end] == 0x88);
+        assert_eq!(answer[head_end + 2..][..2], code.to_be_bytes());
+        return;
+    }
+    if asked.transport == Transport::Events && expected == 503 {
+        let (status, body) = parse(answer).expect("an answer is whole");
+        assert!(status == 200 && body.starts_with(b"retry: "), "an event source comes back from nothing else");
+        return;
+    }
     let (status, body) = parse(answer).expect("an answer is whole");
     let has_cors = answer.windows(14).any(|part| part == b"Allow-Origin: ");
     if asked.since.is_none() {

@@ -201,3 +201,24 @@ fn one_answer_of_a_stream_is_little() {
     }
     assert_eq!(all, [vec![2, 3, 4], vec![5, 6, 7], vec![8, 9]]);
 }
+
+/// A position before where a subscription was made says that nothing of it has been had: an answer that was cut there came
+/// again and again.
+#[test]
+fn a_subscription_from_the_past_that_is_larger_than_an_answer_comes_once() {
+    let mut world = World::new(Limits { answer_bytes: 100, ..limits() });
+    world.client("a", &["hall"]);
+    let begin = world.hub.position();
+    (0..5).for_each(|_| world.publish("room", &"x".repeat(60)));
+    let waiter = world.stream(1, &["a"], Since::At(world.hub.position()), Transport::Socket);
+    world.hear_stream();
+    world.hub.delivered(world.now, waiter);
+    world.hub.subscribe(world.now, "a", "room", Some(begin)).unwrap();
+    let mut all = Vec::new();
+    while let Some((ids, ..)) = world.hear_stream() {
+        all.extend(ids);
+        assert!(all.len() < 10, "{all:?}");
+        world.hub.delivered(world.now, waiter);
+    }
+    assert_eq!(all, [1, 2, 3, 4, 5, 6]);
+}
