@@ -249,9 +249,13 @@ impl WebSocket {
 
     /// The next object.
     pub(crate) fn object(&mut self) -> Value {
-        match self.next() {
-            Frame::Text(object) => object,
-            other => panic!("{other:?} in place of an object"),
+        loop {
+            match self.next() {
+                Frame::Text(object) => return object,
+                // It comes when its time has come.
+                Frame::Ping(_) => {}
+                other => panic!("{other:?} in place of an object"),
+            }
         }
     }
 
