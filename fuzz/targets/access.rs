@@ -10,6 +10,11 @@ use shaveet::http::{Decoder, Limits, Step};
 use shaveet::hub::Owner;
 
 fuzz_target!(|headers: &[u8]| {
+    // An empty line would end the head before the proxy's word.
+    let is_whole = headers.is_empty() || headers.ends_with(b"\r\n");
+    if !is_whole || headers.starts_with(b"\r\n") || headers.windows(4).any(|four| four == b"\r\n\r\n") {
+        return;
+    }
     let mut access = Access::new(&Config::default());
     let check = |access: &Access, input: &[u8], from: &str| {
         let limits = Limits { head_bytes: 64 << 10, body_bytes: 1 << 10 };
@@ -20,7 +25,7 @@ fuzz_target!(|headers: &[u8]| {
             _ => Err("no request".to_owned()),
         }
     };
-    let whole = |last: &str| [b"GET / HTTP/1.1\r\n", headers, b"\r\n", last.as_bytes(), b"\r\n"].concat();
+    let whole = |last: &str| [b"GET / HTTP/1.1\r\n", headers, last.as_bytes(), b"\r\n"].concat();
     // What the proxy adds is the last word.
     assert!(check(&access, &whole("X-Forwarded-For: 203.0.113.7\r\n"), "127.0.0.1").is_err());
     assert!(check(&access, &whole("Origin: null\r\n"), "127.0.0.1").is_err());
