@@ -190,7 +190,7 @@ impl Hub {
         let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
         if is_lost && !subscription.has_ended() {
             draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: true });
-        } else if channel.last_seq() <= after {
+        } else if channel.last_seq() <= after || newest[0].max(newest[1]) <= after {
             return;
         } else if !waiter.is_original() && channel.gap(after, newest, u64::MAX).is_some() {
             draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });

@@ -10,6 +10,7 @@ use crate::json;
 use crate::names::Named;
 use crate::paged::List;
 
+use super::freed::Trace;
 use super::message::{Kind, Message};
 use super::policy::{Policy, SystemShare};
 use super::ring::{Loss, Ring};
@@ -36,6 +37,8 @@ pub struct Channel {
     pub(super) parked: u32,
     /// How many subscriptions have no seat here, of departed clients and ended ones: they keep the channel alive.
     pub(super) held: u32,
+    /// How many of these have ended.
+    pub(super) ended: u32,
     /// Where the sweep over the subscribers stands, while one is under way.
     pub(super) sweep: Option<Sweep>,
     /// When it was last published to, or lost a subscriber.
@@ -92,7 +95,8 @@ impl Named for Channel {
 }
 
 impl Channel {
-    pub(super) fn new(now: Ms, name: Box<str>, policy: Policy) -> Channel {
+    /// A channel without messages. `before` is what there was of that name.
+    pub(super) fn new(now: Ms, name: Box<str>, policy: Policy, before: Trace) -> Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
         json::write_str(&mut name_json, &name);
         Channel {
@@ -100,12 +104,13 @@ impl Channel {
             name_json: name_json.into_boxed_slice(),
             policy,
             rings: Default::default(),
-            newest: [0; 2],
-            fallen: [None; 2],
-            last_id: 0,
+            newest: before.newest,
+            fallen: before.fallen.map(|seq| (seq > 0).then_some(Fallen { seq, id: before.last_id, loss: Loss::Age })),
+            last_id: before.last_id,
             subscribers: List::new(),
             parked: 0,
             held: 0,
+            ended: 0,
             sweep: None,
             used: now,
             used_lately: false,
@@ -134,6 +139,16 @@ impl Channel {
         for ring in &mut self.rings {
             ring.lose_older(now - self.policy.history_age, |lost, loss| note(fallen, now, &lost, loss));
         }
+    }
+
+    /// Lets go of everything, as nobody uses it any more: what is left of it.
+    pub(super) fn lose_all(&mut self, now: Ms) -> Trace {
+        let fallen = &mut self.fallen;
+        for ring in &mut self.rings {
+            ring.lose_all(|lost, loss| note(fallen, now, &lost, loss));
+        }
+        let fallen = self.fallen.map(|fallen| fallen.map_or(0, |fallen| fallen.seq));
+        Trace { last_id: self.last_id, newest: self.newest, fallen }
     }
 
     /// Lets go of its oldest message for the sake of the whole. False if it has none to give.
@@ -298,7 +313,8 @@ impl Channel {
             assert!(self.rings[1].len() <= count);
         }
         let newest = self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max();
-        assert_eq!(newest.unwrap_or(0), self.last_seq(), "the newest message stays");
+        // One of a name that was used before begins empty.
+        assert!(newest.is_none_or(|newest| newest == self.last_seq()), "the newest message stays");
         for fallen in self.fallen.iter().flatten() {
             assert!(fallen.seq <= self.last_seq() && fallen.id <= self.last_id);
         }
@@ -326,7 +342,7 @@ mod tests {
     fn channel(system: SystemShare) -> Channel {
         let (history_bytes, history_age) = (1000, Ms(1000));
         let policy = Policy { history: 3, history_system: system, history_bytes, history_age, presence: true };
-        Channel::new(Ms::ZERO, "room".into(), policy)
+        Channel::new(Ms::ZERO, "room".into(), policy, Trace::default())
     }
 
     fn append(channel: &mut Channel, seq: u64, kind: Kind) {

@@ -61,7 +61,7 @@ impl Hub {
     }
 
     fn check_channels(&self) {
-        let mut held = 0;
+        let (mut held, mut ended) = (0, 0);
         for (key, channel) in self.channels.iter() {
             channel.check();
             assert!(channel.last_seq() <= self.seq);
@@ -76,7 +76,9 @@ impl Hub {
             let looked_at = channel.reminded < Ms::MAX;
             assert!(looked_at || !channel.is_deserted() && channel.ages_at().is_none(), "looked at some time");
             held += channel.held as usize;
+            ended += channel.ended;
         }
+        assert_eq!(self.clients.iter().map(|(_, client)| client.ended).sum::<u32>(), ended);
         assert_eq!(
             self.channels.iter().map(|(_, channel)| channel.held_messages().1).sum::<usize>(),
             self.memory.bytes

@@ -26,12 +26,17 @@ pub struct Client {
     pub(super) seen: Ms,
     /// Everything up to this `seq` has been acknowledged, or in the original's protocol has left the process.
     pub(super) position: u64,
-    /// When that last changed, and whether by a page of the resume protocol that said so.
+    /// When that last changed, from where, and whether by a page of the resume protocol that said so.
     pub(super) moved: Ms,
+    pub(super) moved_from: u64,
     pub(super) moved_by_page: bool,
+    /// One of its pages has spoken the resume protocol: there may be others, which are not as far.
+    pub(super) resumes: bool,
     pub(super) subscriptions: Vec<Subscription>,
     /// How many of them have ended and are kept for what is still to be read.
     pub(super) ended: u32,
+    /// The newest `seq` of the ended ones that were forgotten: of a page from before it nobody knows what it has missed.
+    pub(super) forgotten: u64,
     pub(super) presence: Presence,
     /// When its nearest reminder fires; `Ms::MAX` if none is on its way. A later one that fires before is a leftover.
     pub(super) reminded: Ms,
@@ -63,9 +68,12 @@ impl Client {
             seen: now,
             position: 0,
             moved: now,
+            moved_from: 0,
             moved_by_page: false,
+            resumes: false,
             subscriptions: Vec::new(),
             ended: 0,
+            forgotten: 0,
             presence: Presence::Here { polls: SmallVec::new() },
             reminded: Ms::MAX,
             reminded_far: Ms::MAX,
@@ -89,6 +97,7 @@ impl Client {
         if position <= self.position {
             return false;
         }
+        self.moved_from = self.position;
         (self.position, self.moved, self.moved_by_page) = (position, now, by_page);
         self.ended > 0
     }

@@ -26,6 +26,7 @@ mod channel;
 mod check;
 mod client;
 mod departed;
+mod freed;
 mod lifetimes;
 mod memory;
 mod message;
@@ -62,6 +63,7 @@ pub use why::Fate;
 
 use answer::Draft;
 use departed::Departed;
+use freed::Freed;
 use lifetimes::Reminder;
 use memory::Memory;
 use once::Once;
@@ -184,6 +186,7 @@ pub struct Hub {
     client_names: Names<Client>,
     channels: Slots<Channel>,
     channel_names: Names<Channel>,
+    freed: Freed,
     waiters: Slots<Waiter>,
     departed: Departed,
     /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
@@ -217,6 +220,7 @@ impl Hub {
             client_names: Names::new(),
             channels: Slots::new(),
             channel_names: Names::new(),
+            freed: Freed::default(),
             waiters: Slots::new(),
             departed: Departed::default(),
             ready: Queue::new(),
@@ -282,6 +286,7 @@ impl Hub {
         let client = self.here(client)?;
         if self.clients[client].subscriptions.len() >= self.limits.subscriptions_max
             && self.channel_named(channel).is_none_or(|key| self.find_subscription(client, key).is_none())
+            && !self.forget_one_read(now, client)
         {
             return Err(Error::Full(Limit::Subscriptions(self.limits.subscriptions_max)));
         }
@@ -425,7 +430,8 @@ impl Hub {
 
     fn make_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
         let policy = self.limits.policies.of(name).clone();
-        let channel = self.channels.insert(Channel::new(now, name.into(), policy));
+        let channel = Channel::new(now, name.into(), policy, self.freed.take(name));
+        let channel = self.channels.insert(channel);
         self.channel_names.insert(name, channel);
         self.remind_channel(channel);
         channel

@@ -85,7 +85,7 @@ impl Hub {
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
         let mut members: SmallVec<[Member; 1]> = SmallVec::new();
-        let mut is_crowded = false;
+        let (mut is_crowded, mut forgotten) = (false, 0);
         for (id, key) in ids_and_keys {
             let (client, found) = match self.clients.get(*usual) {
                 Some(found) if *found.id == *id => (*usual, found),
@@ -98,6 +98,7 @@ impl Hub {
                 return Err(WaitError::WrongKey);
             }
             is_crowded |= found.polls().len() >= self.limits.polls_per_client;
+            forgotten = found.forgotten.max(forgotten);
             *usual = client;
             if members.iter().all(|member| member.client != client) {
                 if members.len() == CLIENTS_PER_POLL_MAX {
@@ -109,6 +110,11 @@ impl Hub {
         if is_crowded {
             self.make_room(&members)?;
         }
+        let protocol = match protocol {
+            // A page from before what is forgotten: nobody knows what it has missed.
+            Protocol::Resume(Since::At(position)) if position < forgotten => Protocol::Resume(Since::Lost),
+            other => other,
+        };
         for member in &mut members {
             member.position = self.admit(now, member.client, protocol, deadline);
         }
@@ -131,6 +137,7 @@ impl Hub {
         }
         let client = &mut self.clients[key];
         client.seen = now;
+        client.resumes |= protocol != Protocol::Original;
         let acknowledged = client.position;
         if deadline < client.reminded {
             self.remind_client(key, deadline);

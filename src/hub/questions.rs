@@ -10,8 +10,7 @@ use super::{Error, Hub, Transport};
 /// What is known of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelInfo {
-    /// Subscribed clients, those included that have departed and may come back, and ended subscriptions that are still to
-    /// be read.
+    /// Subscribed clients, those included that have departed and may come back.
     pub subscribers: usize,
     /// Subscribed clients that are here.
     pub active: usize,
@@ -77,7 +76,7 @@ impl Hub {
         let channel = &self.channels[self.channel_named(name).ok_or(Error::UnknownChannel)?];
         let (messages, bytes) = channel.held_messages();
         Ok(ChannelInfo {
-            subscribers: channel.subscribers.len() + channel.held as usize,
+            subscribers: channel.subscribers.len() + (channel.held - channel.ended) as usize,
             active: channel.subscribers.len(),
             parked: channel.parked as usize,
             messages,

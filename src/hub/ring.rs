@@ -73,6 +73,13 @@ impl Ring {
         if self.messages.len() > 1 { self.pop() } else { None }
     }
 
+    /// Gives up all messages.
+    pub(super) fn lose_all(&mut self, mut lose: impl FnMut(Message, Loss)) {
+        while let Some(message) = self.pop() {
+            lose(message, Loss::Age);
+        }
+    }
+
     fn pop(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
         self.bytes -= message.bytes();

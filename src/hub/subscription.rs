@@ -3,8 +3,9 @@
 //! It is kept at both ends, as plain vectors whose entries know each other's index: the fan-out walks the channel's
 //! end in one contiguous run, a poll walks the client's end, and leaving is two swaps whatever the crowd's size.
 //!
-//! A subscription that has ended stays at the client's end while something from its time is still to be read, as what
-//! was published before the end was meant for the client.
+//! A subscription that has ended stays at the client's end while something from its time may still be read, as what was
+//! published before the end was meant for the client: until it is acknowledged, and no shorter than the channel keeps its
+//! messages, as another page of the same client may be further back.
 
 use crate::clock::Ms;
 use crate::slots::Key;
@@ -43,6 +44,9 @@ pub(super) struct End {
     pub(super) until: u64,
     /// The newest messages of the channel at that time, by kind.
     pub(super) newest: [u64; 2],
+    /// From then on a page that has not read it yet finds nothing of it any more: the channel's messages are older than it
+    /// keeps them.
+    pub(super) stale: Ms,
 }
 
 /// The channel's end.
@@ -78,6 +82,13 @@ impl Subscription {
     }
 }
 
+impl End {
+    /// The `seq` of the last message that was meant for the client.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest[0].max(self.newest[1])
+    }
+}
+
 impl Hub {
     /// Where in the client's list the channel is, if it is subscribed. A walk over a contiguous run: clients have few
     /// subscriptions.
@@ -108,12 +119,16 @@ impl Hub {
     /// Ends a subscription of a client that is here. What it has not read of it stays for the resume protocol.
     pub(super) fn end(&mut self, now: Ms, client: Key<Client>, at: usize) {
         self.leave_seat(now, client, at);
-        let Client { subscriptions, position, ended, .. } = &mut self.clients[client];
+        let Client { subscriptions, position, resumes, ended, .. } = &mut self.clients[client];
         let subscription = &mut subscriptions[at];
         let channel = &self.channels[subscription.channel];
-        if channel.last_seq() > subscription.after(*position) {
-            subscription.seat = Seat::Ended(Box::new(End { until: self.seq, newest: channel.newest() }));
+        // A page of the original's protocol is where the client is; others may have had nothing yet.
+        let read = if *resumes { subscription.begin } else { subscription.after(*position) };
+        if channel.last_seq() > read {
+            let stale = now + channel.policy.history_age;
+            subscription.seat = Seat::Ended(Box::new(End { until: self.seq, newest: channel.newest(), stale }));
             *ended += 1;
+            self.channels[subscription.channel].ended += 1;
             // No sweep comes by any more for what was published until now.
             self.look_at_polls(client);
         } else {
@@ -125,11 +140,8 @@ impl Hub {
     pub(super) fn unlink(&mut self, now: Ms, client: Key<Client>, at: usize) {
         let Client { subscriptions, ended, .. } = &mut self.clients[client];
         let gone = subscriptions.swap_remove(at);
-        match gone.seat {
-            Seat::Taken(_) => unreachable!("it has left its seat"),
-            Seat::Away => {}
-            Seat::Ended(_) => *ended -= 1,
-        }
+        assert!(!matches!(gone.seat, Seat::Taken(_)), "it has left its seat");
+        *ended -= u32::from(gone.has_ended());
         if let Some(&Subscription { channel, seat: Seat::Taken(seat), .. }) = subscriptions.get(at) {
             self.channels[channel].subscribers[seat as usize].at = index(at);
         }
@@ -138,20 +150,48 @@ impl Hub {
         }
         let channel = &mut self.channels[gone.channel];
         channel.held -= 1;
+        channel.ended -= u32::from(gone.has_ended());
         channel.used = now;
         self.remind_channel(gone.channel);
     }
 
-    /// Forgets the ended subscriptions of which everything has been read.
+    /// Forgets the ended subscriptions of which everything has been read, when no page finds anything of them any more.
     pub(super) fn forget_read(&mut self, now: Ms, client: Key<Client>) {
         let mut at = 0;
         while self.clients[client].ended > 0 && at < self.clients[client].subscriptions.len() {
-            let Client { subscriptions, position, .. } = &self.clients[client];
-            match &subscriptions[at].seat {
-                Seat::Ended(end) if end.newest[0].max(end.newest[1]) <= *position => self.unlink(now, client, at),
+            match self.read_end(client, at) {
+                Some(stale) if stale <= now || !self.clients[client].resumes => self.forget_end(now, client, at),
                 _ => at += 1,
             }
         }
+    }
+
+    /// Forgets an ended subscription that was read, before its time, to make room for another. False if there is none.
+    pub(super) fn forget_one_read(&mut self, now: Ms, client: Key<Client>) -> bool {
+        let found = (0..self.clients[client].subscriptions.len()).find(|&at| self.read_end(client, at).is_some());
+        if let Some(at) = found {
+            self.forget_end(now, client, at);
+        }
+        found.is_some()
+    }
+
+    /// From when on nobody finds anything of a subscription, if it has ended and the client has had everything of it.
+    fn read_end(&self, client: Key<Client>, at: usize) -> Option<Ms> {
+        let Client { subscriptions, position, .. } = &self.clients[client];
+        match &subscriptions[at].seat {
+            Seat::Ended(end) if end.newest() <= *position => Some(end.stale),
+            Seat::Ended(_) | Seat::Taken(_) | Seat::Away => None,
+        }
+    }
+
+    fn forget_end(&mut self, now: Ms, client: Key<Client>, at: usize) {
+        let Client { subscriptions, resumes, forgotten, .. } = &mut self.clients[client];
+        if let Seat::Ended(end) = &subscriptions[at].seat
+            && *resumes
+        {
+            *forgotten = end.newest().max(*forgotten);
+        }
+        self.unlink(now, client, at);
     }
 
     /// Seats a client that was away among the channel's subscribers.

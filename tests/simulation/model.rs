@@ -64,6 +64,10 @@ pub(crate) struct Client {
     seen: Ms,
     departed_at: Ms,
     pub(crate) position: u64,
+    /// One of its pages has spoken the resume protocol.
+    resumes: bool,
+    /// A page from before this may have missed what nobody knows of any more.
+    forgotten: u64,
     pub(crate) subscriptions: Vec<Subscription>,
     /// The connections on which it polls, the oldest first.
     pub(crate) polls: Vec<u64>,
@@ -79,6 +83,8 @@ pub(crate) struct Subscription {
     pub(crate) made: u64,
     /// ...and what was published up to here.
     pub(crate) until: Option<u64>,
+    /// When it ended.
+    ended: Ms,
 }
 
 /// How a poll says where it goes on.
@@ -226,6 +232,8 @@ impl Model {
             seen: now,
             departed_at: Ms::ZERO,
             position: 0,
+            resumes: false,
+            forgotten: 0,
             subscriptions: Vec::new(),
             polls: Vec::new(),
         });
@@ -246,13 +254,15 @@ impl Model {
         let known = self.names.get(channel).copied();
         let is_subscribed = known.is_some_and(|channel| self.subscription(client, channel).is_some());
         if self.clients[client].subscriptions.len() >= self.config.max_subscriptions && !is_subscribed {
-            return Err(Fault::Full);
+            let position = self.clients[client].position;
+            let ended = self.clients[client].subscriptions.iter().position(|one| self.is_read(one, position));
+            self.forget_end(now, client, ended.ok_or(Fault::Full)?);
         }
         let channel = self.open(now, channel)?;
         if !is_subscribed {
             self.seq += u64::from(since.is_some());
             let (made, begin) = (self.seq, since.unwrap_or(self.seq).min(self.seq));
-            self.clients[client].subscriptions.push(Subscription { channel, begin, made, until: None });
+            self.clients[client].subscriptions.push(Subscription { channel, begin, made, until: None, ended: Ms::MAX });
         }
         self.say(now, client, channel, "subscribed");
         Ok(())
@@ -343,6 +353,12 @@ impl Model {
             crowded.extend(self.who_makes_room(client)?);
         }
         crowded.into_iter().for_each(|poll| self.end(poll, Ending::Crowded));
+        let since = match since {
+            Since::At(position) if members.iter().any(|&client| position < self.clients[client].forgotten) => {
+                Since::Lost
+            }
+            other => other,
+        };
         let mut poll = Poll {
             members: Vec::new(),
             since,
@@ -363,6 +379,7 @@ impl Model {
                 self.revive(now, client);
             }
             self.clients[client].seen = now;
+            self.clients[client].resumes |= since != Since::Original;
             if let Since::At(position) = since {
                 self.acknowledge(now, client, position);
             }
@@ -495,6 +512,7 @@ impl Model {
                     assert!(self.is_deserted(channel), "{name} is freed and somebody may still want something of it");
                     let due = self.channels[channel].used + self.config.channel_idle;
                     assert!(due <= now, "{name} is freed too early");
+                    self.lose_all(now, channel);
                     self.channels[channel].is_freed = true;
                     self.names.remove(&name);
                     self.hand.retain(|&place| place != channel);
@@ -585,22 +603,41 @@ impl Model {
 
     /// Everything up to `position` has been had.
     fn acknowledge(&mut self, now: Ms, client: usize, position: u64) {
-        let Client { position: known, subscriptions, .. } = &mut self.clients[client];
-        if position <= *known {
+        if position <= self.clients[client].position {
             return;
         }
-        *known = position;
+        self.clients[client].position = position;
         // The order is the hub's: whoever is last moves into the place of who goes.
         let mut at = 0;
-        while at < subscriptions.len() {
-            let Subscription { channel, until, .. } = subscriptions[at];
-            let newest = |until| self.channels[channel].messages.iter().rev().find(|message| message.seq <= until);
-            if until.is_some_and(|until| newest(until).is_none_or(|message: &Message| message.seq <= position)) {
-                subscriptions.swap_remove(at);
-                self.channels[channel].used = now;
+        while let Some(subscription) = self.clients[client].subscriptions.get(at) {
+            // Another page may not be as far; it finds something of it as long as the channel keeps messages.
+            let kept = self.channels[subscription.channel].policy.history_age;
+            let is_stale = !self.clients[client].resumes || subscription.ended + kept <= now;
+            if is_stale && self.is_read(subscription, position) {
+                self.forget_end(now, client, at);
             } else {
                 at += 1;
             }
+        }
+    }
+
+    /// The `seq` of the last message that an ended subscription is for.
+    fn last_of(&self, subscription: &Subscription, until: u64) -> u64 {
+        let mut messages = self.channels[subscription.channel].messages.iter().rev();
+        messages.find(|message| message.seq <= until).map_or(0, |message| message.seq)
+    }
+
+    /// Whether a subscription has ended and who is at this position has had all of it.
+    fn is_read(&self, subscription: &Subscription, position: u64) -> bool {
+        subscription.until.is_some_and(|until| self.last_of(subscription, until) <= position)
+    }
+
+    fn forget_end(&mut self, now: Ms, client: usize, at: usize) {
+        let subscription = self.clients[client].subscriptions.swap_remove(at);
+        let last = self.last_of(&subscription, subscription.until.unwrap_or(0));
+        self.channels[subscription.channel].used = now;
+        if self.clients[client].resumes {
+            self.clients[client].forgotten = self.clients[client].forgotten.max(last);
         }
     }
 
@@ -624,6 +661,13 @@ impl Model {
     }
 
     fn make(&mut self, now: Ms, name: &str) -> usize {
+        if let Some(freed) = self.channels.iter().position(|channel| channel.is_freed && channel.name == name) {
+            // It was never quite gone: who begins in its past is to be told what is.
+            let channel = &mut self.channels[freed];
+            (channel.used, channel.is_freed, channel.used_lately, channel.is_queued) = (now, false, false, false);
+            self.names.insert(name.to_owned(), freed);
+            return freed;
+        }
         self.names.insert(name.to_owned(), self.channels.len());
         self.channels.push(Channel {
             name: name.to_owned(),
@@ -754,13 +798,21 @@ impl Model {
         }
     }
 
+    fn lose_all(&mut self, now: Ms, channel: usize) {
+        let shares: Vec<bool> = self.kept(channel).map(|message| message.is_shared).collect();
+        shares.into_iter().for_each(|is_shared| self.lose(now, channel, is_shared, "age"));
+    }
+
     fn leave(&mut self, now: Ms, client: usize, channel: usize) {
         if let Some(at) = self.subscription(client, channel) {
             self.channels[channel].used = now;
             let newest = self.channels[channel].messages.last().map_or(0, |message| message.seq);
-            let Client { position, subscriptions, .. } = &mut self.clients[client];
-            if newest > subscriptions[at].after(*position) {
+            let Client { position, subscriptions, resumes, .. } = &mut self.clients[client];
+            // Another page than the one that was here may have had nothing of it.
+            let read = if *resumes { subscriptions[at].begin } else { subscriptions[at].after(*position) };
+            if newest > read {
                 subscriptions[at].until = Some(self.seq);
+                subscriptions[at].ended = now;
             } else {
                 subscriptions.swap_remove(at);
             }
@@ -815,7 +867,8 @@ impl Model {
             let info = hub.channel_info(name).expect("the channel is there");
             let of_channel = |client: &Client| {
                 let mine = client.subscriptions.iter().filter(|one| one.channel == channel);
-                (mine.clone().count(), mine.filter(|one| client.is_here && one.until.is_none()).count())
+                let mine = mine.filter(|one| one.until.is_none());
+                (mine.clone().count(), mine.filter(|_| client.is_here).count())
             };
             let clients = self.ids.values().map(|&client| &self.clients[client]);
             let counts = clients.fold([0, 0, 0], |[all, active, parked], client| {
