@@ -414,15 +414,56 @@ fn d07_what_was_published_before_an_unsubscribe_is_delivered_and_what_came_after
         // Until it is acknowledged it is due again.
         assert_eq!(said(&page.peek()), ["before"]);
         assert_eq!(said(&page.poll()), ["before"]);
-        let counts = || server.call("channel_info", json!(["room"]))["subscribers"].as_u64();
-        assert_eq!(counts(), Some(1));
         server.publish("other", "m");
         assert_eq!(said(&page.poll()), ["m"]);
-        assert_eq!(counts(), Some(0));
+        assert_eq!(server.call("channel_info", json!(["room"]))["subscribers"], 0);
         // Who comes back later has nothing from between.
         alice.subscribe("room");
         server.publish("room", "again");
         assert_eq!(said(&page.poll()), ["again"]);
+    });
+}
+
+#[test]
+fn d07_a_page_that_is_not_as_far_as_another_still_gets_what_was_before_the_end() {
+    silent(&["--max-subscriptions", "2"], |server, shape| {
+        let alice = server.subscriber("alice", &["room", "other"]);
+        server.publish_all("room", ["1", "2"]);
+        let mut page = Page::new(&alice, shape);
+        page.poll();
+        let mut behind = Page::new(&alice, shape);
+        behind.since.clone_from(&page.since);
+        server.publish("room", "3");
+        alice.unsubscribe("room");
+        assert_eq!(said(&page.poll()), ["3"]);
+        server.publish("other", "m");
+        assert_eq!(said(&page.poll()), ["m"]);
+        assert_eq!(said(&behind.peek()), ["3", "m"]);
+        // When there is no room for what has ended, such a page is told that its position is not known any more.
+        alice.subscribe("new");
+        let answer = behind.poll();
+        let mut told = [gap("new", 1, "restart"), gap("other", 1, "restart")].to_vec();
+        told.retain(|gap| !answer["gaps"].as_array().unwrap().contains(gap));
+        assert_eq!((told, answer["gaps"].as_array().unwrap().len()), (vec![], 2));
+        assert_eq!(said(&answer), ["m"]);
+    });
+}
+
+#[test]
+fn d07_subscribe_with_since_to_a_channel_that_was_freed_tells_what_has_gone() {
+    let hasty = ["--channel-idle", "50ms", "--min-alive", "1d"];
+    silent(&hasty, |server, shape| {
+        let alice = server.client("alice");
+        let first = place(server, "room", "1");
+        server.publish("room", "2");
+        until("the channel is forgotten", || !is_channel(server, "room"));
+        assert_eq!(server.call("subscribe", json!([alice.id, "room", {"since": first}])), 1);
+        let mut page = Page::new(&alice, shape);
+        let answer = page.poll();
+        assert_eq!((said(&answer), &answer["gaps"]), (vec![], &json!([gap("room", 3, "age")])));
+        // Ids go on.
+        server.publish("room", "3");
+        assert_eq!(heard(&page.poll()), [("room".into(), 3, "3".into())]);
     });
 }
 

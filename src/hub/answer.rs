@@ -42,6 +42,7 @@ pub(super) struct Pick {
 #[derive(Clone, Copy, Debug)]
 struct Lack {
     channel: Key<Channel>,
+    reader: Key<Client>,
     /// What the reader has had, and the newest of either kind that was meant for it.
     after: u64,
     newest: [u64; 2],
@@ -189,11 +190,11 @@ impl Hub {
         let (upto, newest) = subscription.reach();
         let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
         if is_lost && !subscription.has_ended() {
-            draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: true });
+            draft.lacks.push(Lack { channel: subscription.channel, reader: client, after, newest, is_restart: true });
         } else if channel.last_seq() <= after || newest[0].max(newest[1]) <= after {
             return;
-        } else if !waiter.is_original() && channel.gap(after, newest, u64::MAX).is_some() {
-            draft.lacks.push(Lack { channel: subscription.channel, after, newest, is_restart: false });
+        } else if !waiter.is_original() && channel.gap(Some(client), after, newest, u64::MAX).is_some() {
+            draft.lacks.push(Lack { channel: subscription.channel, reader: client, after, newest, is_restart: false });
         }
         // Of the oldest so many of all rings none is behind the oldest so many of its own.
         let mut is_personal = subscription.is_behind(position);
@@ -248,7 +249,7 @@ impl Hub {
             let gap = if lack.is_restart {
                 Some(channel.restart_gap(lack.after))
             } else {
-                channel.gap(lack.after, lack.newest, upto)
+                channel.gap(Some(lack.reader), lack.after, lack.newest, upto)
             };
             gap.map(|gap| (lack.channel, gap))
         }));

@@ -9,7 +9,9 @@ use crate::clock::Ms;
 use crate::json;
 use crate::names::Named;
 use crate::paged::List;
+use crate::slots::Key;
 
+use super::client::Client;
 use super::freed::Trace;
 use super::message::{Kind, Message};
 use super::policy::{Policy, SystemShare};
@@ -30,6 +32,8 @@ pub struct Channel {
     newest: [u64; 2],
     /// ...and the newest that fell out.
     fallen: [Option<Fallen>; 2],
+    /// If the newest of the application's that fell out were not for everybody.
+    spared: Option<Box<Spared>>,
     last_id: u64,
     /// The subscribed clients that are here. In no order: leaving swaps the last one into the gap.
     pub(super) subscribers: List<Subscriber>,
@@ -56,6 +60,16 @@ struct Fallen {
     seq: u64,
     id: u64,
     loss: Loss,
+}
+
+/// The newest of the web application's messages that fell out had not been meant for these clients: an application that
+/// keeps a client's own messages from it loses nothing of that client's.
+#[derive(Debug)]
+struct Spared {
+    /// Sorted.
+    clients: Box<[Key<Client>]>,
+    /// What fell out before these messages.
+    before: Option<Fallen>,
 }
 
 /// What a reader cannot have any more.
@@ -86,6 +100,19 @@ pub(super) struct Sweep {
     left: usize,
     /// Something was published since the pass began: once more when it ends.
     again: bool,
+    /// How many messages of that went into the web application's ring.
+    behind: usize,
+}
+
+/// What publishing to a channel means for the sweep over its subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// One is to begin.
+    Begun,
+    /// One is under way.
+    UnderWay,
+    /// One is under way, and should come first: before it has come round, messages may fall out that somebody waits for.
+    Urgent,
 }
 
 impl Named for Channel {
@@ -106,6 +133,7 @@ impl Channel {
             rings: Default::default(),
             newest: before.newest,
             fallen: before.fallen.map(|seq| (seq > 0).then_some(Fallen { seq, id: before.last_id, loss: Loss::Age })),
+            spared: None,
             last_id: before.last_id,
             subscribers: List::new(),
             parked: 0,
@@ -129,23 +157,23 @@ impl Channel {
             (Kind::System(_), SystemShare::Own(count)) => (1, count),
             _ => (0, self.policy.history),
         };
-        let fallen = &mut self.fallen;
-        self.rings[ring].push(message, count, self.policy.history_bytes, |lost, loss| note(fallen, now, &lost, loss));
+        let Channel { rings, fallen, spared, .. } = self;
+        rings[ring].push(message, count, self.policy.history_bytes, |lost, loss| note(fallen, spared, now, lost, loss));
     }
 
     /// Lets go of what is older than the policy says.
     pub(super) fn lose_old(&mut self, now: Ms) {
-        let fallen = &mut self.fallen;
-        for ring in &mut self.rings {
-            ring.lose_older(now - self.policy.history_age, |lost, loss| note(fallen, now, &lost, loss));
+        let Channel { rings, fallen, spared, .. } = self;
+        for ring in rings {
+            ring.lose_older(now - self.policy.history_age, |lost, loss| note(fallen, spared, now, lost, loss));
         }
     }
 
     /// Lets go of everything, as nobody uses it any more: what is left of it.
     pub(super) fn lose_all(&mut self, now: Ms) -> Trace {
-        let fallen = &mut self.fallen;
-        for ring in &mut self.rings {
-            ring.lose_all(|lost, loss| note(fallen, now, &lost, loss));
+        let Channel { rings, fallen, spared, .. } = self;
+        for ring in rings {
+            ring.lose_all(|lost, loss| note(fallen, spared, now, lost, loss));
         }
         let fallen = self.fallen.map(|fallen| fallen.map_or(0, |fallen| fallen.seq));
         Trace { last_id: self.last_id, newest: self.newest, fallen }
@@ -158,7 +186,7 @@ impl Channel {
             oldest(&self.rings[1]).is_some_and(|system| oldest(&self.rings[0]).is_none_or(|first| system < first));
         match self.rings[usize::from(order)].lose_oldest() {
             Some(lost) => {
-                note(&mut self.fallen, now, &lost, Loss::Memory);
+                note(&mut self.fallen, &mut self.spared, now, lost, Loss::Memory);
                 true
             }
             None => false,
@@ -171,19 +199,27 @@ impl Channel {
         oldest.min().map(|at| at + self.policy.history_age + Ms(1))
     }
 
-    /// Asks for every subscriber to be visited once from now on. True when no sweep was under way, so that the caller
-    /// has to queue it.
-    pub(super) fn mark(&mut self) -> bool {
+    /// Asks for every subscriber to be visited once from now on, as a message of this kind has come.
+    pub(super) fn mark(&mut self, kind: Kind) -> Marked {
+        let takes_room = !kind.is_system() || self.policy.history_system == SystemShare::Shared;
         match &mut self.sweep {
             Some(sweep) => {
                 sweep.again = true;
-                false
+                sweep.behind += usize::from(takes_room);
+                // Once, when half of the ring is new.
+                let is_half = takes_room && sweep.behind == self.policy.history.div_ceil(2);
+                if is_half { Marked::Urgent } else { Marked::UnderWay }
             }
             None => {
-                self.sweep = Some(Sweep { left: self.subscribers.len(), again: false });
-                true
+                self.sweep = Some(Sweep { left: self.subscribers.len(), again: false, behind: 0 });
+                Marked::Begun
             }
         }
+    }
+
+    /// Whether its sweep should come before those of other channels.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.sweep.is_some_and(|sweep| sweep.behind >= self.policy.history.div_ceil(2))
     }
 
     /// The next subscriber of the sweep, or `None` when it is over.
@@ -197,7 +233,7 @@ impl Channel {
         // Some may have left since the last slice.
         sweep.left = sweep.left.min(subscribers);
         if sweep.left == 0 && sweep.again {
-            *sweep = Sweep { left: subscribers, again: false };
+            *sweep = Sweep { left: subscribers, again: false, behind: 0 };
         }
         if sweep.left == 0 {
             self.sweep = None;
@@ -275,11 +311,17 @@ impl Channel {
     }
 
     /// What a reader has lost that has had everything up to `after`, and to whom nothing newer than `newest` (of either
-    /// kind) was meant. A kind's loss counts when the reader's next position, `upto`, passes the newest of it.
-    pub(super) fn gap(&self, after: u64, newest: [u64; 2], upto: u64) -> Option<Gap> {
+    /// kind) was meant; `reader` is the client it reads for. A kind's loss counts when the reader's next position, `upto`,
+    /// passes the newest of it.
+    pub(super) fn gap(&self, reader: Option<Key<Client>>, after: u64, newest: [u64; 2], upto: u64) -> Option<Gap> {
+        let is_spared = |spared: &&Spared| reader.is_some_and(|reader| spared.clients.binary_search(&reader).is_ok());
+        let fallen = match self.spared.as_deref().filter(is_spared) {
+            Some(spared) => [spared.before, self.fallen[1]],
+            None => self.fallen,
+        };
         let lost = |kind: usize| {
             let is_lost = |fallen: &Fallen| fallen.seq > after && newest[kind] > after;
-            self.fallen[kind].filter(is_lost).filter(|fallen| fallen.seq.min(newest[kind]) <= upto)
+            fallen[kind].filter(is_lost).filter(|fallen| fallen.seq.min(newest[kind]) <= upto)
         };
         let (application, system) = (lost(0), lost(1));
         let fallen = application.into_iter().chain(system).max_by_key(|fallen| fallen.seq)?;
@@ -321,10 +363,24 @@ impl Channel {
     }
 }
 
-/// Remembers a message that has fallen out. One whose time was over is nobody's loss.
-fn note(fallen: &mut [Option<Fallen>; 2], now: Ms, lost: &Message, loss: Loss) {
-    if now < lost.expires {
-        fallen[index_of(lost.kind)] = Some(Fallen { seq: lost.seq, id: lost.id, loss });
+/// Remembers a message that has fallen out. One whose time was over is nobody's loss, and one is nobody's whom its
+/// publisher has excluded.
+fn note(fallen: &mut [Option<Fallen>; 2], spared: &mut Option<Box<Spared>>, now: Ms, lost: Message, loss: Loss) {
+    if now >= lost.expires {
+        return;
+    }
+    let (kind, new) = (index_of(lost.kind), Fallen { seq: lost.seq, id: lost.id, loss });
+    let before = fallen[kind].replace(new);
+    if !lost.kind.is_system() {
+        let is_spared = |one: &&Key<Client>| lost.exclude.binary_search(one).is_ok();
+        let together = |run: &Spared| run.clients.iter().filter(is_spared).copied().collect();
+        *spared = match spared.take() {
+            _ if lost.exclude.is_empty() => None,
+            Some(run) if run.clients.iter().any(|one| is_spared(&one)) => {
+                Some(Box::new(Spared { clients: together(&run), before: run.before }))
+            }
+            _ => Some(Box::new(Spared { clients: lost.exclude, before })),
+        };
     }
 }
 
@@ -337,7 +393,6 @@ pub(super) fn index_of(kind: Kind) -> usize {
 mod tests {
     use super::super::message::{Reason, Sender};
     use super::*;
-    use crate::slots::Key;
 
     fn channel(system: SystemShare) -> Channel {
         let (history_bytes, history_age) = (1000, Ms(1000));
@@ -368,17 +423,46 @@ mod tests {
         }
         assert_eq!(seqs(&own, 0, 99), [1, 4, 5]);
         assert_eq!(seqs(&shared, 0, 99), [3, 4, 5]);
-        let told = own.gap(0, [u64::MAX; 2], u64::MAX).unwrap();
+        let told = own.gap(None, 0, [u64::MAX; 2], u64::MAX).unwrap();
         assert_eq!((told.next_id, told.loss, told.system), (4, Loss::Count, true));
-        let told = shared.gap(0, [u64::MAX; 2], u64::MAX).unwrap();
+        let told = shared.gap(None, 0, [u64::MAX; 2], u64::MAX).unwrap();
         assert_eq!((told.next_id, told.loss, told.system), (3, Loss::Count, false));
-        assert!(shared.gap(1, [u64::MAX; 2], u64::MAX).unwrap().system);
-        assert_eq!(shared.gap(2, [u64::MAX; 2], u64::MAX), None);
+        assert!(shared.gap(None, 1, [u64::MAX; 2], u64::MAX).unwrap().system);
+        assert_eq!(shared.gap(None, 2, [u64::MAX; 2], u64::MAX), None);
         // To whom nothing of the server's after 1 was meant has lost nothing of it.
-        assert_eq!(own.gap(0, [1, 0], u64::MAX), None);
+        assert_eq!(own.gap(None, 0, [1, 0], u64::MAX), None);
         // A loss counts from where the newest of it is passed that was meant for the reader.
-        assert_eq!(own.gap(0, [u64::MAX; 2], 2), None);
-        assert!(own.gap(0, [u64::MAX; 2], 3).is_some() && own.gap(0, [0, 2], 2).is_some());
+        assert_eq!(own.gap(None, 0, [u64::MAX; 2], 2), None);
+        assert!(own.gap(None, 0, [u64::MAX; 2], 3).is_some() && own.gap(None, 0, [0, 2], 2).is_some());
+    }
+
+    #[test]
+    fn who_was_excluded_from_what_fell_out_has_lost_nothing_by_it() {
+        let mut channel = channel(SystemShare::Shared);
+        let [alice, bob] = [Key::unpack(1), Key::unpack(2)];
+        let say = |channel: &mut Channel, seq, exclude: &[Key<Client>]| {
+            let mut message = Message::new(Ms(seq), seq, channel.next_id(), SAID, Sender::Json(b"null"), "x");
+            message.exclude = exclude.into();
+            channel.append(Ms(seq), message);
+        };
+        let lost =
+            |channel: &Channel, reader, after| channel.gap(Some(reader), after, [u64::MAX; 2], u64::MAX).is_some();
+        say(&mut channel, 1, &[]);
+        for seq in 2..=7 {
+            say(&mut channel, seq, &[alice, bob][..if seq < 7 { 1 } else { 2 }]);
+        }
+        // Up to 4 have fallen out: of these only the first was for alice.
+        assert!(
+            lost(&channel, alice, 0) && !lost(&channel, alice, 1) && lost(&channel, bob, 3) && !lost(&channel, bob, 4)
+        );
+        (8..=10).for_each(|seq| say(&mut channel, seq, &[bob]));
+        // Up to 7; the last was for neither of them, but only alice's others are known.
+        assert!(!lost(&channel, alice, 1) && lost(&channel, bob, 5));
+        (11..=13).for_each(|seq| say(&mut channel, seq, &[bob]));
+        // Up to 10, of which the last three were for alice.
+        assert!(
+            lost(&channel, alice, 9) && !lost(&channel, alice, 10) && lost(&channel, bob, 6) && !lost(&channel, bob, 7)
+        );
     }
 
     #[test]
@@ -388,12 +472,18 @@ mod tests {
             channel.subscribers.push(Subscriber { client: Key::unpack(7), at });
         }
         channel.parked = 1;
-        assert!(channel.mark());
+        assert_eq!(channel.mark(SAID), Marked::Begun);
         assert_eq!(channel.visit().map(|s| s.at), Some(2));
-        assert!(!channel.mark());
+        assert_eq!(channel.mark(SAID), Marked::UnderWay);
         let rest: Vec<u32> = std::iter::from_fn(|| channel.visit()).map(|s| s.at).collect();
         assert_eq!(rest, [1, 0, 2, 1, 0]);
-        assert!(channel.sweep.is_none() && channel.mark());
+        assert!(channel.sweep.is_none());
+        // Half of a ring of three.
+        assert_eq!(
+            [0; 4].map(|_| channel.mark(SAID)),
+            [Marked::Begun, Marked::UnderWay, Marked::Urgent, Marked::UnderWay]
+        );
+        assert!(channel.is_urgent());
         channel.parked = 0;
         assert!(channel.visit().is_none() && channel.sweep.is_none(), "nobody waits");
     }
@@ -402,7 +492,7 @@ mod tests {
     fn a_sweep_survives_that_everybody_leaves() {
         let mut channel = channel(SystemShare::Shared);
         channel.subscribers.push(Subscriber { client: Key::unpack(7), at: 0 });
-        channel.mark();
+        channel.mark(SAID);
         channel.subscribers = List::new();
         assert!(channel.visit().is_none() && channel.sweep.is_none());
     }

@@ -62,6 +62,7 @@ pub use walks::{Spared, Walk};
 pub use why::Fate;
 
 use answer::Draft;
+use channel::Marked;
 use departed::Departed;
 use freed::Freed;
 use lifetimes::Reminder;
@@ -379,13 +380,16 @@ impl Hub {
     /// The second half: the fact goes into its channel's ring, and a sweep over the subscribers is asked for.
     fn append(&mut self, now: Ms, fact: Fact) {
         let channel = &mut self.channels[fact.channel];
-        let before = channel.held_messages().1;
+        let (before, kind) = (channel.held_messages().1, fact.message.kind);
         channel.append(now, fact.message);
         let after = channel.held_messages().1;
-        if channel.mark() {
-            self.sweeps.push_back(fact.channel);
-        }
+        let marked = channel.mark(kind);
         self.memory.note(fact.channel, channel, before, after);
+        match marked {
+            Marked::Begun => self.sweeps.push_back(fact.channel),
+            Marked::UnderWay => {}
+            Marked::Urgent => self.sweep_first(fact.channel),
+        }
         self.remind_channel(fact.channel);
         self.keep_within_memory(now, after.saturating_sub(before));
     }

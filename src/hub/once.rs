@@ -13,9 +13,11 @@ use super::Placed;
 /// How long a key is remembered: longer than anybody retries one call.
 const WINDOW: Ms = Ms::from_secs(300);
 
-/// Keys that are remembered: with keys of 100 bytes some 20 MB. A key is as long as a name may be (`--max-name`), and its
-/// length is not counted.
+/// Keys that are remembered.
 const KEYS_MAX: usize = 100_000;
+
+/// Bytes of these keys: each is as long as a name may be (`--max-name`), and most are far shorter.
+const BYTES_MAX: usize = 16 << 20;
 
 /// Old keys that one call forgets: more than it can add, so that all go in time, and none of them waits for many.
 const FORGET_STEP: usize = 4;
@@ -27,6 +29,7 @@ pub(super) struct Once {
     names: Names<Note>,
     /// The same notes, the oldest first.
     order: Queue<Key<Note>>,
+    bytes: usize,
 }
 
 /// What was published with a key, and when.
@@ -64,9 +67,10 @@ impl Once {
             // It is too old and not forgotten yet: its place on the list stays, and finds nothing.
             self.forget(outdated);
         }
-        if self.order.len() >= KEYS_MAX {
+        while self.order.len() >= KEYS_MAX || self.bytes + key.len() > BYTES_MAX && !self.order.is_empty() {
             self.forget_oldest();
         }
+        self.bytes += key.len();
         let note = self.notes.insert(Note { key: key.into(), noted: now, placed });
         self.names.insert(key, note);
         self.order.push_back(note);
@@ -80,6 +84,7 @@ impl Once {
 
     fn forget(&mut self, key: Key<Note>) {
         if let Some(note) = self.notes.remove(key) {
+            self.bytes -= note.key.len();
             self.names.remove(&note.key, key);
         }
     }
@@ -107,5 +112,10 @@ mod tests {
         }
         assert_eq!((once.find(Ms(900_000), "0"), once.find(Ms(900_000), "1")), (None, Some(placed(1))));
         assert_eq!((once.notes.len(), once.order.len()), (KEYS_MAX, KEYS_MAX));
+        // Of long ones there are fewer.
+        let key = |id: usize| format!("{id}{}", "x".repeat(1 << 20));
+        (0..20).for_each(|id| once.note(Ms(900_000), &key(id), placed(1)));
+        let kept = (0..20).filter(|&id| once.find(Ms(900_000), &key(id)).is_some()).count();
+        assert_eq!((kept, once.notes.len()), (15, 15));
     }
 }

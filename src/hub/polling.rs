@@ -20,6 +20,9 @@ use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Then, Transpo
 /// does not wait behind a message to a million.
 const SWEEP_SLICE: u32 = 16;
 
+/// The same of a channel that is about to lose messages: it has most of the turns, and the others still have theirs.
+const SWEEP_SLICE_URGENT: u32 = 16 * SWEEP_SLICE;
+
 /// Clients of one poll: each is compared with the others, and each one's messages are put among those of the others.
 const CLIENTS_PER_POLL_MAX: usize = 100;
 
@@ -271,7 +274,7 @@ impl Hub {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,
         };
-        let upto = self.draft.upto.filter(|_| found.is_original() || found.is_stream()).unwrap_or(0);
+        let upto = self.draft.upto.unwrap_or(0);
         let then = if found.is_stream() && ending.is_none() { Then::Stays } else { Then::Leaves };
         found.state = State::Sent { upto, is_empty: self.draft.picks.is_empty(), then };
         found.owes_word = false;
@@ -346,6 +349,22 @@ impl Hub {
         None
     }
 
+    /// Has a channel's sweep come before the others'.
+    pub(super) fn sweep_first(&mut self, channel: Key<Channel>) {
+        if let Some(at) = self.sweeps.iter().position(|&other| other == channel) {
+            self.sweeps.remove(at);
+            self.sweeps.push_front(channel);
+            self.slice = 0;
+        }
+    }
+
+    /// Whether requests should wait until some answers are made: a channel's messages may fall out before those who wait
+    /// for them have been visited.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.sweeps.front().is_some_and(|&channel| self.channels.get(channel).is_some_and(Channel::is_urgent))
+    }
+
     /// Visits one subscriber of the channel whose turn it is.
     fn sweep(&mut self, now: Ms, channel: Key<Channel>) -> Option<Key<Waiter>> {
         let Some(subscriber) = self.channels.get_mut(channel).and_then(Channel::visit) else {
@@ -354,7 +373,8 @@ impl Hub {
             return None;
         };
         self.slice += 1;
-        if self.slice >= SWEEP_SLICE {
+        let is_urgent = self.channels[channel].is_urgent();
+        if self.slice >= if is_urgent { SWEEP_SLICE_URGENT } else { SWEEP_SLICE } {
             self.sweeps.rotate_left(1);
             self.slice = 0;
         }

@@ -116,7 +116,7 @@ impl Hub {
     /// [`Error::UnknownChannel`] if there is none of that name.
     pub fn history(&self, now: Ms, name: &str, since: u64, limit: usize) -> Result<History<'_>, Error> {
         let channel = &self.channels[self.channel_named(name).ok_or(Error::UnknownChannel)?];
-        let is_lossy = channel.gap(since, [u64::MAX; 2], u64::MAX).is_some();
+        let is_lossy = channel.gap(None, since, [u64::MAX; 2], u64::MAX).is_some();
         let mut history = History { messages: Vec::new(), is_lossy, upto: since };
         let [first, second] = channel.places(since, u64::MAX).map(|places| places.map(|at| channel.message(at)));
         let (mut first, mut second) = (first.peekable(), second.peekable());

@@ -537,7 +537,7 @@ fn why_tells_what_became_of_a_message() {
     assert_eq!(why(&world, "a", first), Fate::Lost(Loss::Count));
     world.news(&["a"]);
     world.now = Ms(10);
-    assert_eq!(why(&world, "a", first + 1), Fate::Delivered { by_page: false, ago: Ms(4) });
+    assert_eq!(why(&world, "a", first + 1), Fate::Delivered { by_page: false, ago: Ms(4), exactly: true });
     assert_eq!(world.hub.why(world.now, "nobody", "room", 1), Err(Error::UnknownClient));
     assert_eq!(world.hub.why(world.now, "a", "nowhere", 1), Err(Error::UnknownChannel));
 }
@@ -618,4 +618,120 @@ fn who_is_owed_the_same_is_answered_in_one_edition_and_nobody_else_is() {
     let [a, b, in_two, left_out] = editions(&mut world)[..] else { panic!("four answers") };
     assert_eq!([a.2, b.2, in_two.2, left_out.2], [2, 2, 2, 1]);
     assert!([a.1, b.1, in_two.1].iter().all(|&edition| edition != left_out.1));
+}
+
+#[test]
+fn what_was_unsubscribed_is_kept_for_a_page_that_is_not_as_far() {
+    let mut world = World::new(Limits { subscriptions_max: 2, ..limits() });
+    world.client("a", &["stays", "left"]);
+    world.resume(1, "a", Since::Acknowledged);
+    let both = world.hear_resumed().unwrap().upto.unwrap();
+    world.publish("left", "m");
+    world.hub.unsubscribe(world.now, "a", "left").unwrap();
+    // One page has it and says so, the other asks from where it was.
+    world.resume(1, "a", Since::At(both));
+    let ahead = world.hear_resumed().unwrap();
+    assert_eq!(ahead.ids, [("left".to_owned(), 2)]);
+    world.resume(1, "a", Since::At(ahead.upto.unwrap()));
+    assert!(world.hear_resumed().is_none());
+    world.resume(2, "a", Since::At(both));
+    assert_eq!(world.hear_resumed().unwrap().ids, [("left".to_owned(), 2)]);
+    assert_eq!(world.hub.channel_info("left").unwrap().subscribers, 0);
+    // Room for another subscription is made of it: from then on nobody knows what such a page has missed.
+    world.hub.subscribe(world.now, "a", "new", None).unwrap();
+    assert_eq!(world.hub.subscribe(world.now, "a", "one too many", None), Err(Error::Full(Limit::Subscriptions(2))));
+    while world.hear_resumed().is_some() {}
+    world.resume(2, "a", Since::At(both));
+    let told = world.hear_resumed().unwrap();
+    assert_eq!(told.gaps, [(1, "restart", false), (1, "restart", false)]);
+    world.resume(1, "a", Since::At(ahead.upto.unwrap()));
+    assert_eq!(world.hear_resumed().unwrap().gaps, []);
+}
+
+#[test]
+fn what_was_unsubscribed_and_read_is_forgotten_when_it_is_too_old_for_any_page() {
+    let mut world = World::new(limits());
+    world.client("a", &["stays", "left"]);
+    world.resume(1, "a", Since::Acknowledged);
+    let at = world.hear_resumed().unwrap().upto.unwrap();
+    world.hub.unsubscribe(world.now, "a", "left").unwrap();
+    let ended = |world: &World| world.hub.clients[world.hub.client_named("a").unwrap()].ended;
+    world.resume(1, "a", Since::At(at));
+    for (hours, kept) in [(23, 1), (2, 0)] {
+        world.pass(Ms::from_secs(hours * 3600));
+        while world.hear_resumed().is_some() {}
+        world.publish("stays", "m");
+        world.resume(1, "a", Since::At(world.hub.position()));
+        assert_eq!(ended(&world), kept, "after {hours} more hours");
+    }
+}
+
+#[test]
+fn c5_a_name_that_is_used_again_goes_on_where_it_was_and_tells_what_has_gone() {
+    let mut world = World::new(limits());
+    world.client("a", &["other"]);
+    world.publish("room", "1");
+    let before = world.hub.position();
+    world.publish("room", "2");
+    world.resume(1, "a", Since::Acknowledged);
+    world.pass(Ms::from_secs(700));
+    assert!(world.hub.channel_info("room").is_err());
+    world.hub.create_client(world.now, "a", key_of("a")).unwrap();
+    world.hub.subscribe(world.now, "a", "room", Some(before)).unwrap();
+    world.hub.create_client(world.now, "b", key_of("b")).unwrap();
+    world.hub.subscribe(world.now, "b", "room", Some(world.hub.position())).unwrap();
+    while world.hear_resumed().is_some() {}
+    world.resume(2, "a", Since::Acknowledged);
+    let told = world.hear_resumed().unwrap();
+    assert_eq!(told.gaps, [(3, "age", false)]);
+    assert_eq!(told.ids.iter().filter(|(channel, _)| channel == "room").count(), 2);
+    assert!(told.ids.contains(&("room".to_owned(), 3)));
+    world.resume(3, "b", Since::Acknowledged);
+    assert_eq!(world.hear_resumed().unwrap().gaps, []);
+}
+
+#[test]
+fn d13_a_channel_that_is_about_to_overflow_is_swept_first() {
+    let mut world = World::new(Limits { policies: Policies::uniform(policy(4, SystemShare::Own(9))), ..limits() });
+    world.client("hot", &["hot"]);
+    for id in 0..1000 {
+        world.client(&format!("{id}"), &["large"]);
+    }
+    world.resume(1, "hot", Since::At(world.hub.position()));
+    assert!(world.hear_resumed().is_none());
+    let looks =
+        |world: &mut World, mut budget| world.hub.next_answer(world.now, &mut budget).map(|answer| answer.owner());
+    world.publish("large", "x");
+    world.publish("hot", "1");
+    assert_eq!(looks(&mut world, 5), None);
+    assert!(!world.hub.is_pressed());
+    world.publish("hot", "2");
+    world.publish("hot", "3");
+    // Half of its ring is new and nobody has been visited.
+    assert!(world.hub.is_pressed());
+    assert_eq!(looks(&mut world, 2), Some(Owner(1)));
+    assert_eq!(looks(&mut world, 2), None);
+    assert!(!world.hub.is_pressed());
+}
+
+#[test]
+fn why_tells_when_a_page_said_that_it_has_a_message_and_that_an_answer_is_on_its_way() {
+    let mut world = World::new(limits());
+    world.client("a", &["room"]);
+    let why = |world: &World, id| world.hub.why(world.now, "a", "room", id).unwrap();
+    world.resume(1, "a", Since::Acknowledged);
+    let answer = world.hub.next_answer(world.now, &mut 9).unwrap();
+    let (waiter, upto) = (answer.waiter(), answer.upto().unwrap());
+    assert_eq!(why(&world, 1), Fate::OnItsWay);
+    world.hub.delivered(world.now, waiter);
+    assert_eq!(why(&world, 1), Fate::Waiting { parked: false });
+    world.now = Ms(5);
+    world.resume(1, "a", Since::At(upto));
+    world.now = Ms(7);
+    assert_eq!(why(&world, 1), Fate::Delivered { by_page: true, ago: Ms(2), exactly: true });
+    world.publish("room", "m");
+    let upto = world.hear_resumed().unwrap().upto.unwrap();
+    world.resume(1, "a", Since::At(upto));
+    assert_eq!(why(&world, 1), Fate::Delivered { by_page: true, ago: Ms(0), exactly: false });
+    assert_eq!(why(&world, 2), Fate::Delivered { by_page: true, ago: Ms(0), exactly: true });
 }

@@ -22,8 +22,7 @@ pub enum Fate {
     Expired,
     /// It fell out before the client came for it; the client is told of a gap.
     Lost(Loss),
-    /// It has been written to the client's connection, as far as that takes it. Of the original's polls and of streams only:
-    /// a page that polls by the resume protocol says itself what it has.
+    /// It has been written to the client's connection, as far as that takes it.
     OnItsWay,
     /// It is there for the client, which has not asked for it, or has not said yet that it has it.
     Waiting {
@@ -34,8 +33,10 @@ pub enum Fate {
     Delivered {
         /// A page has said so; if not, it has left the process in an answer of the original's protocol.
         by_page: bool,
-        /// Time since the last such word, which was about this message or a later one.
+        /// Time since that word, or since a later one, which was about this message too.
         ago: Ms,
+        /// It was that word, not a later one.
+        exactly: bool,
     },
 }
 
@@ -66,7 +67,7 @@ impl Hub {
         } else if message.exclude.contains(&client) {
             Fate::Excluded
         } else if self.has_had(client, channel, message.seq) {
-            self.delivered_fate(now, client)
+            self.delivered_fate(now, client, message.seq)
         } else if now >= message.expires {
             Fate::Expired
         } else {
@@ -86,7 +87,8 @@ impl Hub {
         if !self.was_subscribed(client, channel, seq) {
             Fate::NotSubscribed
         } else if self.has_had(client, channel, seq) {
-            self.delivered_fate(now, client)
+            // When is not known, as its own place in the order is not.
+            self.delivered_fate(now, client, 0)
         } else {
             Fate::Lost(loss)
         }
@@ -104,8 +106,8 @@ impl Hub {
         covering.any(|subscription| seq <= subscription.reach().0 && subscription.after(*position) >= seq)
     }
 
-    fn delivered_fate(&self, now: Ms, client: Key<Client>) -> Fate {
-        let client = &self.clients[client];
-        Fate::Delivered { by_page: client.moved_by_page, ago: now - client.moved }
+    fn delivered_fate(&self, now: Ms, client: Key<Client>, seq: u64) -> Fate {
+        let Client { moved, moved_from, moved_by_page, .. } = self.clients[client];
+        Fate::Delivered { by_page: moved_by_page, ago: now - moved, exactly: moved_from < seq }
     }
 }

@@ -133,6 +133,7 @@ impl Model {
         let messages = &self.channels[channel].messages;
         let until = subscription.until.unwrap_or(u64::MAX);
         let is_lost = |message: &&Message| matches!(message.fate, Fate::Lost(_));
+        let is_hers = |message: &&Message| is_lost(message) && !message.exclude.contains(&client);
         let told = due.gaps.entry(channel).or_default();
         if poll.since == Since::Lost && subscription.made <= poll.came && subscription.until.is_none() {
             (told.is_real, told.is_urgent, told.application, told.is_restart) = (true, true, true, true);
@@ -151,7 +152,11 @@ impl Model {
                 let mine = messages[start..].iter().filter(move |message| message.seq <= until);
                 mine.filter(move |message| message.system.is_some() == is_system)
             };
-            let Some(newest) = of_kind().rfind(is_lost) else {
+            // Who was excluded is known of the newest that fell; of several, only as far as they have in common.
+            let perhaps = of_kind().any(|message| is_lost(&message) && message.exclude.len() > 1);
+            told.perhaps_application |= perhaps && !is_system;
+            told.ways.extend(self.ways(channel, after).filter(|_| perhaps));
+            let Some(newest) = of_kind().rfind(is_hers) else {
                 // What an ended subscription has lost is known only roughly when some of it had expired.
                 let perhaps = subscription.until.is_some() && of_kind().any(|message| message.fate == Fate::Expired);
                 told.perhaps_application |= perhaps && !is_system;
@@ -167,15 +172,8 @@ impl Model {
                 }
                 continue;
             }
-            let is_urgent = of_kind().any(|message| is_lost(&message) && !message.exclude.contains(&client));
-            if poll.is_stream() && !is_urgent {
-                // It may have passed over what was not for it, and then has lost nothing by it.
-                told.perhaps_application |= !is_system;
-                told.ways.extend(self.ways(channel, newest.seq - 1).next());
-                continue;
-            }
             told.is_real = true;
-            told.is_urgent |= is_urgent;
+            told.is_urgent = true;
             told.application |= !is_system;
             newest_told = newest_told.max(newest.seq);
         }

@@ -201,9 +201,10 @@ pub(super) fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
         Fate::Lost(loss) => ("lost", format!(",\"reason\":\"{}\"", loss.name())),
         Fate::OnItsWay => ("on_its_way", String::new()),
         Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{parked}")),
-        Fate::Delivered { by_page, ago } => {
+        Fate::Delivered { by_page, ago, exactly } => {
             let by = if by_page { "resume" } else { "poll" };
-            ("delivered", format!(",\"by\":\"{by}\",\"at_least_ms_ago\":{}", ago.0))
+            let when = if exactly { "ms_ago" } else { "at_least_ms_ago" };
+            ("delivered", format!(",\"by\":\"{by}\",\"{when}\":{}", ago.0))
         }
     };
     call.out.extend_from_slice(format!("{{\"state\":\"{state}\"{detail}}}").as_bytes());
