@@ -114,6 +114,10 @@ impl Hub {
             let position = waiter.position(member, client);
             for subscription in &client.subscriptions {
                 let after = subscription.after(position);
+                if subscription.is_over(after) {
+                    // It is kept for pages that are not as far.
+                    continue;
+                }
                 let is_special = subscription.has_ended() || subscription.is_behind(position);
                 if waiter.protocol == Protocol::Resume(Since::Lost) || is_special {
                     news = News::Many;
@@ -187,21 +191,25 @@ impl Hub {
     ) {
         let channel = &self.channels[subscription.channel];
         let after = subscription.after(position);
+        if subscription.is_over(after) {
+            return;
+        }
         let (upto, newest) = subscription.reach();
         let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
         if is_lost && !subscription.has_ended() {
             draft.lacks.push(Lack { channel: subscription.channel, reader: client, after, newest, is_restart: true });
-        } else if channel.last_seq() <= after || newest[0].max(newest[1]) <= after {
+        } else if channel.last_seq() <= after {
             return;
         } else if !waiter.is_original() && channel.gap(Some(client), after, newest, u64::MAX).is_some() {
             draft.lacks.push(Lack { channel: subscription.channel, reader: client, after, newest, is_restart: false });
         }
         // Of the oldest so many of all rings none is behind the oldest so many of its own.
-        let mut is_personal = subscription.is_behind(position);
-        if is_personal {
+        let is_behind = subscription.is_behind(position);
+        if is_behind {
             draft.whole_upto = draft.whole_upto.max(subscription.made);
         }
-        let most = if waiter.is_original() || is_personal { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
+        let mut is_personal = is_behind || channel.spares_some();
+        let most = if waiter.is_original() || is_behind { usize::MAX } else { RESUME_MESSAGES_MAX + 1 };
         for places in channel.places(after, upto) {
             let places = places.filter_map(|place| {
                 let message = channel.message(place);

@@ -342,6 +342,11 @@ impl Channel {
         Gap { next_id, loss: Loss::Restart, system: false }
     }
 
+    /// Whether not all readers have lost the same.
+    pub(super) fn spares_some(&self) -> bool {
+        self.spared.is_some()
+    }
+
     fn first_id_after(&self, id: u64) -> u64 {
         let survivors = self.rings.iter().filter_map(|ring| ring.first_after_id(id)).map(|message| message.id);
         survivors.min().unwrap_or(self.next_id())

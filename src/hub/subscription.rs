@@ -73,6 +73,11 @@ impl Subscription {
         matches!(self.seat, Seat::Ended(_))
     }
 
+    /// Whether it has ended, and who has had everything up to `after` has had all of it.
+    pub(super) fn is_over(&self, after: u64) -> bool {
+        matches!(&self.seat, Seat::Ended(end) if end.newest() <= after)
+    }
+
     /// Up to where messages are meant for the client, and the newest of either kind that can be.
     pub(super) fn reach(&self) -> (u64, [u64; 2]) {
         match &self.seat {
