@@ -349,13 +349,11 @@ impl Hub {
         None
     }
 
-    /// Has a channel's sweep come before the others'.
+    /// Has a channel's sweep come before the others'. It keeps its old place too, which is given up when its turn comes and
+    /// nothing is left to visit.
     pub(super) fn sweep_first(&mut self, channel: Key<Channel>) {
-        if let Some(at) = self.sweeps.iter().position(|&other| other == channel) {
-            self.sweeps.remove(at);
-            self.sweeps.push_front(channel);
-            self.slice = 0;
-        }
+        self.sweeps.push_front(channel);
+        self.slice = 0;
     }
 
     /// Whether requests should wait until some answers are made: a channel's messages may fall out before those who wait

@@ -261,7 +261,8 @@ impl Server {
         }
     }
 
-    /// Looks at the peers in line, each once at most. Who is beyond the turn's share stays there.
+    /// Looks at the peers in line, each once at most. Who is beyond the turn's share stays there, and so do all when
+    /// messages might fall out that others wait for.
     fn serve_lines(&mut self) {
         if self.lines.len() == 0 {
             return;
@@ -270,7 +271,7 @@ impl Server {
         for _ in 0..self.lines.len() {
             let Some(key) = self.lines.next() else { break };
             self.serve(key);
-            if !self.clock.has_time() {
+            if !self.clock.has_time() || self.api.hub.is_pressed() {
                 break;
             }
         }
@@ -288,7 +289,7 @@ impl Server {
             self.late = late;
             self.api.hub.handle_timeout(self.now, &mut EXPIRIES_PER_STEP.clone());
             keep_house();
-            if !self.clock.has_time() {
+            if !self.clock.has_time() || self.api.hub.is_pressed() {
                 break;
             }
         }
