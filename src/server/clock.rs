@@ -13,7 +13,7 @@ use crate::clock::Ms;
 
 /// Reads the time, once per turn, and how much of the turn has gone.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub struct Clock {
     started: Instant,
     /// The value of the Date header, and when it stops being true.
     date: String,
@@ -29,7 +29,7 @@ pub(super) struct Clock {
 
 /// What is done in a turn, in this order. Each has a share; what one leaves, the later ones may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Work {
+pub enum Work {
     /// Letting new peers in.
     Accept,
     /// Requests.
@@ -59,7 +59,9 @@ const CPU_INTERVAL: Duration = Duration::from_micros(100);
 const STOPPED_LEAST: Duration = Duration::from_secs(1);
 
 impl Clock {
-    pub(super) fn start() -> Clock {
+    /// A clock at its start: the time is 0.
+    #[must_use]
+    pub fn start() -> Clock {
         let started = instant();
         let mut clock = Clock {
             started,
@@ -76,7 +78,7 @@ impl Clock {
     }
 
     /// The time since the start. The date is renewed when a second has passed.
-    pub(super) fn begin_turn(&mut self) -> Ms {
+    pub fn begin_turn(&mut self) -> Ms {
         self.turn = instant();
         let now = Ms::from(self.turn.duration_since(self.started));
         if now >= self.date_until {
@@ -101,13 +103,13 @@ impl Clock {
     }
 
     /// Begins one kind of the turn's work.
-    pub(super) fn begin(&mut self, work: Work) {
+    pub fn begin(&mut self, work: Work) {
         let least = instant() + Duration::from_micros(LEAST_US);
         self.until = least.max(self.turn + Duration::from_micros(STOP_US[work as usize]));
     }
 
     /// Whether the work under way may go on.
-    pub(super) fn has_time(&self) -> bool {
+    pub fn has_time(&self) -> bool {
         // A comparison and no subtraction: it is asked for each request and each answer.
         instant() < self.until
     }

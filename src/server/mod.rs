@@ -34,11 +34,10 @@ use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
-pub use clock::Turns;
+pub use clock::{Clock, Turns, Work};
 pub use listener::{BindError, BoundAddress};
 
 use accept::Door;
-use clock::{Clock, Work};
 use lines::Lines;
 use listener::Listener;
 use peer::{Peer, Wait};
@@ -49,11 +48,11 @@ use visitors::Visitors;
 const EVENTS_PER_TURN: usize = 1024;
 
 /// Subscribers and waiters looked at before the clock is looked at again, at some 50 ns each.
-const LOOKS_PER_STEP: u32 = 128;
+pub const LOOKS_PER_STEP: u32 = 128;
 
 /// Reminders looked at before the clock is looked at again, of peers and of the hub each. A client that leaves takes some
 /// us for each of its channels.
-const EXPIRIES_PER_STEP: u32 = 8;
+pub const EXPIRIES_PER_STEP: u32 = 8;
 
 /// Polls that are ended, or peers that are looked at, in one turn of a server that stops, at some 50 ns each.
 const STOPPED_PER_TURN: u32 = 2048;
@@ -426,7 +425,7 @@ fn read_token(path: &Path) -> io::Result<Secret> {
 /// Has the allocator keep house bit by bit. glibc's puts small pieces that are given back aside, and merges all of them
 /// with their neighbours when somebody asks for a large one: after a crowd has gone that takes 6 ms. If somebody asks after
 /// each slice there is little to do each time.
-fn keep_house() {
+pub fn keep_house() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_PIECE_BYTES)));
 }
 
