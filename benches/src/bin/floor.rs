@@ -30,6 +30,8 @@ struct Floor {
 struct Connection {
     socket: OwnedFd,
     parked: bool,
+    /// Something was published while its poll was still on the way. It is answered when it comes.
+    owed: bool,
 }
 
 /// Who gets a message.
@@ -118,7 +120,7 @@ impl Floor {
             if at >= self.connections.len() {
                 self.connections.resize_with(at + 1, || None);
             }
-            self.connections[at] = Some(Connection { socket, parked: false });
+            self.connections[at] = Some(Connection { socket, parked: false, owed: false });
         }
     }
 
@@ -133,6 +135,9 @@ impl Floor {
         };
         if self.input.starts_with(b"GET /m") {
             connection.parked = true;
+            if std::mem::take(&mut connection.owed) {
+                answer(connection, &self.answer);
+            }
             if self.mode == Mode::Unicast {
                 let page = number_behind(&self.input[..count], b"client_id=");
                 if page >= self.pages.len() {
@@ -183,6 +188,8 @@ impl Floor {
 fn answer(connection: &mut Connection, bytes: &[u8]) {
     if std::mem::take(&mut connection.parked) {
         let _ = rustix::io::write(&connection.socket, bytes);
+    } else {
+        connection.owed = true;
     }
 }
 
