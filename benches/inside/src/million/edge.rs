@@ -113,7 +113,8 @@ impl Edge {
         &self.output
     }
 
-    /// A page closes its connection, parked or not. Its time counts as a turn of its own.
+    /// A page closes its connection, parked or not.
+    #[inline(never)]
     pub(crate) fn bury(&mut self, key: Key<()>) {
         if let Some(Peer { phase: Phase::Parked(parked), .. }) = self.peers.remove(Key::unpack(key.pack())) {
             self.api.hub.cancel(self.now, parked.waiter);

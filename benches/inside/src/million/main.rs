@@ -218,6 +218,7 @@ impl Life {
         self.settle();
         self.note(Phase::Timeout, self.options.pages.into());
         self.all_are_answered();
+        mark();
         self.poll_again();
         self.note(Phase::PollAgain, self.options.pages.into());
     }
