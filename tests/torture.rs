@@ -737,7 +737,7 @@ fn run(server: Server, door: SockAddr, keeps_all: bool) -> Counts {
     world.drain();
     println!("{:?}", world.counts);
     // It was no walk in the park.
-    assert!(world.counts.fates.values().all(|&count| count > 10), "{:?}", world.counts);
+    assert!(world.counts.fates.values().all(|&count| count > 50), "{:?}", world.counts);
     assert!(world.counts.messages > 10_000, "{:?}", world.counts);
     let World { server, pages, counts, .. } = world;
     drop(pages);

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-/// Names that are remembered, at some 100 bytes each: a megabyte.
-const NAMES_MAX: usize = if cfg!(test) { 100 } else { 10_000 };
+/// Names that are remembered, at some 100 bytes each: half a megabyte.
+const NAMES_MAX: usize = if cfg!(test) { 100 } else { 5_000 };
 
 /// What a channel had when it was freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
