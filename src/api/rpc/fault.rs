@@ -6,6 +6,7 @@ use crate::hub::{self, Limit};
 use crate::json;
 
 use super::calls::write_id;
+use super::syntax::{DEPTH_MAX, Wrong};
 use super::value::Json;
 use super::{Dialect, Outcome};
 
@@ -73,12 +74,17 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// It is no JSON.
-    pub(super) fn syntax(at: usize, wanted: &str) -> Refusal {
-        let text = format!(
-            "the body is not JSON, such as {{\"method\": \"system.list_methods\", \"params\": []}}: {wanted} is wanted at \
-             byte {at}"
-        );
+    /// It is no JSON, or none that is read here.
+    pub(super) fn syntax(at: usize, what: Wrong) -> Refusal {
+        let text = match what {
+            Wrong::Wanted(wanted) => format!(
+                "the body is not JSON, such as {{\"method\": \"system.list_methods\", \"params\": []}}: {wanted} is wanted \
+                 at byte {at}"
+            ),
+            Wrong::TooDeep => format!(
+                "lists and objects are nested deeper than {DEPTH_MAX} levels at byte {at}; send what is deeper as a string"
+            ),
+        };
         Refusal { code: PARSE_ERROR, text }
     }
 

@@ -110,7 +110,7 @@ impl<'a> Job<'a> {
                 }
                 Err(refusal) => refusal,
             },
-            Err(Malformed { at, wanted }) => Refusal::syntax(at - self.reading.begin, wanted),
+            Err(Malformed { at, what }) => Refusal::syntax(at - self.reading.begin, what),
         };
         Some(refusal.write(self.answer.out()))
     }

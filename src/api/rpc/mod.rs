@@ -154,8 +154,21 @@ mod tests {
         assert_eq!(ask(&"[".repeat(100_000)).0, Outcome::Refused);
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(ask(&deep).0, Outcome::Refused);
-        let call = format!(r#"{{"method":"new_message","params":["p",{deep},"c",false],"id":1}}"#);
-        assert_eq!(ask(&call), (Outcome::Answered, r#"{"result":1,"id":1}"#.to_owned()));
+        let call =
+            |message: &str| ask(&format!(r#"{{"method":"new_message","params":["p",{message},"c",false],"id":1}}"#));
+        assert_eq!(call(&deep).0, Outcome::Refused);
+    }
+
+    #[test]
+    fn a_message_is_nested_as_deep_as_the_body_may_be() {
+        let call = |depth: usize| {
+            let message = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            ask(&format!(r#"{{"method":"new_message","params":["p",{message},"c",false],"id":1}}"#))
+        };
+        assert_eq!(call(62), (Outcome::Answered, r#"{"result":1,"id":1}"#.to_owned()));
+        let (outcome, text) = call(63);
+        assert_eq!(outcome, Outcome::Refused);
+        assert!(text.contains("nested deeper than 64 levels at byte 100; send what is deeper as a string"), "{text}");
     }
 
     proptest! {

@@ -2,7 +2,8 @@
 //!
 //! A body of some MiB takes a parser some ms, in which nobody else is served. [`Checker`] reads as far as it is told and
 //! goes on there the next time, byte by byte, with nothing but a state and one bit for each open list or object. What it
-//! accepts is JSON as RFC 8259 has it, in UTF-8; halves of surrogate pairs, which stand in escapes, are not its concern.
+//! accepts is JSON as RFC 8259 has it, in UTF-8, and not nested deeper than [`DEPTH_MAX`]; halves of surrogate pairs, which
+//! stand in escapes, are not its concern.
 //!
 //! On its way it writes down where the long values of the outer levels end, so that whoever takes the text apart afterwards
 //! jumps over them.
@@ -28,8 +29,21 @@ pub(super) struct Checker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed {
     pub(super) at: usize,
-    pub(super) wanted: &'static str,
+    pub(super) what: Wrong,
 }
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// This should stand there.
+    Wanted(&'static str),
+    /// One list or object more begins there within [`DEPTH_MAX`] others.
+    TooDeep,
+}
+
+/// How deep lists and objects may be nested in a body: the call, its parameters and a message of them are three. (RFC 8259
+/// section 9 leaves it to us. Who parses the message after us may do it with recursion.)
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// Values that are shorter are looked through once more by who takes the text apart, at some 500 ns each.
 const LONG: usize = 512;
@@ -94,7 +108,7 @@ impl Checker {
                     break;
                 }
             }
-            self.state = self.next(text[self.at]).map_err(|wanted| Malformed { at: self.at, wanted })?;
+            self.state = self.next(text[self.at]).map_err(|what| Malformed { at: self.at, what })?;
             self.at += 1;
         }
         Ok(())
@@ -108,7 +122,7 @@ impl Checker {
             _ => false,
         };
         if !is_over || self.nesting.depth > 0 {
-            return Err(Malformed { at: self.at, wanted: "more of it" });
+            return Err(Malformed { at: self.at, what: Wrong::Wanted("more of it") });
         }
         Ok(std::mem::take(&mut self.long))
     }
@@ -124,7 +138,7 @@ impl Checker {
     }
 
     /// Takes one byte.
-    fn next(&mut self, byte: u8) -> Result<State, &'static str> {
+    fn next(&mut self, byte: u8) -> Result<State, Wrong> {
         match self.state {
             State::Value | State::ValueOrEnd | State::Name | State::NameOrEnd | State::Colon | State::Over
                 if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') =>
@@ -135,42 +149,45 @@ impl Checker {
             State::Value | State::ValueOrEnd => self.begin_value(byte),
             State::NameOrEnd if byte == b'}' => Ok(self.close()),
             State::Name | State::NameOrEnd if byte == b'"' => Ok(self.begin_string(true)),
-            State::Name | State::NameOrEnd => Err("a name in quotes"),
+            State::Name | State::NameOrEnd => Err(Wrong::Wanted("a name in quotes")),
             State::Colon if byte == b':' => Ok(State::Value),
-            State::Colon => Err("a colon"),
+            State::Colon => Err(Wrong::Wanted("a colon")),
             State::Over => self.after_value(byte),
             State::String(is_name) => self.string_byte(byte, is_name),
             State::Escape(is_name) => match byte {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(State::String(is_name)),
                 b'u' => Ok(State::Hex(4, is_name)),
-                _ => Err("a character that can be escaped"),
+                _ => Err(Wrong::Wanted("a character that can be escaped")),
             },
             State::Hex(left, is_name) if byte.is_ascii_hexdigit() => {
                 Ok(if left > 1 { State::Hex(left - 1, is_name) } else { State::String(is_name) })
             }
-            State::Hex(..) => Err("four hexadecimal digits"),
+            State::Hex(..) => Err(Wrong::Wanted("four hexadecimal digits")),
             State::Utf8(left, low, high, is_name) if (low..=high).contains(&byte) => {
                 Ok(if left > 1 { State::Utf8(left - 1, 0x80, 0xbf, is_name) } else { State::String(is_name) })
             }
-            State::Utf8(..) => Err(NO_UTF8),
+            State::Utf8(..) => Err(Wrong::Wanted(NO_UTF8)),
             State::Word(rest) if rest[0] == byte => Ok(match &rest[1..] {
                 [] => State::Over,
                 rest => State::Word(rest),
             }),
-            State::Word(_) => Err("true, false or null"),
+            State::Word(_) => Err(Wrong::Wanted("true, false or null")),
             State::Number(digits) => match digits.next(byte) {
                 Some(digits) => Ok(State::Number(digits)),
                 // Only the byte behind a number tells that it has ended.
                 None if digits.may_end() => self.after_value(byte),
-                None => Err("a digit"),
+                None => Err(Wrong::Wanted("a digit")),
             },
         }
     }
 
-    fn begin_value(&mut self, byte: u8) -> Result<State, &'static str> {
+    fn begin_value(&mut self, byte: u8) -> Result<State, Wrong> {
         Ok(match byte {
             b'{' | b'[' => {
                 let depth = self.nesting.depth;
+                if depth == DEPTH_MAX {
+                    return Err(Wrong::TooDeep);
+                }
                 if depth < LEVELS {
                     self.open[depth] = self.at;
                 }
@@ -184,7 +201,7 @@ impl Checker {
             b'-' => State::Number(Digits::Minus),
             b'0' => State::Number(Digits::Zero),
             b'1'..=b'9' => State::Number(Digits::Whole),
-            _ => return Err("a value"),
+            _ => return Err(Wrong::Wanted("a value")),
         })
     }
 
@@ -193,7 +210,7 @@ impl Checker {
         State::String(is_name)
     }
 
-    fn string_byte(&mut self, byte: u8, is_name: bool) -> Result<State, &'static str> {
+    fn string_byte(&mut self, byte: u8, is_name: bool) -> Result<State, Wrong> {
         // RFC 3629: no surrogates, nothing longer than needed, nothing beyond U+10FFFF.
         Ok(match byte {
             b'"' => {
@@ -201,7 +218,7 @@ impl Checker {
                 if is_name { State::Colon } else { State::Over }
             }
             b'\\' => State::Escape(is_name),
-            0..=0x1f => return Err("an escape in place of a control character"),
+            0..=0x1f => return Err(Wrong::Wanted("an escape in place of a control character")),
             0x20..=0x7f => State::String(is_name),
             0xc2..=0xdf => State::Utf8(1, 0x80, 0xbf, is_name),
             0xe0 => State::Utf8(2, 0xa0, 0xbf, is_name),
@@ -210,21 +227,21 @@ impl Checker {
             0xf0 => State::Utf8(3, 0x90, 0xbf, is_name),
             0xf1..=0xf3 => State::Utf8(3, 0x80, 0xbf, is_name),
             0xf4 => State::Utf8(3, 0x80, 0x8f, is_name),
-            0x80..=0xc1 | 0xf5..=0xff => return Err(NO_UTF8),
+            0x80..=0xc1 | 0xf5..=0xff => return Err(Wrong::Wanted(NO_UTF8)),
         })
     }
 
-    fn after_value(&mut self, byte: u8) -> Result<State, &'static str> {
+    fn after_value(&mut self, byte: u8) -> Result<State, Wrong> {
         match (self.nesting.inner(), byte) {
             (_, b' ' | b'\t' | b'\n' | b'\r') => Ok(State::Over),
-            (None, _) => Err("nothing behind the value"),
+            (None, _) => Err(Wrong::Wanted("nothing behind the value")),
             (Some(is_object), b',') => {
                 self.commas += usize::from(self.nesting.depth == 1);
                 Ok(if is_object { State::Name } else { State::Value })
             }
             (Some(true), b'}') | (Some(false), b']') => Ok(self.close()),
-            (Some(true), _) => Err("a comma or }"),
-            (Some(false), _) => Err("a comma or ]"),
+            (Some(true), _) => Err(Wrong::Wanted("a comma or }")),
+            (Some(false), _) => Err(Wrong::Wanted("a comma or ]")),
         }
     }
 
@@ -274,31 +291,29 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7f) && byte != b'"' && byte != b'\\'
 }
 
-/// Which of the open lists and objects are objects, the outermost first: a bit each.
+/// Which of the open lists and objects are objects: a bit each.
 #[derive(Debug, Default)]
 struct Nesting {
-    bits: Vec<u64>,
+    bits: u64,
     depth: usize,
 }
 
+const _: () = assert!(DEPTH_MAX <= u64::BITS as usize, "each open list or object has its bit");
+
 impl Nesting {
     fn push(&mut self, is_object: bool) {
-        let (word, bit) = (self.depth / 64, self.depth % 64);
-        if word == self.bits.len() {
-            self.bits.push(0);
-        }
-        self.bits[word] = self.bits[word] & !(1 << bit) | u64::from(is_object) << bit;
+        self.bits = self.bits << 1 | u64::from(is_object);
         self.depth += 1;
     }
 
     fn pop(&mut self) {
+        self.bits >>= 1;
         self.depth -= 1;
     }
 
     /// Whether the innermost is an object; `None` outside of all.
     fn inner(&self) -> Option<bool> {
-        let at = self.depth.checked_sub(1)?;
-        Some(self.bits[at / 64] >> (at % 64) & 1 == 1)
+        (self.depth > 0).then_some(self.bits & 1 == 1)
     }
 }
 
@@ -325,11 +340,25 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let wrong = |text: &str| check(text.as_bytes(), 3).unwrap_err();
-        assert_eq!(wrong(""), Malformed { at: 0, wanted: "more of it" });
-        assert_eq!(wrong(r#"{"a" 1}"#), Malformed { at: 5, wanted: "a colon" });
-        assert_eq!(wrong("[1 2]"), Malformed { at: 3, wanted: "a comma or ]" });
-        assert_eq!(wrong("[] x"), Malformed { at: 3, wanted: "nothing behind the value" });
-        assert_eq!(check(b"\"\xff\"", 3).unwrap_err(), Malformed { at: 1, wanted: "UTF-8" });
+        assert_eq!(wrong(""), Malformed { at: 0, what: Wrong::Wanted("more of it") });
+        assert_eq!(wrong(r#"{"a" 1}"#), Malformed { at: 5, what: Wrong::Wanted("a colon") });
+        assert_eq!(wrong("[1 2]"), Malformed { at: 3, what: Wrong::Wanted("a comma or ]") });
+        assert_eq!(wrong("[] x"), Malformed { at: 3, what: Wrong::Wanted("nothing behind the value") });
+        assert_eq!(check(b"\"\xff\"", 3).unwrap_err(), Malformed { at: 1, what: Wrong::Wanted("UTF-8") });
+    }
+
+    #[test]
+    fn lists_and_objects_are_nested_64_deep_at_most() {
+        for (levels, open, inner, close) in [(1, "[", "", "]"), (1, r#"{"a":"#, "1", "}"), (2, r#"[{"a":"#, "1", "}]")]
+        {
+            let nested = |times: usize| format!("{}{inner}{}", open.repeat(times), close.repeat(times));
+            let most = DEPTH_MAX / levels;
+            assert!(check(nested(most).as_bytes(), 7).is_ok(), "{open}");
+            let too_deep = Malformed { at: most * open.len(), what: Wrong::TooDeep };
+            assert_eq!(check(nested(most + 1).as_bytes(), 7), Err(too_deep), "{open}");
+        }
+        let wide = format!("[{}[]]", "[],".repeat(1000));
+        assert!(check(wide.as_bytes(), 7).is_ok());
     }
 
     #[test]
