@@ -222,6 +222,11 @@ struct Limits {
     #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_ANSWER", default_value = "256KiB", value_parser = size)]
     max_answer: usize,
 
+    /// Memory that the process may use, 16MiB or more. Near it channels give up their history, then new clients and messages are
+    /// refused [default: three quarters of the machine's, or of its control group's]
+    #[arg(long, value_name = "SIZE", env = "SHAVEET_MEMORY_MAX", value_parser = memory)]
+    memory_max: Option<usize>,
+
     /// Connections, 1 to 10000000. The system's limit of open files (ulimit -n) holds besides
     #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_CONNECTIONS", default_value = "1000000", value_parser = many)]
     max_connections: usize,
@@ -279,6 +284,7 @@ impl From<Options> for Config {
             channel_idle: timers.channel_idle,
             policies: policies(&history),
             history_total: history.history_total,
+            memory_max: limits.memory_max,
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
             max_new_per_address: limits.max_new_per_address,
@@ -465,6 +471,14 @@ fn name_size(text: &str) -> Result<usize, String> {
     };
     let bytes = usize::try_from(bytes).ok().filter(|bytes| (16..=1 << 20).contains(bytes));
     bytes.ok_or_else(|| "out of range; allowed is 16 to 1MiB".into())
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    let Ok(ByteSize(bytes)) = text.parse() else {
+        return Err("not a size; allowed is 16MiB or more, written as 512MiB or 4GiB".into());
+    };
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes >= 16 << 20);
+    bytes.ok_or_else(|| "out of range; allowed is 16MiB or more".into())
 }
 
 fn departed_max(text: &str) -> Result<usize, String> {

@@ -65,6 +65,9 @@ pub struct Config {
     /// Bytes of messages that all channels keep together. Default 256 MiB: the channels that were not used for longest give
     /// up theirs first.
     pub history_total: usize,
+    /// Bytes that the whole process may use. Near it channels give up their history, at it nothing new comes in. Default: three
+    /// quarters of what the machine or the control group has; the rest is for the kernel's buffers and the allocator's gaps.
+    pub memory_max: Option<usize>,
     /// Connections in all. Default 1,000,000: some 500 MB; the limit of descriptors is mostly lower, and does the same.
     pub max_connections: usize,
     /// Connections from one address, or one IPv6 network of 64 bits, that is no trusted proxy. Default 1,000: a school behind one
@@ -130,6 +133,7 @@ impl Default for Config {
             channel_idle: Ms::from_secs(10 * 60),
             policies: Policies::uniform(default_policy()),
             history_total: 256 * KIB * KIB,
+            memory_max: None,
             max_connections: 1_000_000,
             max_connections_per_address: 1_000,
             max_new_per_address: 200,

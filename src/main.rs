@@ -2,18 +2,24 @@
 //!
 //! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen or the loop failed, 2 for wrong arguments.
 
+use std::alloc::System;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use cap::Cap;
 use shaveet::api::Entrance;
 use shaveet::cli;
 use shaveet::server::Server;
 
+/// Counts what is asked of the allocator, for `--memory-max`. It refuses nothing: that would be the end of the process.
+#[global_allocator]
+static HEAP: Cap<System> = Cap::new(System, usize::MAX);
+
 fn main() -> ExitCode {
     let config = cli::parse();
     log_to_stderr();
-    let server = match Server::bind(config) {
+    let server = match Server::bind(config, || HEAP.allocated()) {
         Ok(server) => server,
         Err(error) => return failed(&error),
     };

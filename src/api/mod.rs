@@ -212,6 +212,16 @@ pub fn refuse_late(date: &str, out: &mut Vec<u8>) {
     refuse_with(Status::REQUEST_TIMEOUT, "the request did not come to an end in time", date, out);
 }
 
+/// Writes the answer to a request for the rest of which there is no memory.
+pub fn refuse_for_memory(date: &str, out: &mut Vec<u8>) {
+    refuse_with(
+        Status::SERVICE_UNAVAILABLE,
+        "there is no memory for a large request now; --memory-max is the limit",
+        date,
+        out,
+    );
+}
+
 fn refuse_with(status: Status, text: &str, date: &str, out: &mut Vec<u8>) {
     let body = format!("{text}\r\n");
     let exchange = Exchange { head_only: false, keep_alive: false };

@@ -1,4 +1,4 @@
-//! What all channels together may hold.
+//! What all channels together may hold, and what is given up when the whole process holds too much.
 //!
 //! When they hold more, the channels that were not used for longest give up their messages, all but the newest. Which
 //! those are is found as a clock's hand finds it: every channel with messages stands in one queue; the hand passes over
@@ -8,14 +8,23 @@ use crate::clock::Ms;
 use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 
-use super::Hub;
 use super::channel::Channel;
+use super::{Error, Hub, Limit};
 
 /// Channels or messages that the hand looks at for one publish, so that it catches up bit by bit with what it left.
 const STEPS: usize = 64;
 
 /// The same for a publish that has added more bytes than these have freed, which only a large one can: some 200 us.
 const STEPS_MAX: usize = 4096;
+
+/// How much memory the process has left, as the edge knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that history is to give up: the limit is near.
+    pub excess: usize,
+    /// The limit, if it is reached: there is no room for new clients, subscriptions, channels and messages.
+    pub full: Option<usize>,
+}
 
 /// The sum, and the queue.
 #[derive(Debug, Default)]
@@ -28,6 +37,8 @@ pub(super) struct Memory {
     is_sweeping: bool,
     /// How many places are of channels that have gone.
     gone: usize,
+    /// The process's limit, if it is reached.
+    full: Option<usize>,
 }
 
 /// Places that are looked at for each channel that goes: more than one, so that sweeping comes to its end, and no more than
@@ -94,22 +105,47 @@ impl Hub {
             if self.memory.bytes <= self.limits.history_bytes_max || step >= STEPS && freed >= added {
                 return;
             }
-            let Some(key) = self.memory.next_place(&self.channels) else { return };
-            let channel = &mut self.channels[key];
-            if std::mem::take(&mut channel.used_lately) {
-                self.memory.queue.push_back(key);
-                continue;
-            }
-            let before = channel.held_messages().1;
-            if channel.lose_oldest(now) {
-                let lost = before - channel.held_messages().1;
-                self.memory.bytes -= lost;
-                freed += lost;
-                self.memory.swept.push_front(key);
-            } else {
-                // Only its newest are left, which stay. It stands here again when it is published to.
-                channel.queued = false;
-            }
+            let Some(lost) = self.move_hand(now) else { return };
+            freed += lost;
         }
+    }
+
+    /// The process has so much memory left. History is given up, as much of it as the steps allow; what is still too much then
+    /// is so the next time too.
+    pub fn live_in(&mut self, now: Ms, room: Room) {
+        self.memory.full = room.full;
+        let mut freed = 0;
+        for _ in 0..STEPS_MAX {
+            if freed >= room.excess {
+                return;
+            }
+            let Some(lost) = self.move_hand(now) else { return };
+            freed += lost;
+        }
+    }
+
+    /// Whether something new can come.
+    pub(super) fn has_memory(&self) -> Result<(), Error> {
+        self.memory.full.map_or(Ok(()), |max| Err(Error::Full(Limit::Memory(max))))
+    }
+
+    /// One step of the hand, and how many bytes are given up by it. `None` if there is nothing left to give up.
+    fn move_hand(&mut self, now: Ms) -> Option<usize> {
+        let key = self.memory.next_place(&self.channels)?;
+        let channel = &mut self.channels[key];
+        if std::mem::take(&mut channel.used_lately) {
+            self.memory.queue.push_back(key);
+            return Some(0);
+        }
+        let before = channel.held_messages().1;
+        if !channel.lose_oldest(now) {
+            // Only its newest are left, which stay. It stands here again when it is published to.
+            channel.queued = false;
+            return Some(0);
+        }
+        let lost = before - channel.held_messages().1;
+        self.memory.bytes -= lost;
+        self.memory.swept.push_front(key);
+        Some(lost)
     }
 }

@@ -52,6 +52,7 @@ use crate::wheel::Wheel;
 pub use answer::Answer;
 pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};
+pub use memory::Room;
 pub use message::{Kind, Message, Reason, Sender};
 pub use policy::{Policies, Policy, SystemShare};
 pub use polling::WaitError;
@@ -129,6 +130,8 @@ pub enum Limit {
     Channels(usize),
     /// [`Limits::subscriptions_max`]
     Subscriptions(usize),
+    /// [`Room::full`]
+    Memory(usize),
 }
 
 /// A wish to publish: what is to be said and where, not yet in any order.
@@ -240,7 +243,7 @@ impl Hub {
     /// for a client that is here. One that has departed comes back with its key and subscriptions (WIRE L6).
     ///
     /// # Errors
-    /// [`Error::Full`] if there are too many already.
+    /// [`Error::Full`] if there are too many already, or the process has no memory for it.
     pub fn create_client(&mut self, now: Ms, id: &str, key: ClientKey) -> Result<ClientKey, Error> {
         if let Some(client) = self.client_named(id) {
             if !self.clients[client].is_here() {
@@ -251,6 +254,7 @@ impl Hub {
             }
             return Ok(self.clients[client].key);
         }
+        self.has_memory()?;
         if self.clients.len() >= self.limits.clients_max {
             // Who may come back makes room for who comes.
             let Some(oldest) = self.departed.oldest() else {
@@ -282,7 +286,8 @@ impl Hub {
     /// the same (WIRE C2).
     ///
     /// # Errors
-    /// [`Error::UnknownClient`] if it is not here, [`Error::Full`] if it or the hub has too many already.
+    /// [`Error::UnknownClient`] if it is not here, [`Error::Full`] if it or the hub has too many already, or the process has no
+    /// memory for it.
     pub fn subscribe(&mut self, now: Ms, client: &str, channel: &str, since: Option<u64>) -> Result<(), Error> {
         let client = self.here(client)?;
         if self.clients[client].subscriptions.len() >= self.limits.subscriptions_max
@@ -293,6 +298,7 @@ impl Hub {
         }
         let channel = self.open_channel(now, channel)?;
         if self.find_subscription(client, channel).is_none() {
+            self.has_memory()?;
             self.link(client, channel, since);
             self.look_at_polls(client);
         }
@@ -338,7 +344,7 @@ impl Hub {
     /// Publishes a message (WIRE M7). Its subscribers are answered by [`Hub::next_answer`] from now on.
     ///
     /// # Errors
-    /// [`Error::Full`] if the channel is new and there are too many already.
+    /// [`Error::Full`] if the channel is new and there are too many already, or the process has no memory for it.
     pub fn publish(&mut self, now: Ms, submission: Submission<'_>) -> Result<Placed, Error> {
         let fact = self.submit(now, submission)?;
         let placed = Placed { id: fact.message.id, seq: fact.message.seq };
@@ -363,6 +369,7 @@ impl Hub {
     /// The first half of publishing: the wish is given its place in the order of all messages. A hub that stands alone
     /// gives it itself.
     fn submit(&mut self, now: Ms, submission: Submission<'_>) -> Result<Fact, Error> {
+        self.has_memory()?;
         let channel = self.open_channel(now, submission.channel)?;
         let mut fact = self.order(now, channel, Kind::Application, submission.from, submission.text);
         fact.message.exclude = submission.exclude.iter().filter_map(|id| self.client_named(id)).collect();
@@ -415,6 +422,7 @@ impl Hub {
         if let Some(channel) = self.channel_named(name) {
             return Ok(channel);
         }
+        self.has_memory()?;
         // The channel of announcements has its place in any case.
         if name != ADMIN_CHANNEL && self.channels.len() >= self.limits.channels_max {
             return Err(Error::Full(Limit::Channels(self.limits.channels_max)));

@@ -13,6 +13,7 @@ mod buffer;
 mod clock;
 mod lines;
 mod listener;
+mod memory;
 mod peer;
 mod serve;
 mod signals;
@@ -40,6 +41,7 @@ pub use listener::{BindError, BoundAddress};
 use accept::Door;
 use lines::Lines;
 use listener::Listener;
+use memory::Memory;
 use peer::{Peer, Wait};
 use signals::Signals;
 use visitors::Visitors;
@@ -85,6 +87,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     door: Door,
     visitors: Visitors,
+    memory: Memory,
     peers: Slots<Peer>,
     reminders: Wheel<Key<Peer>>,
     /// Peers whose reminder has fired; kept for its memory.
@@ -114,11 +117,12 @@ struct Stop {
 }
 
 impl Server {
-    /// Listens on all addresses of the configuration, and raises the limit of descriptors as far as it goes.
+    /// Listens on all addresses of the configuration, and raises the limit of descriptors as far as it goes. `used` is a gauge
+    /// of the process's memory: bytes that it has asked of the allocator.
     ///
     /// # Errors
     /// [`BindError`] names the address that cannot be listened on.
-    pub fn bind(config: Config) -> Result<Server, BindError> {
+    pub fn bind(config: Config, used: fn() -> usize) -> Result<Server, BindError> {
         let poll = Poll::new().map_err(BindError::Loop)?;
         let signals = Signals::register(poll.registry(), SIGNALS).map_err(BindError::Loop)?;
         let mut listeners = bind_all(&config)?;
@@ -140,6 +144,7 @@ impl Server {
             api,
             door: Door::new(listeners.len(), config.listen.len(), accept::raise_descriptor_limit()),
             visitors: Visitors::new(&config),
+            memory: Memory::new(used, config.memory_max),
             config,
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -200,6 +205,7 @@ impl Server {
             warn!("the process was stopped for {:.1} s; deadlines wait for as long", stopped.as_secs_f64());
         }
         self.now = self.clock.begin_turn();
+        self.api.hub.live_in(self.now, self.memory.look(self.now));
         self.note_events();
         self.accept();
         self.serve_lines();

@@ -11,6 +11,7 @@ use crate::slots::Key;
 
 use super::Server;
 use super::buffer::Buffer;
+use super::memory::INBOX_BYTES_WHEN_FULL;
 use super::peer::{Peer, Phase, Sent};
 
 /// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
@@ -219,6 +220,12 @@ impl Server {
     fn answer_request(&mut self, key: Key<Peer>, limits: &Limits, input: &[u8]) -> Next {
         let peer = &mut self.peers[key];
         match peer.decoder.next(limits, input) {
+            Ok(Step::More) if self.memory.is_full && input.len() > INBOX_BYTES_WHEN_FULL => {
+                debug!("peer {key:?}: refused with 503, memory is full");
+                api::refuse_for_memory(self.clock.date(), &mut self.output);
+                peer.phase = Phase::Closing { drain: true };
+                Next::Stop(input.len())
+            }
             Ok(Step::More) => Next::Stop(0),
             Ok(Step::Continue) => {
                 write_continue(&mut self.output);
@@ -282,6 +289,11 @@ impl Server {
     pub(super) fn settle(&mut self, key: Key<Peer>, sent: Sent) {
         let peer = &mut self.peers[key];
         match (sent, &peer.phase) {
+            // Who does not take its answer at once gets it another time: it has moved nobody's position.
+            (Sent::Partly, Phase::Answering { .. } | Phase::Streaming { .. }) if self.memory.is_full => {
+                debug!("peer {key:?}: closed, memory is full and it reads slowly");
+                self.bury(key);
+            }
             (Sent::Partly, _) => {}
             (Sent::Broken, _) => {
                 debug!("peer {key:?}: has broken off");

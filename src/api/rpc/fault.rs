@@ -33,6 +33,11 @@ pub(super) fn faults(error: hub::Error, name: &str) -> Fault {
         hub::Error::UnknownChannel => Fault::UnknownChannel(name.to_owned()),
         hub::Error::Full(limit) => {
             let (count, what, knob) = match limit {
+                Limit::Memory(bytes) => {
+                    return Fault::Limit(format!(
+                        "{bytes} bytes of memory are used already; --memory-max is the limit"
+                    ));
+                }
                 Limit::Clients(count) => (count, "clients", "--max-clients"),
                 Limit::Channels(count) => (count, "channels", "--max-channels"),
                 Limit::Subscriptions(count) => (count, "subscriptions of one client", "--max-subscriptions"),
