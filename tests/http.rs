@@ -883,6 +883,23 @@ fn f1_the_script() {
 }
 
 #[test]
+fn the_module_and_its_types_are_served_like_the_script() {
+    let server = Server::start();
+    for (path, kind, word) in [
+        ("/static/shaveet.mjs", "text/javascript", "export class Shaveet"),
+        ("/static/shaveet.d.ts", "application/typescript", "export interface Options"),
+    ] {
+        let file = server.get(path);
+        assert_eq!((file.status, file.media_type()), (200, kind), "{path}");
+        assert!(file.text().contains(word), "{path}");
+        // A module is only loaded from another origin if that says so.
+        assert_eq!(file.header("access-control-allow-origin"), Some("*"), "{path}");
+        let line = format!("If-None-Match: {}", file.header("etag").unwrap());
+        assert_eq!(server.ask(request("GET", path, &[&line], "")).status, 304, "{path}");
+    }
+}
+
+#[test]
 fn f2_conditional_requests() {
     let server = Server::start();
     let script = server.get("/static/shaveet.js");
@@ -908,7 +925,7 @@ fn f2_conditional_requests() {
 #[test]
 fn f3_other_files_and_methods() {
     let server = Server::start();
-    for path in ["/static/nope.js", "/static/", "/static/.gitignore"] {
+    for path in ["/static/nope.js", "/static/", "/static/.gitignore", "/static/package.json"] {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     let response = server.ask(request("POST", "/static/shaveet.js", &[], ""));

@@ -1,40 +1,56 @@
-//! `/static/shaveet.js`, embedded in the binary (WIRE F1 to F3).
+//! What stands under `/static/`, embedded in the binary (WIRE F1 to F3): the script that pages have always loaded, the
+//! module, and its types.
 
 use std::time::SystemTime;
 
 use crate::http::{Exchange, Method, Request, Response, Status};
 
-const SCRIPT: &[u8] = include_bytes!("../../static/shaveet.js");
+/// Path, type, content.
+const FILES: [(&str, &str, &[u8]); 3] = [
+    ("/static/shaveet.js", "text/javascript", include_bytes!("../../static/shaveet.js")),
+    ("/static/shaveet.mjs", "text/javascript", include_bytes!("../../static/shaveet.mjs")),
+    ("/static/shaveet.d.ts", "application/typescript", include_bytes!("../../static/shaveet.d.ts")),
+];
 
-/// The answer to a CORS preflight: the script is for everybody.
+/// The answer to a CORS preflight: the files are for everybody.
 const PREFLIGHT: &str = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD\r\n\
      Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\nCache-Control: no-cache\r\n";
 
-/// The script, and by what a browser knows whether it has this one.
+/// A file, and by what a browser knows whether it has this one.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(super) struct Asset {
+    path: &'static str,
+    body: &'static [u8],
     etag: String,
     modified: Option<SystemTime>,
     /// The header lines of both 200 and 304.
     headers: String,
 }
 
-impl Script {
-    /// `date` is when this server began to serve it, as a header has it.
-    pub(super) fn new(date: &str) -> Script {
-        let etag = format!("\"{:016x}\"", fingerprint(SCRIPT));
+impl Asset {
+    /// All that there are. `date` is when this server began to serve them, as a header has it.
+    pub(super) fn all(date: &str) -> [Asset; FILES.len()] {
+        FILES.map(|(path, kind, body)| Asset::new(path, kind, body, date))
+    }
+
+    fn new(path: &'static str, kind: &str, body: &'static [u8], date: &str) -> Asset {
+        let etag = format!("\"{:016x}\"", fingerprint(body));
         let headers = format!(
-            "Content-Type: text/javascript; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n\
+            "Content-Type: {kind}; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n\
              Cache-Control: public, max-age=3600\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
         );
-        Script { etag, modified: httpdate::parse_http_date(date).ok(), headers }
+        Asset { path, body, etag, modified: httpdate::parse_http_date(date).ok(), headers }
+    }
+
+    pub(super) fn is_at(&self, path: &[u8]) -> bool {
+        self.path.as_bytes() == path
     }
 
     pub(super) fn serve(&self, date: &str, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) {
         let response = match request.method {
             Method::Get | Method::Head => {
                 let status = if self.is_known(request) { Status::NOT_MODIFIED } else { Status::OK };
-                Response { status, headers: &self.headers, body: SCRIPT }
+                Response { status, headers: &self.headers, body: self.body }
             }
             Method::Options => Response { status: Status::NO_CONTENT, headers: PREFLIGHT, body: b"" },
             Method::Post | Method::Put | Method::Delete => {
@@ -46,7 +62,7 @@ impl Script {
         response.write(out, date, exchange);
     }
 
-    /// Whether the browser has this very script (RFC 9110 section 13.2.2: an ETag decides before a date does).
+    /// Whether the browser has this very file (RFC 9110 section 13.2.2: an ETag decides before a date does).
     fn is_known(&self, request: &Request<'_>) -> bool {
         if request.header("if-none-match").is_some() {
             let mut lines = request.header_values("if-none-match");

@@ -36,7 +36,7 @@ pub use token::{Epoch, Token};
 pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
 
-use assets::Script;
+use assets::Asset;
 use rpc::write_message;
 
 /// The endpoints, and the hub they speak to.
@@ -48,7 +48,7 @@ pub struct Api {
     pub access: Access,
     /// When a refusal of each kind may be logged aloud again.
     silent_until: [Ms; access::KINDS],
-    script: Script,
+    assets: [Asset; 3],
     cors: Cors,
     /// In which positions are named.
     pub epoch: Epoch,
@@ -96,7 +96,7 @@ pub enum Outcome {
 }
 
 impl Api {
-    /// The endpoints of a server with this configuration. `date` dates the embedded script (WIRE F1), `epoch` is random
+    /// The endpoints of a server with this configuration. `date` dates the embedded files (WIRE F1), `epoch` is random
     /// and says that nothing is known from before, `seed` is for the jitter alone.
     #[must_use]
     pub fn new(config: &Config, hub: Hub, date: &str, epoch: u64, seed: u64) -> Api {
@@ -104,7 +104,7 @@ impl Api {
             hub,
             access: Access::new(config),
             silent_until: [Ms::ZERO; access::KINDS],
-            script: Script::new(date),
+            assets: Asset::all(date),
             cors: Cors::new(config),
             epoch: Epoch::new(epoch),
             max_name: config.max_name,
@@ -139,9 +139,11 @@ impl Api {
             path if path == UPDATES.as_bytes() => {
                 return self.serve_updates(visit, request, request.query(), exchange, habit, out);
             }
-            b"/static/shaveet.js" => self.script.serve(visit.date, request, exchange, out),
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
-            _ => not_found(visit.date, exchange, out),
+            path => match self.assets.iter().find(|asset| asset.is_at(path)) {
+                Some(asset) => asset.serve(visit.date, request, exchange, out),
+                None => not_found(visit.date, exchange, out),
+            },
         }
         Outcome::Answered
     }
