@@ -130,6 +130,13 @@ fn write_error_two(out: &mut Vec<u8>, code: i32, message: &str) {
     out.push(b'}');
 }
 
+/// Errors that methods give, as they are described: the code and its meaning.
+pub(super) const INVALID: (i32, &str) =
+    (INVALID_PARAMS, "The arguments are too many, too few, misnamed or of a wrong type.");
+pub(super) const NO_CLIENT: (i32, &str) = (UNKNOWN_CLIENT, "The client is not here.");
+pub(super) const NO_CHANNEL: (i32, &str) = (UNKNOWN_CHANNEL, "The channel does not exist.");
+pub(super) const FULL: (i32, &str) = (LIMIT_REACHED, "A limit is reached; the message says which, and its knob.");
+
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const METHOD_NOT_FOUND: i32 = -32601;
