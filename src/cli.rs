@@ -255,6 +255,10 @@ struct Limits {
     #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_POLLS", default_value = "16", value_parser = polls)]
     max_polls: usize,
 
+    /// Polls of one client within a second that come to nothing new, 1 to 10000000: a page in a hot loop has to wait
+    #[arg(long, value_name = "COUNT", env = "SHAVEET_MAX_POLL_RATE", default_value = "100", value_parser = many_small)]
+    max_poll_rate: u32,
+
     /// Size of a client's id or a channel's name. 256 bytes are plenty for new applications
     #[arg(long, value_name = "SIZE", env = "SHAVEET_MAX_NAME", default_value = "64KiB", value_parser = name_size)]
     max_name: usize,
@@ -292,6 +296,7 @@ impl From<Options> for Config {
             max_channels: limits.max_channels,
             max_subscriptions: limits.max_subscriptions,
             max_polls: limits.max_polls,
+            max_poll_rate: limits.max_poll_rate,
             max_name: limits.max_name,
             departed_max: limits.departed_max,
             departed_age: limits.departed_age,

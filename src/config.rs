@@ -84,6 +84,9 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// Polls that one client may have parked at a time. Default 16: as many tabs of one page.
     pub max_polls: usize,
+    /// Polls of one client within a second of which nothing new comes: it asks for what it has had, or breaks off. Default 100:
+    /// no page that works does so more than now and then, and one in a hot loop takes a hundredth of the loop's time.
+    pub max_poll_rate: u32,
     /// Bytes of a client's id or a channel's name. Default 64 KiB: WIRE H6 has seen ids of 60 KB; 256 is plenty for new
     /// applications.
     pub max_name: usize,
@@ -141,6 +144,7 @@ impl Default for Config {
             max_channels: 1_000_000,
             max_subscriptions: 1_000,
             max_polls: 16,
+            max_poll_rate: 100,
             max_name: 64 * KIB,
             departed_max: 100_000,
             departed_age: Ms::from_secs(24 * 60 * 60),

@@ -28,7 +28,7 @@ impl World {
         let Ok(Step::Request { request, .. }) = Decoder::new().next(&limits, request) else { return None };
         let exchange = Exchange { head_only: false, keep_alive: true };
         match self.api.handle(visit, &request, exchange, &mut habit, &mut out) {
-            Outcome::Answered | Outcome::Ended | Outcome::Streaming(_) => {}
+            Outcome::Answered | Outcome::Ended | Outcome::Streaming(_) | Outcome::Later(_) => {}
             Outcome::Working(mut working) => {
                 if working.wants_body().is_some() {
                     working.take_body(request.body.to_vec(), 0);

@@ -7,6 +7,7 @@ mod access;
 mod assets;
 mod cors;
 mod events;
+mod pace;
 mod press;
 mod quote;
 mod rpc;
@@ -24,7 +25,8 @@ use log::{debug, warn};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::http::{Error, Exchange, Method, Request, Response, Status};
-use crate::hub::{Hub, Owner};
+use crate::hub::{Hub, Owner, Waiter};
+use crate::slots::Key;
 
 pub use access::{Access, Entrance, Refusal};
 pub use cors::Cors;
@@ -37,6 +39,7 @@ pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
 
 use assets::Asset;
+use pace::Pace;
 use rpc::write_message;
 
 /// The endpoints, and the hub they speak to.
@@ -50,6 +53,7 @@ pub struct Api {
     silent_until: [Ms; access::KINDS],
     assets: [Asset; 3],
     cors: Cors,
+    pace: Pace,
     /// In which positions are named.
     pub epoch: Epoch,
     poll_timeout: Ms,
@@ -87,6 +91,8 @@ pub enum Outcome {
     Answered,
     /// The hub will say when there is something to answer.
     Parked(Parked),
+    /// It comes too early. Next: show the same request again at this time; it has changed nothing.
+    Later(Ms),
     /// The beginning of the answer has been written; the hub will say each time there is more.
     Streaming(Box<Streaming>),
     /// The last thing that is said on this connection has been written.
@@ -106,6 +112,7 @@ impl Api {
             silent_until: [Ms::ZERO; access::KINDS],
             assets: Asset::all(date),
             cors: Cors::new(config),
+            pace: Pace::new(config.max_poll_rate),
             epoch: Epoch::new(epoch),
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
@@ -146,6 +153,12 @@ impl Api {
             },
         }
         Outcome::Answered
+    }
+
+    /// The connection of a parked poll or a stream has gone: it takes nothing (WIRE P18). `habit` is the connection's.
+    pub fn abandon(&mut self, now: Ms, waiter: Key<Waiter>, habit: &Habit) {
+        self.hub.cancel(now, waiter);
+        self.pace.count(now, habit.client());
     }
 
     fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {

@@ -13,10 +13,11 @@ use smallvec::SmallVec;
 
 use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status, query};
-use crate::hub::{Client, Protocol, Since, Waiter};
+use crate::hub::{Client, Ending, Protocol, Since, Waiter};
 use crate::slots::Key;
 
 use super::cors::{Cors, Reader};
+use super::pace::Turn;
 use super::press::{Shape, write_error};
 use super::{Api, Outcome, PLAIN_TEXT, Token, Visit, not_found};
 
@@ -96,7 +97,9 @@ impl Api {
         match self.hub.wait(visit.now, visit.owner, &mut habit.client, poll.claims(), protocol, deadline) {
             Ok(waiter) => {
                 habit.keep(callback);
-                Outcome::Parked(Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape, reader })
+                let mut parked = Parked { waiter, exchange, retry_ms: self.jitter.u16(RETRY_MS), shape, reader };
+                self.keep_pace(visit, protocol, habit.client, &mut parked)
+                    .map_or(Outcome::Parked(parked), Outcome::Later)
             }
             Err(error) => {
                 debug!("peer {:?}: a poll is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
@@ -105,6 +108,42 @@ impl Api {
                 Outcome::Answered
             }
         }
+    }
+}
+
+impl Api {
+    /// Sends a page away that polls again and again for nothing: it gets its own position back and when to come again. In the
+    /// original's protocol there is no way to say that, and some do not listen: until when the poll is put off.
+    fn keep_pace(
+        &mut self,
+        visit: Visit<'_>,
+        protocol: Protocol,
+        client: Key<Client>,
+        parked: &mut Parked,
+    ) -> Option<Ms> {
+        let now = visit.now;
+        match (self.pace.turn(now, client), protocol) {
+            (Turn::Now, _) => {
+                if self.hub.asks_again(now, parked.waiter) {
+                    self.pace.count(now, client);
+                }
+                None
+            }
+            (Turn::Early(early), Protocol::Resume(_)) => {
+                self.pace.count(now, client);
+                parked.retry_ms = u16::try_from(early.0).unwrap_or(u16::MAX);
+                self.hub.end_waiting(parked.waiter, Ending::Crowded);
+                None
+            }
+            (Turn::Early(early), Protocol::Original) => self.put_off(visit, parked.waiter, now + early),
+            (Turn::Later(until), _) => self.put_off(visit, parked.waiter, until),
+        }
+    }
+
+    fn put_off(&mut self, visit: Visit<'_>, waiter: Key<Waiter>, until: Ms) -> Option<Ms> {
+        debug!("peer {:?}: a poll waits, its client polls too often", Key::<()>::unpack(visit.owner.0));
+        self.hub.cancel(visit.now, waiter);
+        Some(until)
     }
 }
 
@@ -129,6 +168,11 @@ impl Habit {
         if *self.callback != *callback {
             self.callback = callback.into();
         }
+    }
+
+    /// Whom the last poll was for, of several the last.
+    pub(super) fn client(&self) -> Key<Client> {
+        self.client
     }
 
     /// The callback of the poll that is parked.

@@ -282,6 +282,14 @@ impl Hub {
         Some(Answer { hub: self, owner, waiter, ending })
     }
 
+    /// Whether something is due at once to a poll of the resume protocol that has just come, though its page has not come any
+    /// further: it asks again for what it has been given. (In the original's protocol nobody can.)
+    #[must_use]
+    pub fn asks_again(&self, now: Ms, waiter: Key<Waiter>) -> bool {
+        let waiter = &self.waiters[waiter];
+        waiter.queued && !waiter.is_original() && waiter.clients().all(|client| self.clients[client].moved < now)
+    }
+
     /// Whether [`Hub::next_answer`] may have something.
     #[must_use]
     pub fn has_answers(&self) -> bool {

@@ -311,6 +311,7 @@ impl Server {
             None => self.remind(key),
             Some(Wait::Head | Wait::Body) => self.refuse_late(key),
             Some(Wait::Beat) => self.beat(key),
+            Some(Wait::Hold) => self.release(key),
             Some(late @ (Wait::Idle | Wait::Write | Wait::Drain | Wait::Nothing)) => {
                 debug!("peer {key:?}: closed, it waited too long ({late:?})");
                 self.bury(key);

@@ -51,6 +51,8 @@ pub(super) enum Phase {
     Serving,
     /// A poll waits in the hub; what comes behind it waits in the inbox. Next: `Answering`.
     Parked(Parked),
+    /// A poll has come too early, and waits in the inbox with what comes behind it. Next: `Serving`, which finds it there.
+    Held { until: Ms },
     /// A stream has the connection for itself: the hub answers it again and again. While an answer is in the outbox the
     /// hub waits (`is_answered`). Next: `Answering` by its last answer, `Closing` by its page's last word.
     Streaming { streaming: Box<Streaming>, is_answered: bool },
@@ -92,6 +94,8 @@ pub(super) enum Wait {
     Drain,
     /// The next time that a stream's page is to hear something.
     Beat,
+    /// The time at which a request that came too early is looked at again.
+    Hold,
     /// The hub: it has its own deadlines.
     Nothing,
 }
@@ -129,7 +133,7 @@ impl Peer {
     /// Whether it has gone while its poll is parked or its stream open: it takes nothing (WIRE P18).
     pub(super) fn has_left(&self) -> bool {
         match &self.phase {
-            Phase::Parked(_) => self.hung_up,
+            Phase::Parked(_) | Phase::Held { .. } => self.hung_up,
             // What a page of a WebSocket said before it went is still heard.
             Phase::Streaming { streaming, .. } => self.hung_up && !streaming.listens(),
             _ => false,
@@ -186,6 +190,7 @@ impl Peer {
             Wait::Write => now + config.write_timeout,
             Wait::Drain => now + DRAIN,
             Wait::Beat => now + self.beat_in(),
+            Wait::Hold => self.held_until(),
             Wait::Nothing => Ms::MAX,
         };
     }
@@ -198,6 +203,13 @@ impl Peer {
     fn beat_in(&self) -> Ms {
         match &self.phase {
             Phase::Streaming { streaming, .. } => streaming.beat_in(),
+            _ => Ms::MAX,
+        }
+    }
+
+    fn held_until(&self) -> Ms {
+        match self.phase {
+            Phase::Held { until } => until,
             _ => Ms::MAX,
         }
     }
@@ -219,6 +231,7 @@ impl Peer {
             },
             Phase::Parked(_) | Phase::Working { .. } => Wait::Nothing,
             Phase::Streaming { .. } => Wait::Beat,
+            Phase::Held { .. } => Wait::Hold,
             Phase::Draining => Wait::Drain,
             Phase::Answering { .. } | Phase::Closing { .. } => unreachable!("with an empty outbox they are over"),
         }
@@ -235,7 +248,9 @@ impl Peer {
             Phase::Parked(parked) => Some(parked.waiter),
             Phase::Streaming { streaming, .. } => Some(streaming.waiter),
             Phase::Answering { waiter, .. } => Some(*waiter),
-            Phase::Serving | Phase::Working { .. } | Phase::Closing { .. } | Phase::Draining => None,
+            Phase::Serving | Phase::Working { .. } | Phase::Held { .. } | Phase::Closing { .. } | Phase::Draining => {
+                None
+            }
         }
     }
 }

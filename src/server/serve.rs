@@ -39,7 +39,7 @@ impl Server {
                     self.answer_inbox(key);
                 }
                 // A poll whose page has gone takes nothing (WIRE P18), nor does anybody wait for it.
-                Phase::Parked(_) | Phase::Streaming { .. } if peer.has_left() => self.bury(key),
+                Phase::Parked(_) | Phase::Streaming { .. } | Phase::Held { .. } if peer.has_left() => self.bury(key),
                 Phase::Streaming { .. } if peer.listens() && peer.unread => self.hear_inbox(key),
                 Phase::Streaming { .. } if peer.listens() && peer.readable && reads > 0 => {
                     reads -= 1;
@@ -49,7 +49,7 @@ impl Server {
                     reads -= 1;
                     self.read(key);
                 }
-                Phase::Parked(_) | Phase::Draining | Phase::Streaming { .. }
+                Phase::Parked(_) | Phase::Held { .. } | Phase::Draining | Phase::Streaming { .. }
                     if peer.readable && reads > 0 && !peer.is_socket() =>
                 {
                     reads -= 1;
@@ -69,7 +69,7 @@ impl Server {
         let left = match peer.phase {
             Phase::Serving => has_taken_all && (peer.unread || peer.readable),
             Phase::Streaming { .. } if peer.is_socket() => has_taken_all && (peer.unread || peer.readable),
-            Phase::Parked(_) | Phase::Streaming { .. } => {
+            Phase::Parked(_) | Phase::Held { .. } | Phase::Streaming { .. } => {
                 peer.hung_up || peer.readable && peer.inbox.bytes().len() < PIPELINE_BYTES_MAX
             }
             Phase::Draining => peer.readable,
@@ -207,7 +207,8 @@ impl Server {
             }
         }
         let peer = &mut self.peers[key];
-        if matches!(peer.phase, Phase::Parked(_) | Phase::Streaming { .. } | Phase::Working { .. }) {
+        if matches!(peer.phase, Phase::Parked(_) | Phase::Held { .. } | Phase::Streaming { .. } | Phase::Working { .. })
+        {
             peer.unread = used < input.len();
         }
         if !self.output.is_empty() {
@@ -259,6 +260,10 @@ impl Server {
                         }
                         peer.phase = Phase::Parked(parked);
                     }
+                    Outcome::Later(until) => {
+                        peer.phase = Phase::Held { until };
+                        return Next::Stop(0);
+                    }
                     Outcome::Streaming(streaming) => self.begin_stream(key, streaming),
                     Outcome::Ended => peer.phase = Phase::Closing { drain: true },
                 }
@@ -285,6 +290,13 @@ impl Server {
         self.look_again(key);
     }
 
+    /// The time has come for a request that came too early.
+    pub(super) fn release(&mut self, key: Key<Peer>) {
+        let peer = &mut self.peers[key];
+        peer.phase = Phase::Serving;
+        self.lines.put(key, peer);
+    }
+
     /// Draws the conclusions from a write.
     pub(super) fn settle(&mut self, key: Key<Peer>, sent: Sent) {
         let peer = &mut self.peers[key];
@@ -309,7 +321,10 @@ impl Server {
             }
             (Sent::Whole, Phase::Streaming { .. }) => self.go_on_streaming(key),
             (Sent::Whole, &Phase::Closing { drain }) => self.close(key, drain),
-            (Sent::Whole, Phase::Serving | Phase::Working { .. } | Phase::Parked(_) | Phase::Draining) => {}
+            (
+                Sent::Whole,
+                Phase::Serving | Phase::Working { .. } | Phase::Parked(_) | Phase::Held { .. } | Phase::Draining,
+            ) => {}
         }
     }
 
@@ -352,7 +367,7 @@ impl Server {
         let Some(peer) = self.peers.remove(key) else { return };
         self.visitors.leave(peer.address);
         if let Some(waiter) = peer.waiter() {
-            self.api.hub.cancel(self.now, waiter);
+            self.api.abandon(self.now, waiter, &peer.habit);
         }
     }
 }

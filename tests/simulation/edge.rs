@@ -118,6 +118,7 @@ impl Edge {
                 Heard::Parked
             }
             Outcome::Working(_) => unreachable!("it has been done"),
+            Outcome::Later(_) => unreachable!("pages poll as often as they like"),
             Outcome::Streaming(streaming) => {
                 connection.phase = Phase::Streaming { streaming, is_answered: false };
                 Heard::Streaming(out)

@@ -310,6 +310,7 @@ pub(crate) fn setup(random: &mut Rng) -> Config {
         max_channels: random.usize(3..9),
         max_subscriptions: random.usize(2..9),
         max_polls: random.usize(1..6),
+        max_poll_rate: 1_000_000,
         departed_max: random.usize(1..5),
         departed_age: Ms(random.u64(100..9000)),
         max_answer: if random.bool() { 1 << 20 } else { random.usize(30..600) },

@@ -147,6 +147,7 @@ impl Edge {
             Outcome::Answered => {}
             Outcome::Parked(parked) => peer.phase = Phase::Parked(parked),
             Outcome::Streaming(_) | Outcome::Ended => unreachable!("nobody streams here"),
+            Outcome::Later(_) => unreachable!("nobody polls for nothing"),
             Outcome::Working(mut call) => {
                 if call.wants_body().is_some() {
                     call.take_body(request.body.into_owned(), 0);
