@@ -4,10 +4,11 @@
 
 mod support;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::time::Duration;
 
-use support::{Connection, Server, Signal, get, says, until};
+use socket2::{Domain, Socket, Type};
+use support::{Client, Connection, Server, Signal, get, poll_path, says, until};
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -106,4 +107,77 @@ fn time_in_which_the_process_was_stopped_does_not_count() {
     // Who stays away from then on is collected as ever.
     until("they are collected", || server.present("room").is_empty());
     drop(pages);
+}
+/// Half of the pages break off, without a word, just as a message comes.
+#[test]
+fn pages_that_vanish_take_nothing_from_those_that_stay() {
+    let server = Server::with(&["--presence", "off"]);
+    let before = support::crowd::descriptors(server.pid());
+    let clients: Vec<_> = (0..100).map(|at| server.subscriber(&format!("page{at}"), &["room"])).collect();
+    let mut pages: Vec<Option<Connection>> = clients.iter().map(|client| Some(client.park())).collect();
+    for page in pages.iter_mut().step_by(2).filter_map(Option::take) {
+        // A reset in place of a goodbye.
+        page.socket.set_linger(Some(Duration::ZERO)).expect("TCP can");
+    }
+    server.publish("room", "hello");
+    for (client, page) in clients.iter().zip(pages) {
+        let news = page.map_or_else(|| client.news(), |mut page| page.news());
+        assert_eq!(support::texts(&news, "room"), ["hello"], "{}", client.id);
+    }
+    until("nothing is left of them", || support::crowd::descriptors(server.pid()) == before);
+}
+
+/// A poll of a page that does not read the answer: its socket takes next to nothing.
+fn deaf(server: &Server, client: &Client<'_>) -> Connection {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("every socket can");
+    let mut page = Connection::over(socket, server.address(), None);
+    page.send(get(&poll_path(&[client])));
+    page
+}
+
+/// Pages whose sockets take nothing, and with them more than the server's own sockets can take.
+#[test]
+fn pages_that_never_read_keep_nobody_waiting_and_lose_nothing() {
+    let server = Server::with(&["--presence", "off", "--write-timeout", "1s", "--max-answer", "16MiB"]);
+    let before = support::crowd::descriptors(server.pid());
+    let clients: Vec<_> = (0..20).map(|at| server.subscriber(&format!("page{at}"), &["room", "hall"])).collect();
+    let deaf: Vec<Connection> = clients.iter().map(|client| deaf(&server, client)).collect();
+    let alice = server.subscriber("alice", &["lobby"]);
+    let large = "x".repeat(3 << 20);
+    server.publish("room", &large);
+    server.publish("hall", &large);
+    for round in 1..=20 {
+        let mut page = alice.park();
+        server.publish("lobby", "hello");
+        assert_eq!(page.news(), serde_json::json!({"lobby": [says(round, "hello")]}));
+    }
+    until("they are given up", || support::crowd::descriptors(server.pid()) == before);
+    drop(deaf);
+    let news = clients[0].news();
+    assert!(["room", "hall"].iter().all(|channel| support::texts(&news, channel) == [large.as_str()]));
+}
+
+/// Who says that nothing more will come of it (FIN) still gets answers to what it has asked, but takes no poll: it may be gone.
+#[test]
+fn a_peer_that_closes_its_half_is_answered_what_it_has_asked() {
+    let server = Server::start();
+    let before = support::crowd::descriptors(server.pid());
+    let half = |bytes: &str| {
+        let mut connection = server.connect();
+        connection.send(bytes);
+        connection.socket.shutdown(Shutdown::Write).expect("it is connected");
+        connection
+    };
+    let mut asked = half(&(get("/nowhere") + &get("/nowhere")));
+    assert_eq!([asked.answer().status, asked.answer().status], [404; 2]);
+    asked.closes();
+    for cut in ["", "GET /no", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"] {
+        half(cut).closes();
+    }
+    let alice = server.listener("alice", &["room"]);
+    half(&get(&poll_path(&[&alice]))).closes();
+    server.publish("room", "hello");
+    assert_eq!(support::texts(&alice.news(), "room"), ["hello"], "it has taken nothing");
+    until("nothing is left of them", || support::crowd::descriptors(server.pid()) == before);
 }

@@ -3,6 +3,8 @@
 mod support;
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 use support::{BINARY, Connection, Server, get, says, until};
@@ -10,8 +12,12 @@ use support::{BINARY, Connection, Server, get, says, until};
 const LIMIT: usize = 40;
 
 fn poor() -> Server {
+    limited(LIMIT)
+}
+
+fn limited(descriptors: usize) -> Server {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -n {LIMIT} && exec \"$0\" \"$@\""), BINARY]);
+    shell.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""), BINARY]);
     Server::run(shell, &[])
 }
 
@@ -78,4 +84,37 @@ fn the_limit_is_told_once_and_not_for_each_connection() {
     until("the log tells it", || told(&server.log()) > 0);
     assert_eq!(told(&server.log()), 1, "{}", server.log());
     drop((served, more));
+}
+
+/// They come in waves, each of more than there are descriptors, and each goes without a word when the next one is there.
+#[test]
+fn twenty_thousand_that_come_to_a_thousand_descriptors_keep_nobody_inside_waiting() {
+    const WAVES: usize = 10;
+    const WAVE: usize = 2000;
+    support::crowd::raise_descriptor_limit();
+    let server = limited(1024);
+    let alice = server.listener("alice", &["room"]);
+    let mut page = server.connect();
+    let mut caller = server.connect();
+    assert_eq!((caller.ask(get("/nowhere")).status, page.ask(get("/nowhere")).status), (404, 404));
+    let call = json!({"method": "new_message", "params": ["app", "hello", "room", false], "id": 1}).to_string();
+    let mut crowd = Vec::new();
+    for wave in 0..WAVES {
+        crowd.extend((0..WAVE).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("every socket can");
+            // It is under way: whether it comes in is not for us to wait for.
+            let _ = socket.connect(server.address());
+            let _ = (&socket).write(get("/nowhere").as_bytes());
+            socket
+        }));
+        page.send(get(&support::poll_path(&[&alice])));
+        assert_eq!(caller.ask(support::post(&call)).json()["result"], 1);
+        assert_eq!(page.news(), json!({"room": [says(wave as u64 + 2, "hello")]}));
+        crowd.drain(..crowd.len().saturating_sub(WAVE));
+    }
+    assert!(server.log().contains("the limit is 1024 descriptors"), "{}", server.log());
+    drop(crowd);
+    until("others are served again", || is_served(&mut server.connect()));
+    until("all have gone", || support::crowd::descriptors(server.pid()) < LIMIT);
 }
