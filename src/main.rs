@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen or the loop failed, 2 for wrong arguments.
 
-use std::alloc::System;
+#[cfg(not(feature = "jemalloc"))]
+use std::alloc::System as Allocator;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,10 +12,13 @@ use cap::Cap;
 use shaveet::api::Entrance;
 use shaveet::cli;
 use shaveet::server::Server;
+#[cfg(feature = "jemalloc")]
+use tikv_jemallocator::Jemalloc as Allocator;
 
-/// Counts what is asked of the allocator, for `--memory-max`. It refuses nothing: that would be the end of the process.
+/// What a crowd took goes back to the system when it has gone (at once, as .cargo/config.toml says), and what is in use is
+/// counted for `--memory-max`. Nothing is refused: that would be the end of the process.
 #[global_allocator]
-static HEAP: Cap<System> = Cap::new(System, usize::MAX);
+static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 fn main() -> ExitCode {
     let config = cli::parse();

@@ -197,6 +197,15 @@ impl<T> Queue<T> {
         self.pages.front()?.front()
     }
 
+    /// The page of an entry, and where it is there.
+    fn place(&self, at: usize) -> (usize, usize) {
+        match at.checked_sub(self.pages.front().map_or(0, VecDeque::len)) {
+            None => (0, at),
+            // The pages between the first and the last are full.
+            Some(at) => (1 + at / PAGE, at % PAGE),
+        }
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -212,6 +221,25 @@ impl<T> Queue<T> {
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.pages.iter().flatten()
+    }
+}
+
+/// # Panics
+/// If there is no entry at that place.
+impl<T> Index<usize> for Queue<T> {
+    type Output = T;
+
+    fn index(&self, at: usize) -> &T {
+        let (page, at) = self.place(at);
+        &self.pages[page][at]
+    }
+}
+
+/// As [`Index`].
+impl<T> IndexMut<usize> for Queue<T> {
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        let (page, at) = self.place(at);
+        &mut self.pages[page][at]
     }
 }
 
@@ -283,6 +311,10 @@ mod tests {
                 }
                 assert_eq!((queue.len(), queue.is_empty()), (twin.len(), twin.is_empty()));
                 assert_eq!(queue.front(), twin.front());
+                if let Some(at) = twin.len().checked_sub(1).map(|last| rng.usize(..=last)) {
+                    (queue[at], twin[at]) = (step, step);
+                    assert_eq!(queue[at], step);
+                }
             }
             assert!(queue.iter().eq(&twin));
         }

@@ -27,9 +27,8 @@ use socket2::SockRef;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{BINARY, Connection, Server, get, post};
+use support::{Connection, Server, get, post};
 
 /// Pages, each with a connection and a parked poll. Both processes have as many descriptors: well below the 20,000 that
 /// machines with a low limit give.
@@ -149,30 +148,24 @@ impl Soak {
         assert!(enough, "{PAGES} connections need more descriptors than `ulimit -Hn` allows: {limit:?}");
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
             .expect("up to the hard limit");
-        let mut command = Command::new(BINARY);
-        // The allocator gives large pieces back to the system at once.
-        command.env("MALLOC_MMAP_THRESHOLD_", "16384");
-        let server = Server::run(
-            command,
-            &[
-                // Everything is kept until it is read,
-                "--history=1000000",
-                "--history-system=shared",
-                "--history-bytes=1GiB",
-                "--history-total=1GiB",
-                "--history-age=1d",
-                // clients live until they are killed or the test is over,
-                "--min-alive=1d",
-                "--max-idle=1d",
-                &format!("--poll-timeout={poll_timeout}"),
-                // one client is in every room,
-                "--max-subscriptions=10000",
-                // who has slept gets what it has missed in several answers,
-                "--max-answer=256KiB",
-                // and deserted channels are freed soon.
-                &format!("--channel-idle={}ms", CHANNEL_IDLE.as_millis()),
-            ],
-        );
+        let server = Server::with(&[
+            // Everything is kept until it is read,
+            "--history=1000000",
+            "--history-system=shared",
+            "--history-bytes=1GiB",
+            "--history-total=1GiB",
+            "--history-age=1d",
+            // clients live until they are killed or the test is over,
+            "--min-alive=1d",
+            "--max-idle=1d",
+            &format!("--poll-timeout={poll_timeout}"),
+            // one client is in every room,
+            "--max-subscriptions=10000",
+            // who has slept gets what it has missed in several answers,
+            "--max-answer=256KiB",
+            // and deserted channels are freed soon.
+            &format!("--channel-idle={}ms", CHANNEL_IDLE.as_millis()),
+        ]);
         let mut soak = Soak {
             calls: server.connect(),
             server,

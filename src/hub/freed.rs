@@ -4,10 +4,13 @@
 //! cannot have any more. Of each name some numbers are kept under its hash, and no more than so many: of what is beyond,
 //! only the newest `seq` is known, and every new channel is taken for one that may have had messages up to there.
 
-use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-/// Names that are remembered, at some 100 bytes each: half a megabyte.
+use hashbrown::HashTable;
+
+use crate::paged::Queue;
+
+/// Names that are remembered, at some 60 bytes each.
 const NAMES_MAX: usize = if cfg!(test) { 100 } else { 5_000 };
 
 /// What a channel had when it was freed.
@@ -24,41 +27,61 @@ pub(super) struct Trace {
 #[derive(Debug, Default)]
 pub(super) struct Freed {
     hasher: RandomState,
-    /// By a name's hash, with the number of its being freed.
-    traces: HashMap<u64, (u64, Trace)>,
-    /// The same, who was freed first in front; of a name that is in use again, or was freed once more, a leftover.
-    order: VecDeque<(u64, u64)>,
-    count: u64,
+    /// Who was freed first in front; of a name that is in use again a leftover without a trace.
+    names: Queue<Name>,
+    /// How many have left `names` at its front: the number of the first one there.
+    first: u32,
+    /// The numbers of the names that have a trace, by their hash. They go round: what is kept is far less than 2^32.
+    numbers: HashTable<u32>,
     /// The newest `seq` of what is not remembered any more.
     floor: u64,
 }
 
+#[derive(Debug)]
+struct Name {
+    hash: u64,
+    trace: Option<Trace>,
+}
+
 impl Freed {
-    /// A channel has been freed.
+    /// A channel has been freed, which was made by [`Freed::take`]: so there is no trace of its name.
     pub(super) fn note(&mut self, name: &str, trace: Trace) {
         if trace.last_id == 0 {
             return;
         }
-        let hash = self.hasher.hash_one(name);
-        self.count += 1;
-        self.traces.insert(hash, (self.count, trace));
-        self.order.push_back((hash, self.count));
-        while self.traces.len() > NAMES_MAX || self.order.len() > 2 * NAMES_MAX {
-            let Some((hash, count)) = self.order.pop_front() else { return };
-            if self.traces.get(&hash).is_some_and(|&(last, _)| last == count) {
-                let (_, Trace { newest, .. }) = self.traces.remove(&hash).expect("it was there a line ago");
-                self.floor = self.floor.max(newest[0]).max(newest[1]);
+        let Freed { hasher, names, first, numbers, floor } = self;
+        let hash = hasher.hash_one(name);
+        let number = first.wrapping_add(u32::try_from(names.len()).expect("no more than so many are kept"));
+        names.push_back(Name { hash, trace: Some(trace) });
+        numbers.insert_unique(hash, number, |&number| names[index(*first, number)].hash);
+        while numbers.len() > NAMES_MAX || names.len() > 2 * NAMES_MAX {
+            let oldest = names.front().expect("there are more than so many");
+            if let Some(Trace { newest, .. }) = oldest.trace {
+                let found = numbers.find_entry(oldest.hash, |number| number == first);
+                found.unwrap_or_else(|_| unreachable!("who has a trace has its number here")).remove();
+                *floor = newest[0].max(newest[1]).max(*floor);
             }
+            names.pop_front();
+            *first = first.wrapping_add(1);
         }
     }
 
     /// A channel of that name is made: what there was before.
     pub(super) fn take(&mut self, name: &str) -> Trace {
-        match self.traces.remove(&self.hasher.hash_one(name)) {
-            Some((_, trace)) => trace,
-            None => Trace { last_id: 0, newest: [self.floor, 0], fallen: [self.floor, 0] },
+        let Freed { hasher, names, first, numbers, floor } = self;
+        let hash = hasher.hash_one(name);
+        match numbers.find_entry(hash, |&number| names[index(*first, number)].hash == hash) {
+            Ok(found) => {
+                let (number, _) = found.remove();
+                names[index(*first, number)].trace.take().expect("whose number is here has a trace")
+            }
+            Err(_) => Trace { last_id: 0, newest: [*floor, 0], fallen: [*floor, 0] },
         }
     }
+}
+/// Where in the queue a name's number is, behind the number of the first.
+fn index(first: u32, number: u32) -> usize {
+    number.wrapping_sub(first) as usize
 }
 
 #[cfg(test)]
@@ -82,12 +105,12 @@ mod tests {
         for seq in 1..1000 {
             freed.note("room", trace(seq));
             assert_eq!(freed.take("room"), trace(seq));
-            assert!(freed.order.len() <= 2 * NAMES_MAX);
+            assert!(freed.names.len() <= 2 * NAMES_MAX);
         }
         for seq in 1000..=1000 + NAMES_MAX as u64 {
             freed.note(&seq.to_string(), trace(seq));
         }
-        assert_eq!((freed.traces.len(), freed.floor), (NAMES_MAX, 1000));
+        assert_eq!((freed.numbers.len(), freed.floor), (NAMES_MAX, 1000));
         assert_eq!(freed.take("1000"), Trace { last_id: 0, newest: [1000, 0], fallen: [1000, 0] });
         assert_eq!(freed.take("1001"), trace(1001));
     }

@@ -293,7 +293,6 @@ impl Server {
             }
             self.late = late;
             self.api.hub.handle_timeout(self.now, &mut EXPIRIES_PER_STEP.clone());
-            keep_house();
             if !self.clock.has_time() || self.api.hub.is_pressed() {
                 break;
             }
@@ -346,7 +345,6 @@ impl Server {
         self.clock.begin(Work::Jobs);
         while let Some(key) = self.jobs.pop_front() {
             self.work_on(key);
-            keep_house();
             if !self.clock.has_time() {
                 break;
             }
@@ -428,16 +426,6 @@ fn bind_all(config: &Config) -> Result<Vec<Listener>, BindError> {
 fn read_token(path: &Path) -> io::Result<Secret> {
     Secret::parse(&std::fs::read_to_string(path)?).map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))
 }
-
-/// Has the allocator keep house bit by bit. glibc's puts small pieces that are given back aside, and merges all of them
-/// with their neighbours when somebody asks for a large one: after a crowd has gone that takes 6 ms. If somebody asks after
-/// each slice there is little to do each time.
-pub fn keep_house() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_PIECE_BYTES)));
-}
-
-/// What the allocator takes for a large piece.
-const LARGE_PIECE_BYTES: usize = 4 << 10;
 
 fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];

@@ -10,7 +10,7 @@ use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::http::{Decoder, Exchange, Limits, Method, Step};
 use shaveet::hub::{Hub, Owner, Waiter};
-use shaveet::server::{Clock, EXPIRIES_PER_STEP, LOOKS_PER_STEP, Work, keep_house};
+use shaveet::server::{Clock, EXPIRIES_PER_STEP, LOOKS_PER_STEP, Work};
 use shaveet::slots::{Key, Slots};
 
 use super::gauge;
@@ -162,7 +162,6 @@ impl Edge {
         self.clock.begin(Work::Expire);
         while self.api.hub.next_timeout().is_some_and(|at| at <= self.now) {
             self.api.hub.handle_timeout(self.now, &mut EXPIRIES_PER_STEP.clone());
-            keep_house();
             if !self.clock.has_time() {
                 break;
             }

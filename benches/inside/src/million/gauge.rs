@@ -1,14 +1,14 @@
 //! What is measured: the thread's CPU time, the bytes that the allocator has given out, the pages that the system has.
 
-use std::alloc::System;
 use std::time::Duration;
 
 use cap::Cap;
 use rustix::time::{ClockId, clock_gettime};
+use tikv_jemallocator::Jemalloc;
 
-/// The system's allocator, counted.
+/// The server's allocator, counted.
 #[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+static ALLOCATOR: Cap<Jemalloc> = Cap::new(Jemalloc, usize::MAX);
 
 /// Bytes in use.
 #[derive(Clone, Copy, Debug)]
