@@ -1,49 +1,29 @@
 """Notifications: every user has a private channel, and whoever wants to tell a user something publishes there.
 
 A page is subscribed to its own user's channel only, and only this application can subscribe it: what is sent to bob
-reaches bob's pages (as many as he has open) and nobody else's. Who bob is, a real application knows from its login;
+reaches bob's pages (as many as he has open) and nobody else's. What he has read on one of them is read on all. Who bob is, a real application knows from its login;
 this one believes the name that it is told.
 """
 
-import json
 import os
 import re
 import secrets
 import time
 from hmac import compare_digest
-from urllib.request import ProxyHandler, Request, build_opener
 
 from flask import Flask, abort, jsonify, render_template, request
+from shaveet import Shaveet, ShaveetError, UnknownClient
 from werkzeug.exceptions import HTTPException
 
 NAME_MAX = 20  # characters
 TEXT_MAX = 300  # characters
-RPC_SECONDS_MAX = 5  # Shaveet answers within milliseconds; a page should not hang because it is gone
+READ_MAX = 100  # notifications at once: a page has no more
 
-SHAVEET_RPC = os.environ.get("SHAVEET_RPC", "http://127.0.0.1:8082/")
 SHAVEET_URL = os.environ.get("SHAVEET_URL", "").rstrip("/")
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 16 * 1024
-shaveet = build_opener(ProxyHandler({}))  # a proxy from the environment has no business between the two
-
-
-def rpc(method, *params):
-    """Calls one method of Shaveet. An unknown client is a 410, anything else that goes wrong a 503."""
-    body = json.dumps({"method": method, "params": params, "id": 1}).encode()
-    try:
-        call = Request(SHAVEET_RPC, body, {"Content-Type": "application/json"})
-        with shaveet.open(call, timeout=RPC_SECONDS_MAX) as response:
-            answer = json.load(response)
-    except (OSError, ValueError) as error:
-        app.logger.error("%s at %s: %s", method, SHAVEET_RPC, error)
-        abort(503, "The push server does not answer.")
-    if error := answer.get("error"):
-        if "KeyError" in error["type"]:
-            abort(410, "You are not connected just now. Please try again in a moment.")
-        app.logger.error("%s: %s", method, error)
-        abort(503, "The push server refused.")
-    return answer["result"]
+shaveet = Shaveet(os.environ.get("SHAVEET_RPC", "http://127.0.0.1:8082/"), retry_for=1)
 
 
 def field(name, length_max):
@@ -65,9 +45,9 @@ def sender():
     client_id, key = field("client_id", 100), field("key", 100)
     user = client_id.rpartition("_")[0]
     # For a client that exists create_client only tells its key; get_client_channels has made sure that it exists.
-    if channel_of(user) not in rpc("get_client_channels", client_id):
+    if channel_of(user) not in shaveet.get_client_channels(client_id):
         abort(403, "This client is not yours.")
-    if not compare_digest(rpc("create_client", client_id).encode(), key.encode()):
+    if not compare_digest(shaveet.create_client(client_id).encode(), key.encode()):
         abort(403, "The key is wrong.")
     return user
 
@@ -86,26 +66,47 @@ def join():
         abort(400, "Please choose another name.")
     # Never the bare name: create_client hands the key of an existing client to whoever names its id.
     client_id = f"{name}_{secrets.token_hex(8)}"
-    key = rpc("create_client", client_id)
-    rpc("subscribe", client_id, channel_of(name))
+    key = shaveet.create_client(client_id)
+    shaveet.subscribe(client_id, channel_of(name))
     return jsonify(client_id=client_id, key=key, channel=channel_of(name))
 
 
 @app.post("/notify")
 def notify():
     user, to, text = sender(), field("to", NAME_MAX), field("text", TEXT_MAX)
-    if not rpc("get_channel_clients", channel_of(to)):
+    if not shaveet.get_channel_clients(channel_of(to)):
         abort(404, f"{to} is not here right now.")
     # An object, so that no text can pass for one of Shaveet's own messages such as {"type": "subscribe"}.
     message = {"type": "notification", "from": user, "text": text, "at_ms": int(time.time() * 1000)}
-    return jsonify(sent=rpc("new_message", "notifications", message, channel_of(to), False))
+    shaveet.publish(channel_of(to), message, sender="notifications")
+    return jsonify(sent=True)
+
+
+@app.post("/read")
+def read():
+    ids = request.get_json().get("ids")
+    if not isinstance(ids, list) or len(ids) > READ_MAX or not all(isinstance(id, int) for id in ids):
+        abort(400, f"ids: a list of up to {READ_MAX} numbers, please.")
+    shaveet.publish(channel_of(sender()), {"type": "read", "ids": ids}, sender="notifications")
+    return jsonify(read=True)
 
 
 @app.post("/leave")
 def leave():
     sender()
-    rpc("kill_client", field("client_id", 100))
+    shaveet.kill_client(field("client_id", 100))
     return jsonify(left=True)
+
+
+@app.errorhandler(UnknownClient)
+def unknown(error):
+    return jsonify(error="You are not connected just now. Please try again in a moment."), 410
+
+
+@app.errorhandler(ShaveetError)
+def unanswered(error):
+    app.logger.error("%s", error)
+    return jsonify(error="The push server does not answer."), 503
 
 
 @app.errorhandler(HTTPException)

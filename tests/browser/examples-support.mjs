@@ -19,18 +19,20 @@ export async function startExample(name, shaveetUrl) {
       SHAVEET_RPC: `${shaveetUrl}/`,
       SHAVEET_URL: shaveetUrl,
     },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   // Not before its children have closed what they inherited: a web application that outlives `run` would hang here.
   const closed = new Promise((resolve) => child.once('close', resolve));
   let log = '';
   const url = await new Promise((resolve, reject) => {
     const limit = setTimeout(() => reject(new Error(`${name} does not start: ${log}`)), START_MS_MAX);
-    child.stderr.setEncoding('utf8').on('data', (text) => {
+    const hear = (text) => {
       log += text;
-      const running = /Running on (http:\S+)/.exec(log);
+      // Flask, PHP, Django.
+      const running = /(?:Running on |Development Server \(|development server at )(http:[^\s)]+?)\/?[\s)]/.exec(log);
       if (running) resolve(running[1]);
-    });
+    };
+    for (const output of [child.stdout, child.stderr]) output.setEncoding('utf8').on('data', hear);
     child.once('error', reject);
     closed.then((code) => reject(new Error(`${name} ended with ${code}: ${log}`)));
     closed.then(() => clearTimeout(limit));

@@ -23,11 +23,9 @@ before(async () => {
 afterEach(async () => {
   await Promise.all(visits.map((page) => page.context().close()));
   visits = [];
-  await until('everybody is gone', async () => {
-    const channels = ['chat-room', 'user-alice', 'user-bob', 'user-carol', 'user-mallory'];
-    const people = await Promise.all(channels.map((channel) => server.call('get_channel_clients', channel)));
-    return people.flat().length === 0;
-  });
+  // The next test begins with nobody, and nothing said.
+  await server.stop();
+  server = await startServer({ port: server.port, args: TIMERS });
 });
 
 after(async () => {
@@ -61,10 +59,12 @@ async function sees(look, expected) {
   }
 }
 
-describe('the chat', () => {
-  before(async () => { example = await startExample('chat', server.url); });
+for (const name of ['chat', 'php-chat']) describe(`the chat (${name})`, () => {
+  before(async () => { example = await startExample(name, server.url); });
   after(() => example.stop());
 
+  // What is of the page alone is the same behind both.
+  const once = name === 'chat' ? it : () => {};
   const join = (name) => enter(name, '#room');
   const here = (page) => page.locator('#here .name').allTextContents();
   const texts = (page) => page.locator('#log .text').allTextContents();
@@ -105,7 +105,7 @@ describe('the chat', () => {
     assert.deepEqual([alice.errors, bob.errors], [[], []]);
   });
 
-  it('notices at once who leaves or closes the page', async () => {
+  once('notices at once who leaves or closes the page', async () => {
     const [alice, bob, carol] = [await join('alice'), await join('bob'), await join('carol')];
     await sees(() => here(alice), ['alice', 'bob', 'carol']);
     await bob.click('#leave');
@@ -115,7 +115,7 @@ describe('the chat', () => {
     assert.deepEqual((await notices(alice)).slice(-2).sort(), ['bob left', 'carol left']);
   });
 
-  it('notices after a while whose browser has crashed', async () => {
+  once('notices after a while whose browser has crashed', async () => {
     const [alice, bob] = [await join('alice'), await join('bob')];
     await sees(() => here(alice), ['alice', 'bob']);
     await bob.goto('chrome://crash').catch(() => {});
@@ -123,7 +123,7 @@ describe('the chat', () => {
     await sees(() => notices(alice), ['bob joined', 'bob left']);
   });
 
-  it('walks in again after a reload', async () => {
+  once('walks in again after a reload', async () => {
     const [alice, bob] = [await join('alice'), await join('bob')];
     await bob.reload();
     await bob.waitForSelector('#room:not([hidden])');
@@ -152,10 +152,10 @@ describe('the chat', () => {
     assert.equal(await alice.evaluate(() => window.harmed), undefined);
   });
 
-  it('takes no harm from others who publish to its channel', async () => {
+  once('takes no harm from others who publish to its channel', async () => {
     const alice = await join('alice');
     for (const message of ['plain text', 7, null, [], { type: 'unknown' }]) {
-      await server.call('new_message', 'a script', message, 'chat-room', false);
+      await server.call('new_message', 'a script', message, 'chat-lobby', false);
     }
     await say(alice, 'still here');
     assert.deepEqual(await texts(alice), ['still here']);
@@ -163,9 +163,9 @@ describe('the chat', () => {
   });
 
   it('lets only the holder of a key speak', async () => {
-    const { client_id, key } = await example.post('/join', { name: 'alice' });
+    const { client_id, key } = await example.post('/join', { name: 'alice', room: 'lobby' });
     assert.equal((await example.post('/say', { client_id, key, text: 'x' })).status, 200);
-    const stranger = await example.post('/join', { name: 'alice' });
+    const stranger = await example.post('/join', { name: 'alice', room: 'lobby' });
     assert.notEqual(stranger.client_id, client_id);
     assert.notEqual(stranger.key, key);
     for (const path of ['/say', '/leave']) {
@@ -178,14 +178,47 @@ describe('the chat', () => {
   });
 
   it('refuses what is empty, too long or no object', async () => {
-    const { client_id, key } = await example.post('/join', { name: 'alice' });
+    const room = 'lobby';
+    const { client_id, key } = await example.post('/join', { name: 'alice', room });
+    assert.equal((await example.post('/join', { name: 'alice', room: 'cellar' })).status, 400);
     const names = ['', '   ', 'x'.repeat(21), 'Administrator', 'a\nb', 7, null, undefined];
-    for (const name of names) assert.equal((await example.post('/join', { name })).status, 400, `name ${name}`);
+    for (const name of names) assert.equal((await example.post('/join', { name, room })).status, 400, `name ${name}`);
     const texts_ = ['', 'x'.repeat(1001), 7, ['x'], undefined];
     for (const text of texts_) assert.equal((await example.post('/say', { client_id, key, text })).status, 400);
     for (const body of ['[]', '"x"', 'null', '{', '']) assert.equal((await example.post('/join', body)).status, 400);
     assert.equal((await example.post('/say', { client_id, key, text: 'x'.repeat(20_000) })).status, 413);
     assert.equal((await example.post('/say', { client_id, key, text: 'half \ud83d' })).status, 200);
+  });
+
+  it('shows who comes later what was said, and each room its own', async () => {
+    const alice = await join('alice');
+    for (const text of ['one', 'two']) await say(alice, text);
+    const bob = await join('bob');
+    await sees(() => texts(bob), ['one', 'two']);
+    await bob.click('#rooms a[href="#music"]');
+    await sees(() => here(bob), ['bob']);
+    await sees(() => here(alice), ['alice']);
+    await say(bob, 'la la');
+    await say(alice, 'three');
+    assert.deepEqual(await texts(bob), ['la la']);
+    await bob.click('#rooms a[href="#lobby"]');
+    await sees(() => texts(bob), ['one', 'two', 'three']);
+    await sees(() => here(bob), ['bob', 'alice']);
+    assert.deepEqual([...alice.errors, ...bob.errors], []);
+  });
+
+  once('says so when it was away for longer than the server keeps what is said', async () => {
+    const [alice, bob] = [await join('alice'), await join('bob')];
+    await sees(() => here(alice), ['alice', 'bob']);
+    await bob.context().setOffline(true);
+    const lines = 230; // 200 are kept
+    const message = (i) => ({ type: 'say', text: `line ${i}`, at_ms: i });
+    for (let i = 1; i <= lines; i++) await server.call('new_message', 'carol_1', message(i), 'chat-lobby', false);
+    await sees(async () => (await texts(alice)).length, lines);
+    await bob.context().setOffline(false);
+    await bob.getByText('something that was said here is missing').waitFor();
+    await sees(async () => (await texts(bob)).at(-1), `line ${lines}`);
+    assert.ok((await texts(bob)).length < lines);
   });
 
   it('joins again when the server does not know its people any more', async () => {
@@ -202,7 +235,7 @@ describe('the chat', () => {
       await alice.press('#text', 'Enter');
       return await alice.inputValue('#text') === '' && (await texts(alice)).length === 2;
     });
-    await until('both are back', async () => (await server.call('get_channel_clients', 'chat-room')).length === 2);
+    await until('both are back', async () => (await server.call('get_channel_clients', 'chat-lobby')).length === 2);
     await sees(() => here(alice), ['alice', 'bob']);
     await sees(() => here(bob), ['bob', 'alice']);
     await bob.getByText('The connection was lost, joining again').waitFor();
@@ -259,6 +292,17 @@ describe('the notifications', () => {
     await sees(() => bob.title(), 'Notifications');
   });
 
+  it('are read in all tabs when they are read in one', async () => {
+    const [alice, bob, bobToo] = [await signIn('alice'), await signIn('bob'), await signIn('bob')];
+    for (const text of ['one', 'two', 'three']) await notify(alice, 'bob', text);
+    for (const page of [bob, bobToo]) await sees(() => page.title(), '(3) Notifications');
+    await bob.getByText('two').click();
+    for (const page of [bob, bobToo]) await sees(() => page.title(), '(2) Notifications');
+    assert.equal(await bobToo.locator('#list .unread').count(), 2);
+    await bobToo.click('#read');
+    for (const page of [bob, bobToo]) await sees(() => page.title(), 'Notifications');
+  });
+
   it('are refused when nobody of that name is here', async () => {
     const [alice, bob] = [await signIn('alice'), await signIn('bob')];
     assert.equal(await notify(alice, 'dave', 'hello?'), 'dave is not here right now.');
@@ -287,5 +331,64 @@ describe('the notifications', () => {
     }
     assert.equal(await notify(alice, 'bob', 'again'), '');
     await sees(() => got(bob), ['again']);
+  });
+});
+
+describe('the orders in Django', () => {
+  before(async () => { example = await startExample('django', server.url); });
+  after(() => example.stop());
+
+  async function comeIn(name) {
+    const page = await (await browser.newContext()).newPage();
+    visits.push(page);
+    page.errors = [];
+    page.on('pageerror', (error) => page.errors.push(error.message));
+    await page.goto(example.url);
+    await page.fill('#name', name);
+    await page.click('#door button');
+    await page.waitForSelector('#who');
+    return page;
+  }
+
+  /** What the page lists; while it reloads, nothing. */
+  async function orders(page) {
+    const lines = await page.locator('#orders li').allInnerTexts().catch(() => []);
+    return lines.map((text) => text.replace(/\s+/g, ' '));
+  }
+
+  it('appear at the bar at once, and what is ready with the guest alone', async () => {
+    const [bar, alice, bob] = [await comeIn('bar'), await comeIn('alice'), await comeIn('<b>bob</b>')];
+    await alice.click('[data-drink=Espresso]');
+    await bob.click('[data-drink=Tea]');
+    await sees(async () => (await orders(bar)).sort(), ['Espresso for alice Ready', 'Tea for <b>bob</b> Ready']);
+    await sees(() => orders(alice), ['Espresso is being made']);
+    await bar.locator('li', { hasText: 'alice' }).locator('button').click();
+    await sees(() => orders(alice), ['Espresso is ready!']);
+    await sees(() => orders(bob), ['Tea is being made']);
+    await sees(() => orders(bar), ['Tea for <b>bob</b> Ready']);
+    await alice.reload();
+    await sees(() => orders(alice), ['Espresso is ready!']);
+    assert.deepEqual([bar, alice, bob].flatMap((page) => page.errors), []);
+  });
+
+  it('go on when the server does not know the pages any more', async () => {
+    const [bar, carol] = [await comeIn('bar'), await comeIn('carol')];
+    await server.kill();
+    await carol.click('[data-drink=Cappuccino]'); // it is ordered all the same
+    server = await startServer({ port: server.port, args: TIMERS });
+    await sees(async () => (await orders(bar)).at(-1), 'Cappuccino for carol Ready');
+    await bar.locator('li', { hasText: 'carol' }).locator('button').click();
+    await sees(() => orders(carol), ['Cappuccino is ready!']);
+  });
+
+  it('are taken from who has come in, and made at the bar alone', async () => {
+    const carol = await comeIn('carol');
+    const status = (path, body) => carol.evaluate(async ([path, body]) => {
+      const headers = { 'X-CSRFToken': document.body.dataset.token };
+      return (await fetch(path, { method: 'POST', headers, body: new URLSearchParams(body) })).status;
+    }, [path, body]);
+    assert.equal(await status('/order', { drink: 'Poison' }), 400);
+    assert.equal(await status('/ready/1', {}), 403);
+    assert.equal((await fetch(`${example.url}/order`, { method: 'POST' })).status, 403);
   });
 });

@@ -1,12 +1,13 @@
-"use strict";
-
-const ROOM = "chat-room";
+const SHAVEET = document.body.dataset.shaveet;
+const ROOMS = document.body.dataset.rooms.split(" ");
 const LINES_MAX = 500; // what the page keeps of the talk
 const RETRY_MS = 2000;
 
 const $ = (selector) => document.querySelector(selector);
-let me = null; // { name, client_id, key } while we are in the room
-const mine = new Set(); // every id this page has had: after a restart of the server we get a new one
+let me = null; // { name, room, client_id, key } while we are in a room
+let push = null; // what brings us the room's messages
+const mine = new Set(); // every id this page has had: each room knows us by another, and so does a server that was restarted
+const seen = new Set(); // what of the talk is on the page
 
 // --- the web application -------------------------------------------------------------------------------------------
 
@@ -21,43 +22,69 @@ async function ask(path, body) {
   return data;
 }
 
-async function join(name) {
-  const { client_id, key } = await ask("join", { name });
-  if (me) Shaveet.remove(me.client_id);
-  me = { name, client_id, key };
+// Joins as a new client, and shows what was said before we came.
+async function join(name, room) {
+  const { client_id, key, channel, history } = await ask("join", { name, room });
+  me = { name, room, client_id, key };
   mine.add(client_id);
-  Shaveet.init(client_id, key);
+  for (const { from, data } of history) hearSay(from, parse(data), data);
+  return { clientId: client_id, key, channel };
 }
 
-// Shaveet does not know us any more: it was started anew, or we were away for very long.
-async function joinAgain() {
-  notice("The connection was lost, joining again");
-  for (;;) {
-    try {
-      return await join(me.name);
-    } catch {
-      await new Promise((wake) => setTimeout(wake, RETRY_MS));
-    }
-  }
+async function walkInto(name, room) {
+  const { Shaveet } = await import(`${SHAVEET}/static/shaveet.mjs`).catch(() => {
+    throw new Error("The push server does not answer. Start it and reload this page.");
+  });
+  const last = me;
+  const client = await join(name, room);
+  if (last) leave(last);
+  push?.close();
+  push = new Shaveet({ ...client, url: SHAVEET, renew: () => join(me.name, me.room) });
+  push.on(client.channel, hear);
+  push.on("gap", missed);
+  // Shaveet does not know us any more: it was started anew, or we were away for very long. Then renew() joins again.
+  push.on("expired", () => notice("The connection was lost, joining again"));
+}
+
+function leave(member) {
+  navigator.sendBeacon("leave", new Blob([JSON.stringify(member)], { type: "application/json" }));
 }
 
 // --- what Shaveet tells us -----------------------------------------------------------------------------------------
 
-// Besides what people say, a channel carries Shaveet's own word on who comes (subscribe) and goes (unsubscribe). The
-// payload is what the message says as JSON, null if it is none.
-function hear({ client_id, payload }) {
-  const type = payload?.type;
-  if (type === "subscribe") {
+// Besides what people say, a channel carries Shaveet's own word on who comes (subscribe) and goes (unsubscribe).
+function hear({ from, data, system }) {
+  const payload = parse(data);
+  if (!system) return hearSay(from, payload, data);
+  if (payload.type === "subscribe") {
     // Our own: we have just joined, or come back from an absence in which we may have missed others coming and going.
-    if (client_id === me.client_id) return takeRollCall();
-    if (!people.has(client_id)) notice(`${nameOf(client_id)} joined`);
-    mark(client_id, true);
-  } else if (type === "unsubscribe") {
-    if (people.has(client_id) && !mine.has(client_id)) notice(`${nameOf(client_id)} left`);
-    mark(client_id, false);
-  } else if (type === "say") {
-    if (!people.has(client_id)) mark(client_id, true);
-    line(client_id, payload);
+    if (from === me.client_id) return takeRollCall();
+    if (!people.has(from)) notice(`${nameOf(from)} joined`);
+    mark(from, true);
+  } else if (payload.type === "unsubscribe") {
+    if (people.has(from) && !mine.has(from)) notice(`${nameOf(from)} left`);
+    mark(from, false);
+  }
+}
+
+function hearSay(from, payload, data) {
+  if (payload?.type !== "say" || seen.has(from + data)) return;
+  seen.add(from + data);
+  if (seen.size > LINES_MAX) seen.delete(seen.values().next().value);
+  line(from, payload);
+}
+
+// More was said while we were away than the server keeps.
+function missed(gap) {
+  if (!gap.system) notice("You were away for long: something that was said here is missing");
+  takeRollCall();
+}
+
+function parse(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
   }
 }
 
@@ -73,7 +100,7 @@ async function takeRollCall() {
   const question = ++rollCall;
   sinceRollCall = new Map();
   try {
-    const ids = await ask("here");
+    const ids = await ask(`here?room=${me.room}`);
     if (question !== rollCall) return;
     // The list may be older or newer than what we heard while we waited for it; the last word heard is right in both cases.
     people = new Set(ids);
@@ -163,17 +190,38 @@ function submit(form, deed) {
   });
 }
 
-async function enter(name) {
-  if (typeof Shaveet === "undefined") throw new Error("The push server does not answer. Start it and reload this page.");
-  await join(name);
+async function enter(name, room) {
+  $("#log").replaceChildren();
+  seen.clear();
+  people = new Set();
+  rollCall++; // an answer that is on its way is of the other room
+  await walkInto(name, room);
   sessionStorage.setItem("name", me.name); // so that a reload walks in again
+  location.hash = room;
   $("#door").hidden = true;
   $("#room").hidden = false;
+  $("#rooms").replaceChildren(...ROOMS.map(door));
   showPeople();
   $("#text").focus();
 }
 
-submit($("#door"), () => enter($("#name").value.trim()));
+function door(room) {
+  const link = element("a", "", room);
+  link.href = `#${room}`;
+  if (room === me.room) link.setAttribute("aria-current", "page");
+  return link;
+}
+
+function wanted() {
+  const room = location.hash.slice(1);
+  return ROOMS.includes(room) ? room : ROOMS[0];
+}
+
+addEventListener("hashchange", () => {
+  if (me && wanted() !== me.room) enter(me.name, wanted()).catch((error) => notice(error.message));
+});
+
+submit($("#door"), () => enter($("#name").value.trim(), wanted()));
 
 submit($("#say"), async () => {
   const input = $("#text");
@@ -195,13 +243,8 @@ $("#leave").addEventListener("click", () => {
 
 // Says goodbye when the page goes. Should that get lost, Shaveet notices by itself after a while that nobody listens.
 addEventListener("pagehide", () => {
-  if (me) navigator.sendBeacon("leave", new Blob([JSON.stringify(me)], { type: "application/json" }));
+  if (me) leave(me);
 });
-
-if (typeof Shaveet !== "undefined") {
-  Shaveet.listenSingle(ROOM, hear);
-  Shaveet.onClientGone(joinAgain);
-}
 
 $("#name").value = sessionStorage.getItem("name") ?? "";
 $("#door").hidden = false;

@@ -1,11 +1,9 @@
-"use strict";
-
+const SHAVEET = document.body.dataset.shaveet;
 const TITLE = document.title;
 const NOTIFICATIONS_MAX = 100; // what the page keeps
-const RETRY_MS = 2000;
 
 const $ = (selector) => document.querySelector(selector);
-let me = null; // { name, client_id, key, channel } while we are signed in
+let me = null; // { name, client_id, key } while we are signed in
 
 // --- the web application -------------------------------------------------------------------------------------------
 
@@ -22,30 +20,50 @@ async function ask(path, body) {
 
 async function join(name) {
   const { client_id, key, channel } = await ask("join", { name });
-  if (me) Shaveet.remove(me.client_id);
-  me = { name, client_id, key, channel };
-  Shaveet.init(client_id, key);
+  me = { name, client_id, key };
+  return { clientId: client_id, key, channel };
 }
 
-// Shaveet does not know us any more: it was started anew, or we were away for very long.
-async function joinAgain() {
-  for (;;) {
-    try {
-      return await join(me.name);
-    } catch {
-      await new Promise((wake) => setTimeout(wake, RETRY_MS));
-    }
-  }
+async function signIn(name) {
+  const { Shaveet } = await import(`${SHAVEET}/static/shaveet.mjs`).catch(() => {
+    throw new Error("The push server does not answer. Start it and reload this page.");
+  });
+  const client = await join(name);
+  // renew: Shaveet does not know us any more. It was started anew, or we were away for very long.
+  const push = new Shaveet({ ...client, url: SHAVEET, renew: () => join(me.name) });
+  push.on(client.channel, hear);
+}
+
+// What we have read here is read in our other tabs too.
+function read(items) {
+  const ids = items.map((item) => Number(item.dataset.id));
+  if (ids.length) ask("read", { client_id: me.client_id, key: me.key, ids }).catch(() => markRead(ids));
 }
 
 // --- what Shaveet tells us -----------------------------------------------------------------------------------------
 
 // Our channel also carries Shaveet's own word on pages of ours that come and go; here that is no news.
-function hear({ payload }) {
+function hear({ id, data, system }) {
+  if (system) return;
+  const payload = parse(data);
+  if (payload?.type === "read") markRead(payload.ids);
   if (payload?.type !== "notification") return;
-  $("#list").prepend(entry(payload));
+  $("#list").prepend(entry(id, payload));
   while ($("#list").childElementCount > NOTIFICATIONS_MAX) $("#list").lastElementChild.remove();
   count();
+}
+
+function markRead(ids) {
+  for (const id of ids) $(`#list [data-id="${Number(id)}"]`)?.classList.remove("unread");
+  count();
+}
+
+function parse(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
 }
 
 // Everything that comes from people goes into the page as text, never as HTML.
@@ -56,16 +74,16 @@ function element(tag, className, text = "") {
   return made;
 }
 
-function entry({ from, text, at_ms }) {
+function entry(id, { from, text, at_ms }) {
   const item = element("li", "unread");
+  item.dataset.id = id;
   const reply = element("button", "quiet", "Reply");
   reply.addEventListener("click", () => {
     $("#to").value = from;
     $("#text").focus();
   });
   item.addEventListener("click", () => {
-    item.className = "";
-    count();
+    if (item.classList.contains("unread")) read([item]);
   });
   const time = new Date(at_ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   item.append(element("strong", "from", from), element("time", "soft", time), element("span", "text", text), reply);
@@ -98,10 +116,7 @@ function submit(form, deed) {
 }
 
 submit($("#door"), async () => {
-  if (typeof Shaveet === "undefined") throw new Error("The push server does not answer. Start it and reload this page.");
-  await join($("#name").value.trim());
-  Shaveet.listenSingle(me.channel, hear);
-  Shaveet.onClientGone(joinAgain);
+  await signIn($("#name").value.trim());
   sessionStorage.setItem("name", me.name); // so that a reload signs in again
   $("#who").textContent = me.name;
   $("#door").hidden = true;
@@ -118,8 +133,7 @@ submit($("#send"), async () => {
 });
 
 $("#read").addEventListener("click", () => {
-  for (const item of document.querySelectorAll("#list .unread")) item.className = "";
-  count();
+  read([...document.querySelectorAll("#list .unread")]);
 });
 
 $("#leave").addEventListener("click", () => {
