@@ -84,7 +84,8 @@ def notify():
 
 @app.post("/read")
 def read():
-    ids = request.get_json().get("ids")
+    body = request.get_json()
+    ids = body.get("ids") if isinstance(body, dict) else None
     if not isinstance(ids, list) or len(ids) > READ_MAX or not all(isinstance(id, int) for id in ids):
         abort(400, f"ids: a list of up to {READ_MAX} numbers, please.")
     shaveet.publish(channel_of(sender()), {"type": "read", "ids": ids}, sender="notifications")

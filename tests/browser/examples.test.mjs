@@ -317,6 +317,11 @@ describe('the notifications', () => {
     const mallory = await example.post('/join', { name: 'mallory' });
     const forged = { client_id, key: mallory.key, to: 'mallory', text: 'x' };
     assert.equal((await example.post('/notify', forged)).status, 403);
+    assert.equal((await example.post('/read', { ...forged, ids: [1] })).status, 403);
+    for (const ids of [undefined, 1, ['1'], Array(101).fill(1)]) {
+      assert.equal((await example.post('/read', { ...forged, ids })).status, 400);
+    }
+    assert.equal((await example.post('/read', '[]')).status, 400);
     // A client of another application: its id looks like alice's, but it is not on her channel.
     const key = await server.call('create_client', 'alice_elsewhere');
     assert.equal((await example.post('/notify', { ...forged, client_id: 'alice_elsewhere', key })).status, 403);
