@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -334,12 +335,14 @@ fn ruled<T: Copy>(rules: &[Rule<T>], prefix: &str, default: T) -> T {
 
 fn policies(history: &History) -> Policies {
     let default = Config::default().policies.default;
-    let policy = |prefix: &str| Policy {
-        history: ruled(&history.history, prefix, default.history),
-        history_system: ruled(&history.history_system, prefix, default.history_system),
-        history_bytes: ruled(&history.history_bytes, prefix, default.history_bytes),
-        history_age: ruled(&history.history_age, prefix, default.history_age),
-        presence: ruled(&history.presence, prefix, default.presence),
+    let policy = |prefix: &str| {
+        Arc::new(Policy {
+            history: ruled(&history.history, prefix, default.history),
+            history_system: ruled(&history.history_system, prefix, default.history_system),
+            history_bytes: ruled(&history.history_bytes, prefix, default.history_bytes),
+            history_age: ruled(&history.history_age, prefix, default.history_age),
+            presence: ruled(&history.presence, prefix, default.presence),
+        })
     };
     let mut prefixes: Vec<&String> = history.history.iter().map(|rule| &rule.prefix).collect();
     prefixes.extend(history.history_system.iter().map(|rule| &rule.prefix));

@@ -38,6 +38,10 @@ impl<T> List<T> {
     /// Puts an entry at the end.
     pub fn push(&mut self, entry: T) {
         if self.first.len() < PAGE {
+            if self.first.capacity() == 0 {
+                // Most lists have one entry.
+                self.first.reserve_exact(1);
+            }
             return self.first.push(entry);
         }
         let pages = &mut self.more.get_or_insert_with(|| Box::new(More { pages: Vec::new() })).pages;

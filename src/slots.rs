@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 
 use slab::Slab;
@@ -36,7 +37,8 @@ use slab::Slab;
 /// two tables of the same type. Keys are ordered by age, the oldest first (until the counter of generations goes round).
 pub struct Key<T> {
     index: u32,
-    generation: u32,
+    // Never 0, so that an `Option` of a key takes no more room than a key.
+    generation: NonZeroU32,
     // A function that returns T, not T itself: a key owns nothing, so it is Copy and Send whatever T is.
     of: PhantomData<fn() -> T>,
 }
@@ -44,14 +46,15 @@ pub struct Key<T> {
 impl<T> Key<T> {
     /// The key as one number, for those who carry only a number: the token of a socket, a field in a log line.
     pub fn pack(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+        u64::from(self.generation.get()) << 32 | u64::from(self.index)
     }
 
     /// The key that [`Key::pack`] made into `packed`. Any other number is a key that finds nothing, or finds by chance.
     pub fn unpack(packed: u64) -> Key<T> {
+        let generation = u32::try_from(packed >> 32).expect("the shift leaves 32 bits");
         Key {
             index: u32::try_from(packed & u64::from(u32::MAX)).expect("the mask leaves 32 bits"),
-            generation: u32::try_from(packed >> 32).expect("the shift leaves 32 bits"),
+            generation: NonZeroU32::new(generation).unwrap_or(NonZeroU32::MAX),
             of: PhantomData,
         }
     }
@@ -106,11 +109,12 @@ impl<T> fmt::Debug for Key<T> {
 pub struct Slots<T> {
     /// The table in pieces of [`PAGE`] slots, each of a size of its own until it has values. A table that was once large is
     /// small again when few are left, but for the pages that those stand on.
-    pages: Vec<Slab<(u32, T)>>,
+    pages: Vec<Slab<(NonZeroU32, T)>>,
     /// The pages with vacant slots. The first one is filled first, so that the last ones become empty.
     open: BTreeSet<usize>,
     len: usize,
-    generation: u32,
+    /// The last one that was given.
+    generation: NonZeroU32,
 }
 
 /// Slots of a page: small enough for one that survives not to keep much, large enough to be asked for seldom. The tests
@@ -120,7 +124,7 @@ const PAGE: usize = if cfg!(test) { 8 } else { 256 };
 impl<T> Slots<T> {
     /// An empty table that holds no memory yet.
     pub fn new() -> Slots<T> {
-        Slots { pages: Vec::new(), open: BTreeSet::new(), len: 0, generation: 0 }
+        Slots { pages: Vec::new(), open: BTreeSet::new(), len: 0, generation: NonZeroU32::MAX }
     }
 
     /// Takes the value in and says under which key.
@@ -141,7 +145,7 @@ impl<T> Slots<T> {
         }
         let vacant = slab.vacant_entry();
         let index = u32::try_from(page * PAGE + vacant.key()).expect("memory ends long before 2^32 values");
-        self.generation = self.generation.wrapping_add(1);
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let key = Key { index, generation: self.generation, of: PhantomData };
         vacant.insert((key.generation, make(key)));
         if slab.len() == PAGE {
@@ -423,20 +427,22 @@ mod tests {
     #[test]
     fn generations_go_round_without_a_panic() {
         let mut slots = Slots::new();
-        slots.generation = u32::MAX - 1;
+        slots.generation = NonZeroU32::MAX;
+        slots.insert(9);
+        slots.generation = NonZeroU32::new(u32::MAX - 1).unwrap();
         let keys: Vec<_> = (0..4).map(|value| slots.insert(value)).collect();
         assert!((0..4).all(|value| slots[keys[value]] == value));
     }
 
     #[test]
     fn keys_pack_print_and_sort() {
-        let old: Key<String> = Key { index: 17, generation: 4, of: PhantomData };
-        let young = Key { index: 3, generation: 5, of: PhantomData };
+        let old: Key<String> = Key { index: 17, generation: NonZeroU32::new(4).unwrap(), of: PhantomData };
+        let young = Key { index: 3, generation: NonZeroU32::new(5).unwrap(), of: PhantomData };
         assert_eq!(format!("{old:?}"), "17.4");
         assert!(old < young);
         assert_eq!(Key::unpack(old.pack()), old);
         assert_eq!(Key::<()>::unpack(u64::MAX).pack(), u64::MAX);
-        assert_eq!(size_of::<Key<String>>(), 8);
+        assert_eq!((size_of::<Key<String>>(), size_of::<Option<Key<String>>>()), (8, 8));
     }
 
     #[test]

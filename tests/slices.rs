@@ -12,6 +12,7 @@ use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::hub::{ClientKey, Hub, Owner, Protocol, Sender, Since, Spared, Submission};
 use shaveet::slots::Key;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Connection, Server, get, post};
 
@@ -24,7 +25,7 @@ fn hub_with(clients: usize, channel: &str) -> Hub {
     let mut config = Config { max_clients: 2_000_000, ..Config::default() };
     config.departed_max = config.max_clients;
     // Only the subscribers count here, not what is said about them.
-    config.policies.default.presence = false;
+    Arc::make_mut(&mut config.policies.default).presence = false;
     let mut hub = Hub::new(Ms::ZERO, config.hub_limits());
     for at in 0..clients {
         let id = format!("{channel}{at}");

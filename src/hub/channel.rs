@@ -4,6 +4,7 @@
 //! reader costs nothing here; whoever comes back for what has fallen out is told so.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::clock::Ms;
 use crate::json;
@@ -16,24 +17,22 @@ use super::freed::Trace;
 use super::message::{Kind, Message};
 use super::policy::{Policy, SystemShare};
 use super::ring::{Loss, Ring};
-use super::subscription::Subscriber;
+use super::subscription::{Subscriber, index};
 
 /// One channel of the hub.
 #[derive(Debug)]
 pub struct Channel {
-    /// The name as clients know it.
-    pub(super) name: Box<str>,
     /// The name as a JSON string, quotes included: rendered once for all answers.
-    name_json: Box<[u8]>,
-    pub(super) policy: Policy,
+    name_json: Box<str>,
+    /// The name as clients know it, if it is not just what stands between the quotes.
+    name: Option<Box<Box<str>>>,
+    pub(super) policy: Arc<Policy>,
     /// By [`Place`]: the web application's messages and the server's, or all in the first.
     rings: [Ring; 2],
     /// By [`index_of`]: the newest message of either kind that was ever appended, as seq...
     newest: [u64; 2],
-    /// ...and the newest that fell out.
-    fallen: [Option<Fallen>; 2],
-    /// If the newest of the application's that fell out were not for everybody.
-    spared: Option<Box<Spared>>,
+    /// ...and what fell out, if anything did.
+    losses: Option<Box<Losses>>,
     last_id: u64,
     /// The subscribed clients that are here. In no order: leaving swaps the last one into the gap.
     pub(super) subscribers: List<Subscriber>,
@@ -52,6 +51,15 @@ pub struct Channel {
     pub(super) queued: bool,
     /// When its nearest reminder fires, to see whether it is idle or messages are too old; `Ms::MAX` if none is on its way.
     pub(super) reminded: Ms,
+}
+
+/// What a reader may have lost.
+#[derive(Debug, Default)]
+struct Losses {
+    /// By [`index_of`].
+    fallen: [Option<Fallen>; 2],
+    /// If the newest of the application's that fell out were not for everybody.
+    spared: Option<Spared>,
 }
 
 /// The newest message of a kind that fell out.
@@ -97,11 +105,11 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sweep {
     /// The subscribers below this index are still to be visited in this pass.
-    left: usize,
+    left: u32,
+    /// How many messages that were published since the pass began went into the web application's ring.
+    behind: u32,
     /// Something was published since the pass began: once more when it ends.
     again: bool,
-    /// How many messages of that went into the web application's ring.
-    behind: usize,
 }
 
 /// What publishing to a channel means for the sweep over its subscribers.
@@ -117,23 +125,24 @@ pub(super) enum Marked {
 
 impl Named for Channel {
     fn name(&self) -> &str {
-        &self.name
+        Channel::name(self)
     }
 }
 
 impl Channel {
     /// A channel without messages. `before` is what there was of that name.
-    pub(super) fn new(now: Ms, name: Box<str>, policy: Policy, before: Trace) -> Channel {
+    pub(super) fn new(now: Ms, name: &str, policy: Arc<Policy>, before: Trace) -> Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
-        json::write_str(&mut name_json, &name);
+        json::write_str(&mut name_json, name);
+        let name_json = String::from_utf8(name_json).expect("it is ASCII").into_boxed_str();
+        let fallen = before.fallen.map(|seq| (seq > 0).then_some(Fallen { seq, id: before.last_id, loss: Loss::Age }));
         Channel {
-            name,
-            name_json: name_json.into_boxed_slice(),
+            name: (name_json[1..name_json.len() - 1] != *name).then(|| Box::new(name.into())),
+            name_json,
             policy,
             rings: Default::default(),
             newest: before.newest,
-            fallen: before.fallen.map(|seq| (seq > 0).then_some(Fallen { seq, id: before.last_id, loss: Loss::Age })),
-            spared: None,
+            losses: fallen.iter().any(Option::is_some).then(|| Box::new(Losses { fallen, spared: None })),
             last_id: before.last_id,
             subscribers: List::new(),
             parked: 0,
@@ -157,25 +166,25 @@ impl Channel {
             (Kind::System(_), SystemShare::Own(count)) => (1, count),
             _ => (0, self.policy.history),
         };
-        let Channel { rings, fallen, spared, .. } = self;
-        rings[ring].push(message, count, self.policy.history_bytes, |lost, loss| note(fallen, spared, now, lost, loss));
+        let Channel { rings, losses, .. } = self;
+        rings[ring].push(message, count, self.policy.history_bytes, |lost, loss| note(losses, now, lost, loss));
     }
 
     /// Lets go of what is older than the policy says.
     pub(super) fn lose_old(&mut self, now: Ms) {
-        let Channel { rings, fallen, spared, .. } = self;
+        let Channel { rings, losses, .. } = self;
         for ring in rings {
-            ring.lose_older(now - self.policy.history_age, |lost, loss| note(fallen, spared, now, lost, loss));
+            ring.lose_older(now - self.policy.history_age, |lost, loss| note(losses, now, lost, loss));
         }
     }
 
     /// Lets go of everything, as nobody uses it any more: what is left of it.
     pub(super) fn lose_all(&mut self, now: Ms) -> Trace {
-        let Channel { rings, fallen, spared, .. } = self;
+        let Channel { rings, losses, .. } = self;
         for ring in rings {
-            ring.lose_all(|lost, loss| note(fallen, spared, now, lost, loss));
+            ring.lose_all(|lost, loss| note(losses, now, lost, loss));
         }
-        let fallen = self.fallen.map(|fallen| fallen.map_or(0, |fallen| fallen.seq));
+        let fallen = self.fallen().map(|fallen| fallen.map_or(0, |fallen| fallen.seq));
         Trace { last_id: self.last_id, newest: self.newest, fallen }
     }
 
@@ -186,7 +195,7 @@ impl Channel {
             oldest(&self.rings[1]).is_some_and(|system| oldest(&self.rings[0]).is_none_or(|first| system < first));
         match self.rings[usize::from(order)].lose_oldest() {
             Some(lost) => {
-                note(&mut self.fallen, &mut self.spared, now, lost, Loss::Memory);
+                note(&mut self.losses, now, lost, Loss::Memory);
                 true
             }
             None => false,
@@ -205,13 +214,13 @@ impl Channel {
         match &mut self.sweep {
             Some(sweep) => {
                 sweep.again = true;
-                sweep.behind += usize::from(takes_room);
+                sweep.behind = sweep.behind.saturating_add(u32::from(takes_room));
                 // Once, when half of the ring is new.
-                let is_half = takes_room && sweep.behind == self.policy.history.div_ceil(2);
+                let is_half = takes_room && sweep.behind as usize == self.policy.history.div_ceil(2);
                 if is_half { Marked::Urgent } else { Marked::UnderWay }
             }
             None => {
-                self.sweep = Some(Sweep { left: self.subscribers.len(), again: false, behind: 0 });
+                self.sweep = Some(Sweep { left: index(self.subscribers.len()), again: false, behind: 0 });
                 Marked::Begun
             }
         }
@@ -219,7 +228,7 @@ impl Channel {
 
     /// Whether its sweep should come before those of other channels.
     pub(super) fn is_urgent(&self) -> bool {
-        self.sweep.is_some_and(|sweep| sweep.behind >= self.policy.history.div_ceil(2))
+        self.sweep.is_some_and(|sweep| sweep.behind as usize >= self.policy.history.div_ceil(2))
     }
 
     /// The next subscriber of the sweep, or `None` when it is over.
@@ -228,7 +237,7 @@ impl Channel {
             // Nobody waits; who comes to do so is looked at by itself.
             self.sweep = None;
         }
-        let subscribers = self.subscribers.len();
+        let subscribers = index(self.subscribers.len());
         let sweep = self.sweep.as_mut()?;
         // Some may have left since the last slice.
         sweep.left = sweep.left.min(subscribers);
@@ -240,7 +249,7 @@ impl Channel {
             return None;
         }
         sweep.left -= 1;
-        Some(self.subscribers[sweep.left])
+        Some(self.subscribers[sweep.left as usize])
     }
 
     /// Nobody is subscribed, and nobody who may still want something is either.
@@ -265,10 +274,19 @@ impl Channel {
         self.newest
     }
 
+    /// Its name as clients know it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.name {
+            Some(name) => name,
+            None => &self.name_json[1..self.name_json.len() - 1],
+        }
+    }
+
     /// Its name as a JSON string in pure ASCII, quotes included.
     #[must_use]
     pub fn name_json(&self) -> &[u8] {
-        &self.name_json
+        self.name_json.as_bytes()
     }
 
     /// How many messages it holds, and how many bytes they are.
@@ -280,7 +298,7 @@ impl Channel {
     /// Whoever has had everything up to one of these lacks the same as who has had everything up to `after`, which is one
     /// of them.
     pub(super) fn stretch(&self, after: u64) -> Range<u64> {
-        let fallen = self.fallen.iter().flatten().map(|fallen| fallen.seq);
+        let fallen = self.fallen().into_iter().flatten().map(|fallen| fallen.seq);
         let (mut start, mut end) = (0, u64::MAX);
         for seq in fallen.chain(self.rings.iter().flat_map(|ring| ring.around(after))) {
             if seq <= after { start = start.max(seq) } else { end = end.min(seq) }
@@ -306,7 +324,7 @@ impl Channel {
 
     /// For an id that does not survive: up to which `seq` everything with such ids has fallen out, and why.
     pub(super) fn fallen_at(&self, id: u64) -> Option<(u64, Loss)> {
-        let beyond = self.fallen.iter().flatten().filter(|fallen| fallen.id >= id);
+        let beyond = self.fallen().into_iter().flatten().filter(|fallen| fallen.id >= id);
         beyond.min_by_key(|fallen| fallen.seq).map(|fallen| (fallen.seq, fallen.loss))
     }
 
@@ -315,9 +333,9 @@ impl Channel {
     /// passes the newest of it.
     pub(super) fn gap(&self, reader: Option<Key<Client>>, after: u64, newest: [u64; 2], upto: u64) -> Option<Gap> {
         let is_spared = |spared: &&Spared| reader.is_some_and(|reader| spared.clients.binary_search(&reader).is_ok());
-        let fallen = match self.spared.as_deref().filter(is_spared) {
-            Some(spared) => [spared.before, self.fallen[1]],
-            None => self.fallen,
+        let fallen = match self.losses.as_ref().and_then(|losses| losses.spared.as_ref()).filter(is_spared) {
+            Some(spared) => [spared.before, self.fallen()[1]],
+            None => self.fallen(),
         };
         let lost = |kind: usize| {
             let is_lost = |fallen: &Fallen| fallen.seq > after && newest[kind] > after;
@@ -332,7 +350,7 @@ impl Channel {
     /// What a reader is told whose position is unknown: everything up to here may be lost.
     pub(super) fn restart_gap(&self, after: u64) -> Gap {
         let newest_lost =
-            self.fallen.iter().flatten().filter(|fallen| fallen.seq > after).map(|fallen| fallen.id).max();
+            self.fallen().into_iter().flatten().filter(|fallen| fallen.seq > after).map(|fallen| fallen.id).max();
         let survivor =
             self.rings.iter().filter_map(|ring| ring.between(after, u64::MAX).next().map(|at| ring.get(at).id));
         let next_id = match newest_lost {
@@ -342,9 +360,14 @@ impl Channel {
         Gap { next_id, loss: Loss::Restart, system: false }
     }
 
+    /// The newest that fell out, by kind.
+    fn fallen(&self) -> [Option<Fallen>; 2] {
+        self.losses.as_ref().map_or([None; 2], |losses| losses.fallen)
+    }
+
     /// Whether not all readers have lost the same.
     pub(super) fn spares_some(&self) -> bool {
-        self.spared.is_some()
+        self.losses.as_ref().is_some_and(|losses| losses.spared.is_some())
     }
 
     fn first_id_after(&self, id: u64) -> u64 {
@@ -362,7 +385,7 @@ impl Channel {
         let newest = self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max();
         // One of a name that was used before begins empty.
         assert!(newest.is_none_or(|newest| newest == self.last_seq()), "the newest message stays");
-        for fallen in self.fallen.iter().flatten() {
+        for fallen in self.fallen().into_iter().flatten() {
             assert!(fallen.seq <= self.last_seq() && fallen.id <= self.last_id);
         }
     }
@@ -370,21 +393,22 @@ impl Channel {
 
 /// Remembers a message that has fallen out. One whose time was over is nobody's loss, and one is nobody's whom its
 /// publisher has excluded.
-fn note(fallen: &mut [Option<Fallen>; 2], spared: &mut Option<Box<Spared>>, now: Ms, lost: Message, loss: Loss) {
-    if now >= lost.expires {
+fn note(losses: &mut Option<Box<Losses>>, now: Ms, lost: Message, loss: Loss) {
+    if lost.is_over(now) {
         return;
     }
+    let Losses { fallen, spared } = &mut **losses.get_or_insert_default();
     let (kind, new) = (index_of(lost.kind), Fallen { seq: lost.seq, id: lost.id, loss });
     let before = fallen[kind].replace(new);
     if !lost.kind.is_system() {
-        let is_spared = |one: &&Key<Client>| lost.exclude.binary_search(one).is_ok();
+        let is_spared = |one: &&Key<Client>| lost.excluded().binary_search(one).is_ok();
         let together = |run: &Spared| run.clients.iter().filter(is_spared).copied().collect();
         *spared = match spared.take() {
-            _ if lost.exclude.is_empty() => None,
+            _ if lost.excluded().is_empty() => None,
             Some(run) if run.clients.iter().any(|one| is_spared(&one)) => {
-                Some(Box::new(Spared { clients: together(&run), before: run.before }))
+                Some(Spared { clients: together(&run), before: run.before })
             }
-            _ => Some(Box::new(Spared { clients: lost.exclude, before })),
+            _ => Some(Spared { clients: lost.excluded().into(), before }),
         };
     }
 }
@@ -402,7 +426,7 @@ mod tests {
     fn channel(system: SystemShare) -> Channel {
         let (history_bytes, history_age) = (1000, Ms(1000));
         let policy = Policy { history: 3, history_system: system, history_bytes, history_age, presence: true };
-        Channel::new(Ms::ZERO, "room".into(), policy, Trace::default())
+        Channel::new(Ms::ZERO, "room", Arc::new(policy), Trace::default())
     }
 
     fn append(channel: &mut Channel, seq: u64, kind: Kind) {
@@ -447,7 +471,7 @@ mod tests {
         let [alice, bob] = [Key::unpack(1), Key::unpack(2)];
         let say = |channel: &mut Channel, seq, exclude: &[Key<Client>]| {
             let mut message = Message::new(Ms(seq), seq, channel.next_id(), SAID, Sender::Json(b"null"), "x");
-            message.exclude = exclude.into();
+            message.bound(Ms::MAX, exclude.into());
             channel.append(Ms(seq), message);
         };
         let lost =

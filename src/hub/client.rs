@@ -32,7 +32,8 @@ pub struct Client {
     pub(super) moved_by_page: bool,
     /// One of its pages has spoken the resume protocol: there may be others, which are not as far.
     pub(super) resumes: bool,
-    pub(super) subscriptions: Vec<Subscription>,
+    /// Most have one.
+    pub(super) subscriptions: SmallVec<[Subscription; 1]>,
     /// How many of them have ended and are kept for what is still to be read.
     pub(super) ended: u32,
     /// The newest `seq` of the ended ones that were forgotten: of a page from before it nobody knows what it has missed.
@@ -71,7 +72,7 @@ impl Client {
             moved_from: 0,
             moved_by_page: false,
             resumes: false,
-            subscriptions: Vec::new(),
+            subscriptions: SmallVec::new(),
             ended: 0,
             forgotten: 0,
             presence: Presence::Here { polls: SmallVec::new() },

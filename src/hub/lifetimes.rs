@@ -188,11 +188,11 @@ impl Hub {
         self.memory.bytes -= before - channel.held_messages().1;
         if channel.is_deserted() && channel.used + self.limits.channel_idle <= now {
             let mut channel = self.channels.remove(key).expect("it was here a line ago");
-            self.channel_names.remove(&channel.name, key);
+            self.channel_names.remove(channel.name(), key);
             self.memory.bytes -= channel.held_messages().1;
             self.memory.sweep_up(&channel, &self.channels);
             let trace = channel.lose_all(now);
-            self.freed.note(&channel.name, trace);
+            self.freed.note(channel.name(), trace);
         } else {
             self.remind_channel(key);
         }

@@ -17,15 +17,22 @@ pub struct Message {
     pub(super) id: u64,
     /// When it was published.
     pub(super) at: Ms,
-    /// From then on it is not delivered any more; `Ms::MAX` for most.
-    pub(super) expires: Ms,
-    /// Clients that do not get it, sorted.
-    pub(super) exclude: Box<[Key<Client>]>,
-    pub(super) kind: Kind,
+    /// What it is not for; nothing for most.
+    bounds: Option<Box<Bounds>>,
     triple: Box<[u8]>,
     /// Where in the triple the text and the sender begin.
-    text_at: u32,
+    text_at: u8,
     from_at: u32,
+    pub(super) kind: Kind,
+}
+
+/// When and to whom a message is not delivered.
+#[derive(Debug)]
+struct Bounds {
+    /// From then on to nobody.
+    expires: Ms,
+    /// Not to these clients; sorted.
+    excluded: Box<[Key<Client>]>,
 }
 
 /// Who a message is from: the third element of what pages see (WIRE M7: "delivered as given").
@@ -83,17 +90,24 @@ impl Message {
         triple.push(b'[');
         triple.extend_from_slice(id.to_string().as_bytes());
         triple.push(b',');
-        let text_at = place(&triple);
+        let text_at = u8::try_from(triple.len()).expect("an id has 20 digits at most");
         json::write_str(&mut triple, text);
         triple.push(b',');
-        let from_at = place(&triple);
+        let from_at = u32::try_from(triple.len()).expect("a message is far smaller than 4 GiB: bodies are limited");
         match from {
             Sender::Id(id) => json::write_str(&mut triple, id),
             Sender::Json(value) => triple.extend_from_slice(value),
         }
         triple.push(b']');
         let triple = triple.into_boxed_slice();
-        Message { seq, id, at, expires: Ms::MAX, exclude: Box::default(), kind, triple, text_at, from_at }
+        Message { seq, id, at, bounds: None, triple, text_at, from_at, kind }
+    }
+
+    /// Not to be delivered from `expires` on (`Ms::MAX` for never), nor to these clients.
+    pub(super) fn bound(&mut self, expires: Ms, mut excluded: Box<[Key<Client>]>) {
+        excluded.sort_unstable();
+        let is_for_all = expires == Ms::MAX && excluded.is_empty();
+        self.bounds = (!is_for_all).then(|| Box::new(Bounds { expires, excluded }));
     }
 
     /// Its place in the order of all messages of the hub.
@@ -134,17 +148,27 @@ impl Message {
 
     /// What it counts for in a ring's budget of bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.triple.len() + size_of_val(&*self.exclude)
+        self.triple.len() + size_of_val(self.excluded())
     }
 
     /// Whether every client gets it, at any time.
     pub(super) fn is_for_all(&self) -> bool {
-        self.expires == Ms::MAX && self.exclude.is_empty()
+        self.bounds.is_none()
     }
 
     /// Whether a client gets it at the time `now`.
     pub(super) fn is_for(&self, now: Ms, client: Key<Client>) -> bool {
-        now < self.expires && self.exclude.binary_search(&client).is_err()
+        self.bounds.is_none() || !self.is_over(now) && self.excluded().binary_search(&client).is_err()
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_over(&self, now: Ms) -> bool {
+        self.bounds.as_ref().is_some_and(|bounds| bounds.expires <= now)
+    }
+
+    /// The clients that do not get it, sorted.
+    pub(super) fn excluded(&self) -> &[Key<Client>] {
+        self.bounds.as_ref().map_or(&[], |bounds| &bounds.excluded)
     }
 }
 
@@ -154,10 +178,6 @@ impl Kind {
     pub fn is_system(self) -> bool {
         matches!(self, Kind::System(_))
     }
-}
-
-fn place(triple: &[u8]) -> u32 {
-    u32::try_from(triple.len()).expect("a message is far smaller than 4 GiB: bodies are limited")
 }
 
 #[cfg(test)]

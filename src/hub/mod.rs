@@ -372,9 +372,8 @@ impl Hub {
         self.has_memory()?;
         let channel = self.open_channel(now, submission.channel)?;
         let mut fact = self.order(now, channel, Kind::Application, submission.from, submission.text);
-        fact.message.exclude = submission.exclude.iter().filter_map(|id| self.client_named(id)).collect();
-        fact.message.exclude.sort_unstable();
-        fact.message.expires = submission.ttl.map_or(Ms::MAX, |ttl| now + ttl);
+        let excluded = submission.exclude.iter().filter_map(|id| self.client_named(id)).collect();
+        fact.message.bound(submission.ttl.map_or(Ms::MAX, |ttl| now + ttl), excluded);
         Ok(fact)
     }
 
@@ -442,7 +441,7 @@ impl Hub {
 
     fn make_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
         let policy = self.limits.policies.of(name).clone();
-        let channel = Channel::new(now, name.into(), policy, self.freed.take(name));
+        let channel = Channel::new(now, name, policy, self.freed.take(name));
         let channel = self.channels.insert(channel);
         self.channel_names.insert(name, channel);
         self.remind_channel(channel);

@@ -1,5 +1,7 @@
 //! What a channel keeps and says, by the beginning of its name.
 
+use std::sync::Arc;
+
 use crate::clock::Ms;
 
 /// How much of its past a channel keeps, and whether it tells of comings and goings.
@@ -30,21 +32,21 @@ pub enum SystemShare {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
     /// For names that no prefix fits.
-    pub default: Policy,
+    pub default: Arc<Policy>,
     /// Prefixes and their policies. Of several that fit the longest counts.
-    pub by_prefix: Vec<(String, Policy)>,
+    pub by_prefix: Vec<(String, Arc<Policy>)>,
 }
 
 impl Policies {
     /// One policy for all.
     #[must_use]
     pub fn uniform(default: Policy) -> Policies {
-        Policies { default, by_prefix: Vec::new() }
+        Policies { default: Arc::new(default), by_prefix: Vec::new() }
     }
 
     /// The policy of the channel of that name.
     #[must_use]
-    pub fn of(&self, name: &str) -> &Policy {
+    pub fn of(&self, name: &str) -> &Arc<Policy> {
         let fitting = self.by_prefix.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str()));
         fitting.max_by_key(|(prefix, _)| prefix.len()).map_or(&self.default, |(_, policy)| policy)
     }
@@ -64,8 +66,8 @@ mod tests {
             presence: true,
         };
         let mut policies = Policies::uniform(policy(1));
-        policies.by_prefix =
-            vec![("chat-".into(), policy(2)), ("chat-big-".into(), policy(3)), ("c".into(), policy(4))];
+        let by_prefix = [("chat-", 2), ("chat-big-", 3), ("c", 4)];
+        policies.by_prefix = by_prefix.map(|(prefix, history)| (prefix.into(), Arc::new(policy(history)))).into();
         let kept = ["x", "chat-", "chat-big-1", "cha", ""].map(|name| policies.of(name).history);
         assert_eq!(kept, [1, 2, 3, 4, 1]);
     }

@@ -135,7 +135,7 @@ impl Hub {
                 return Ok(history);
             };
             history.upto = message.seq;
-            if now < message.expires {
+            if !message.is_over(now) {
                 bytes += message.bytes();
                 history.messages.push(message);
             }
@@ -147,7 +147,7 @@ impl Hub {
     /// order; one that is there all the while is in exactly one page.
     #[must_use]
     pub fn list_channels(&self, prefix: &str, from: u32, limit: usize, budget: u32) -> Page<'_> {
-        page(&self.channels, from, limit, budget, |channel| channel.name.starts_with(prefix).then_some(&*channel.name))
+        page(&self.channels, from, limit, budget, |channel| channel.name().starts_with(prefix).then(|| channel.name()))
     }
 
     /// Clients that are here, as [`Hub::list_channels`].

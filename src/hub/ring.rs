@@ -16,6 +16,9 @@ pub(super) struct Ring {
 /// Messages that are given up for their age at a time. The channel is looked at again while there are more.
 const AGED_MAX: usize = 2000;
 
+/// Up to here a ring has room for no more than it has.
+const FEW: usize = 3;
+
 /// Why a message is not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -55,6 +58,10 @@ impl Ring {
             lose(self.pop().expect("it is not empty"), Loss::Bytes);
         }
         self.bytes += message.bytes();
+        if self.messages.len() == self.messages.capacity() && self.messages.len() < FEW {
+            // Most rings of most channels have one message.
+            self.messages.reserve_exact(1);
+        }
         self.messages.push_back(message);
     }
 

@@ -7,6 +7,8 @@
 //! published before the end was meant for the client: until it is acknowledged, and no shorter than the channel keeps its
 //! messages, as another page of the same client may be further back.
 
+use smallvec::SmallVec;
+
 use crate::clock::Ms;
 use crate::slots::Key;
 
@@ -112,10 +114,6 @@ impl Hub {
         let begin = begin.unwrap_or(made).min(made);
         let subscriptions = &mut self.clients[client].subscriptions;
         let at = index(subscriptions.len());
-        if subscriptions.is_empty() {
-            // Most clients have one.
-            subscriptions.reserve_exact(1);
-        }
         subscriptions.push(Subscription { channel, made, begin, seat: Seat::Away });
         self.channels[channel].held += 1;
         self.take_seat(client, at as usize);
@@ -151,7 +149,7 @@ impl Hub {
             self.channels[channel].subscribers[seat as usize].at = index(at);
         }
         if subscriptions.is_empty() {
-            *subscriptions = Vec::new();
+            *subscriptions = SmallVec::new();
         }
         let channel = &mut self.channels[gone.channel];
         channel.held -= 1;
@@ -229,6 +227,6 @@ impl Hub {
 }
 
 /// An index of these lists as it is stored: half the size of `usize`, as there is one for each subscription.
-fn index(at: usize) -> u32 {
+pub(super) fn index(at: usize) -> u32 {
     u32::try_from(at).expect("a list of 2^32 subscriptions does not fit into memory")
 }

@@ -99,7 +99,7 @@ impl World {
     /// The next answer of the resume protocol, delivered at once.
     fn hear_resumed(&mut self) -> Option<Resumed> {
         let answer = self.hub.next_answer(self.now, &mut u32::MAX.clone())?;
-        let ids = answer.messages().map(|(channel, message)| (channel.name.to_string(), message.id)).collect();
+        let ids = answer.messages().map(|(channel, message)| (channel.name().to_string(), message.id)).collect();
         let gaps = answer.gaps().map(|(_, gap)| (gap.next_id, gap.loss.name(), gap.system)).collect();
         let resumed = Resumed { owner: answer.owner().0, ids, gaps, upto: answer.upto() };
         let waiter = answer.waiter();

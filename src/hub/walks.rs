@@ -56,7 +56,7 @@ impl Hub {
         while walk.step(subscriptions.len(), budget) {
             let subscription = &subscriptions[walk.left];
             if !subscription.has_ended() {
-                return Some(&self.channels[subscription.channel].name);
+                return Some(self.channels[subscription.channel].name());
             }
         }
         None

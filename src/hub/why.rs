@@ -64,11 +64,11 @@ impl Hub {
         };
         Ok(if !self.was_subscribed(client, channel, message.seq) {
             Fate::NotSubscribed
-        } else if message.exclude.contains(&client) {
+        } else if message.excluded().contains(&client) {
             Fate::Excluded
         } else if self.has_had(client, channel, message.seq) {
             self.delivered_fate(now, client, message.seq)
-        } else if now >= message.expires {
+        } else if message.is_over(now) {
             Fate::Expired
         } else {
             let mut polls = self.clients[client].polls().iter().map(|&waiter| &self.waiters[waiter]);

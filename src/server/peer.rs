@@ -269,3 +269,17 @@ fn write_all(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
     }
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Channel, Client, Message};
+
+    /// In a table each takes a word more. Beside them a page costs its id, its reminders, its entry in the table of names
+    /// and its seat in the channel.
+    #[test]
+    fn what_a_parked_page_and_its_channel_take() {
+        assert_eq!([size_of::<Peer>(), size_of::<Client>(), size_of::<Waiter>()], [144, 184, 88]);
+        assert_eq!([size_of::<Channel>(), size_of::<Message>()], [224, 56]);
+    }
+}

@@ -5,6 +5,7 @@
 //! was allowed, and whether it was not forgotten.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 use shaveet::clock::Ms;
@@ -43,7 +44,7 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) name: String,
-    policy: Policy,
+    policy: Arc<Policy>,
     pub(crate) messages: Vec<Message>,
     /// All before this one have fallen out: a shortcut, or most of the time would go by looking at them.
     fallen: usize,
@@ -716,7 +717,7 @@ impl Model {
     ) -> (u64, u64) {
         self.seq += 1;
         let id = self.next_id(channel);
-        let Policy { history, history_system, history_bytes, .. } = self.channels[channel].policy;
+        let Policy { history, history_system, history_bytes, .. } = *self.channels[channel].policy;
         let (is_shared, most) = match (system, history_system) {
             (Some(_), SystemShare::Own(most)) => (true, most),
             _ => (false, history),

@@ -3,6 +3,8 @@
 //! A step says everything that chance decides in it, and names things by small numbers that are taken modulo what there
 //! is when its turn comes. So any steps can be left out and the rest still means something: that is how a history shrinks.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 use shaveet::clock::Ms;
 use shaveet::config::Config;
@@ -294,8 +296,11 @@ fn pairs(random: &mut Rng) -> Vec<(u8, Vec<u8>)> {
 /// The server's configuration: limits that are reached soon, times that pass soon.
 pub(crate) fn setup(random: &mut Rng) -> Config {
     let policies = Policies {
-        default: policy(random),
-        by_prefix: vec![("chat-".to_owned(), policy(random)), ("chat-big".to_owned(), policy(random))],
+        default: Arc::new(policy(random)),
+        by_prefix: vec![
+            ("chat-".to_owned(), Arc::new(policy(random))),
+            ("chat-big".to_owned(), Arc::new(policy(random))),
+        ],
     };
     let is_roomy = random.bool();
     Config {

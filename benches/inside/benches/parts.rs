@@ -6,6 +6,7 @@
 //! ```
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shaveet::clock::Ms;
@@ -32,7 +33,7 @@ const POLL: &[u8] = b"GET /message_updates?callback=noop&client_id=page1234_!!_0
 
 fn hub_with(clients: u64) -> Hub {
     let mut config = Config::default();
-    config.policies.default.presence = false;
+    Arc::make_mut(&mut config.policies.default).presence = false;
     let mut hub = Hub::new(NOW, config.hub_limits());
     for at in 0..clients {
         let id = format!("page{at}");

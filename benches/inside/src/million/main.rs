@@ -9,6 +9,7 @@ mod edge;
 mod gauge;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -110,7 +111,7 @@ impl Life {
         let mut config = Config { max_clients: 1 << 21, max_channels: 1 << 21, ..Config::default() };
         // The same share of a crowd can come back, whatever its size.
         config.departed_max = pages / 10;
-        config.policies.default.presence = false;
+        Arc::make_mut(&mut config.policies.default).presence = false;
         let mut edge = Edge::new(&config);
         let application = edge.connect();
         // What is ours is there, and touched, before the first look at memory.
