@@ -384,8 +384,10 @@ class Tabs {
           this.#host.lead();
         }));
       } catch {} // it was stolen, or we are to steal it ourselves
-      if (this.#isLeader) this.#host.follow();
+      if (!this.#isLeader) continue;
       this.#isLeader = false;
+      this.#host.follow();
+      this.ask();
     }
   }
 
