@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn serve(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let Some(mut input) = shake_hands(&mut stream)? else { return Ok(()) };
     let mut decoder = Decoder::default();

@@ -269,8 +269,10 @@ export class Shaveet {
   }
 
   // A page's mistake reaches window.onerror, but neither the other listeners nor the connection.
+  // What has been closed says no more than that.
   #emit(key, value) {
     for (const listener of [...this.#listeners.get(key) ?? []]) {
+      if (!this.#session && value !== this.#status) return;
       try {
         listener(value);
       } catch (error) {

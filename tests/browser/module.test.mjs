@@ -130,6 +130,25 @@ test('loops over a channel get each message, end with break and with close(), an
     await page.close();
   }, ['--presence', 'off', '--history', '20000']));
 
+test('behind close() nothing is heard any more, be it in hand already', () =>
+  withGate(async (world) => {
+    for (const transport of TRANSPORTS) {
+      const page = await openModule(browser, world, await client(world, transport, { transports: [transport] }, transport));
+      await connected(page);
+      await page.evaluate((channel) => {
+        s.on(channel, (message) => { got.push(message.data); s.close(); });
+        s.on(channel, (message) => got.push(`again ${message.data}`));
+      }, transport);
+      await publishAll(world.server, transport, ['1', '2', '3']);
+      await arrived(page, '1');
+      // A script that was asked for cannot be called back.
+      if (transport !== 'jsonp') await until('the connection is closed', () => world.gate.open === 0);
+      assert.deepEqual(await told(page, 'got'), ['1']);
+      assert.equal((await told(page, 'statuses')).at(-1).state, 'closed');
+      await page.close();
+    }
+  }));
+
 test('a client that was killed is told; without renew the page tries again slowly', () =>
   withGate(async (world) => {
     const page = await openModule(browser, world, await client(world, 'bob'));
