@@ -37,6 +37,7 @@ export class Shaveet {
   #tabs = null;
   #session = null;              // aborts all that is done for this client
   #status = Object.freeze({ state: 'connecting', transport: null, waitMs: 0, role: 'alone' });
+  #toldAt = 0;                  // when that became so
   #loops = new Set();           // ends of loops over channels
 
   constructor(options) {
@@ -146,11 +147,19 @@ export class Shaveet {
         this.#tabs?.ask();
       });
       watchSleep(signal, () => this.#line ? this.#line.wake() : this.#tabs?.post({ wake: true }));
+      every(TICK_MS, signal, () => this.#nudge());
       if (this.#options.shared && globalThis.navigator?.locks && globalThis.BroadcastChannel)
         this.#tabs = new Tabs(`shaveet ${this.#base} ${clientId} ${key}`, signal, this.#host(signal));
       else
         this.#lead(signal);
     });
+  }
+
+  // Browsers let a leader that nobody sees wait longer than it wants to: who is seen tells it when its time is up.
+  #nudge() {
+    const { state, waitMs } = this.#status;
+    if (!this.#line && !isHidden() && state === 'waiting' && Date.now() - this.#toldAt > waitMs + TICK_MS)
+      this.#tabs?.post({ resume: true });
   }
 
   // What the tabs ask of this one.
@@ -193,9 +202,10 @@ export class Shaveet {
   }
 
   // News of another tab. Those of the leader have its position, and what it has taken behind the position that we said.
-  #heard({ hello, lead, batches, status, client, expired, wake }) {
+  #heard({ hello, lead, batches, status, client, expired, wake, resume }) {
     if (this.#line) {
       if (wake) this.#line.wake();
+      if (resume) this.#line.resume();
       if (hello === undefined) return;
       const known = this.#recent.findIndex(({ from }) => from === hello);
       this.#tabs.post({ lead: this.#since, batches: known < 0 ? [] : this.#recent.slice(known), status: this.#status });
@@ -285,6 +295,7 @@ export class Shaveet {
     const old = this.#status, status = Object.freeze({ ...old, waitMs: 0, ...change });
     if (Object.keys(status).every((name) => status[name] === old[name]) || old.state === 'closed') return;
     this.#status = status;
+    this.#toldAt = Date.now();
     if (this.#line) this.#tabs?.post({ status });
     this.#emit('status', status);
   }
@@ -351,7 +362,7 @@ class Tabs {
     this.#host = host;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => {
-      if (data.hello === undefined && !data.wake) this.#asked = 0, this.#heard = Date.now();
+      if (data.batches || data.status) this.#asked = 0, this.#heard = Date.now();
       host.heard(data);
     };
     every(TICK_MS, signal, () => this.#check());
@@ -437,7 +448,7 @@ class Line {
   #options;
   #signal;
   #host;
-  #link = null;                 // the connection: {name, since, abort, opened, heard, isLive, isOver}
+  #link = null;                 // the connection, see #connect()
   #resume = () => {};           // ends a wait
 
   constructor(options, signal, host) {
@@ -462,7 +473,10 @@ class Line {
     this.#resume();
   }
 
-  /** Somebody looks: a wait is over, and a connection that was silent for long is not trusted. */
+  /** Ends a wait. */
+  resume() { this.#resume(); }
+
+  /** Somebody looks: a connection that was silent for long is not trusted, and nobody waits. */
   check() {
     if (!this.#link || Date.now() - this.#link.heard > STALE_MS) this.wake();
   }
@@ -486,7 +500,7 @@ class Line {
   /** A connection from where the page is. `ended` tells how it ended: {code, waitMs, isOurs}. */
   #connect(name, hear) {
     const now = Date.now(), { signal, abort } = within(this.#signal), since = this.#host.since();
-    const link = { name, since, opened: now, heard: now, isLive: false, isParked: false };
+    const link = { name, since, opened: now, heard: now, isLive: false, isSilent: false };
     link.ended = new Promise((resolve) => {
       link.end = (how) => {
         resolve(how);
@@ -526,10 +540,9 @@ class Line {
       return this.#wait(backOff(this.#failures++));
     }
     if (code === BAD) this.#host.forget();
-    if (waitMs) return this.#wait(waitMs);
     // The server itself has spoken: another transport would hear the same.
     if (code) return this.#wait(backOff(Math.max(this.#failures++, code === REPLACED ? 5 : 0)));
-    if (link.isLive && Date.now() - link.opened > LASTED_MS && !link.isSilent) {
+    if (link.isLive && !link.isSilent && Date.now() - link.opened > LASTED_MS) {
       this.#misses = this.#failures = 0;
     } else if (++this.#misses >= (this.#worked.has(link.name) ? MISSES_MAX : 1)) {
       this.#misses = 0;
@@ -537,7 +550,7 @@ class Line {
       if (this.#at < this.#names.length) return;
       this.#at = this.#upgradeAt > Date.now() ? this.#first : 0; // nothing works: no transport is to blame
     }
-    return this.#wait(backOff(this.#failures++));
+    return this.#wait(waitMs || backOff(this.#failures++));
   }
 
   // Stays with a transport where better ones did not work: for a while, and other pages too.

@@ -66,6 +66,15 @@ for (const [from, to, fates] of [
   }
 }
 
+test('event streams that a proxy ends at once, in good order, are left too', () =>
+  withGate(async (world) => {
+    world.gate.fates.sse = 'end';
+    const page = await open(world, { transports: ['sse', 'longpoll'] }, { hurry: true });
+    await connected(page, 'longpoll');
+    assert.equal(world.gate.counts.sse, 3);
+    await page.close();
+  }));
+
 test('if nothing works, no transport is to blame', () =>
   withGate(async (world) => {
     for (const name of TRANSPORTS) world.gate.fates[name] = 'refuse';

@@ -24,6 +24,7 @@ export function withGate(work, args = ['--presence', 'off']) {
  * - `refuse`: an error page instead of an answer;
  * - `buffer`: what begins is said to begin, and then nothing comes;
  * - `cut`: the connection ends with the first thing that it brings;
+ * - `end`: the same in good order, as if that were all;
  * - `pass`, as long as nothing is said.
  */
 async function startGate(world) {
@@ -49,6 +50,7 @@ async function startGate(world) {
         if (fates[kind] === 'buffer') return response.flushHeaders();
         if (fates[kind] === 'cut') return response.write(piece.subarray(0, piece.length / 2), () => response.destroy());
         response.write(piece);
+        if (fates[kind] === 'end') response.end();
       }).on('end', () => response.end());
     });
     onward.on('error', () => response.destroy());

@@ -149,6 +149,16 @@ test('a leader that stands still, lock in hand, is replaced by a tab that is loo
     server.close();
   }));
 
+test('a leader whose timers stand still is told by a tab that is looked at when it has waited long enough', () =>
+  withTabs(2, async ({ world, tabs: [leader, other] }) => {
+    await leader.evaluate(() => { window.setTimeout = () => 0; });
+    world.gate.cut();
+    await connected(other);
+    await until('it is the same leader', async () => await role(leader) === 'leader' && world.gate.counts.websocket === 2);
+    await publish(world.server, 'room', '1');
+    for (const tab of [leader, other]) await arrived(tab, '1');
+  }));
+
 test('one tab asks the web application for another client, for all of them', () => {
   let renewals = 0, server;
   const renew = async () => {
