@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
-  arrived, createClient, launchBrowser, publish, startPages, startServer, texts, until,
+  arrived, createClient, init, launchBrowser, listen, openPage, publish, startPages, startServer, texts, until,
 } from './support.mjs';
+import { TRANSPORTS, connected, openModule } from './module-support.mjs';
 
 let server, pages, browser;
 
@@ -104,6 +105,33 @@ for (const byScript of [false, true]) {
     await publish(server, id, 'at last');
     await arrived(page, 'at last');
     await page.close();
+  });
+
+  test(`${name}: beside pages of today on every transport, and with the script of today, all get all`, async () => {
+    const room = `room ${name}`, world = { gate: { url: server.url }, pages };
+    const old = await open(`old ${name}_!!_${await createClient(server, `old ${name}`, room)}`);
+    const modern = [];
+    for (const transport of TRANSPORTS) {
+      const id = `${transport} ${name}`;
+      const options = { clientId: id, key: await createClient(server, id, room), transports: [transport], shared: false };
+      modern.push(await openModule(browser, world, options));
+      await connected(modern.at(-1), transport);
+    }
+    const script = await openPage(browser, pages, server.url);
+    await listen(script, room);
+    await init(script, `script ${name}`, await createClient(server, `script ${name}`, room));
+    const sent = Array.from({ length: 50 }, (_, i) => `n${i}`);
+    for (const text of sent) await publish(server, room, text);
+    for (const page of [old, script]) {
+      await arrived(page, 'n49');
+      assert.deepEqual(await texts(page), sent);
+      await page.close();
+    }
+    for (const page of modern) {
+      await page.waitForFunction(() => got.includes('n49'));
+      assert.deepEqual((await page.evaluate(() => got)).filter((text) => !text.startsWith('{')), sent);
+      await page.close();
+    }
   });
 
   test(`${name}: without subscriptions it does not run in circles`, async () => {
