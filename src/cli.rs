@@ -39,7 +39,10 @@ pub fn try_parse_from<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = 
 fn command() -> clap::Command {
     // One rule below the options says more than the name of a variable beside each. A negative number is a wrong value,
     // not an unknown flag, so that the error names the flag.
-    Options::command().mut_args(|arg| arg.hide_env(true).allow_negative_numbers(true))
+    Options::command().mut_args(|arg| {
+        let has_value = arg.get_action().takes_values();
+        arg.hide_env(true).allow_negative_numbers(has_value)
+    })
 }
 
 #[derive(Parser)]
@@ -70,6 +73,7 @@ a unit: KiB and MiB are powers of 1024, kB and MB of 1000.
 
 Examples:
   shaveet                                    port 8082 on all interfaces
+  shaveet --demo                             and http://localhost:8082/demo
   shaveet --listen 127.0.0.1:8082            behind nginx on the same machine
   shaveet --listen unix:/run/shaveet.sock    the same, through a Unix socket
   shaveet --rpc-allow 127.0.0.1,10.0.0.0/24  web application on other machines
@@ -126,6 +130,10 @@ struct Access {
     /// Origins of the pages that may poll from another host than this, such as https://www.example.org, or * for all
     #[arg(long, value_name = "ORIGIN", env = "SHAVEET_ALLOW_ORIGIN", value_delimiter = ',', default_value = "*", value_parser = origin)]
     allow_origin: Vec<Option<String>>,
+
+    /// Serve /demo, a page that shows the server at work: for a first look, as whoever reaches it may speak there
+    #[arg(long, env = "SHAVEET_DEMO")]
+    demo: bool,
 }
 
 #[derive(Args)]
@@ -282,6 +290,7 @@ impl From<Options> for Config {
             rpc_allow: joined(access.rpc_allow),
             trusted_proxy: joined(access.trusted_proxy),
             allow_origin: origins(access.allow_origin),
+            demo: access.demo,
             poll_timeout: timers.poll_timeout,
             max_idle: timers.max_idle,
             min_alive: timers.min_alive,

@@ -39,6 +39,9 @@ pub struct Config {
     /// where nginx usually runs; without it each page behind that nginx would look like the web application.
     pub trusted_proxy: Vec<IpNet>,
 
+    /// Whether `/demo` is served, where anybody gets a client and may speak in one channel. Default: no.
+    pub demo: bool,
+
     /// Origins whose pages may read answers; empty: all. Default: all, as the original (WIRE P1), since a page is given away
     /// nothing but by its key.
     pub allow_origin: Vec<String>,
@@ -128,6 +131,7 @@ impl Default for Config {
             rpc_host: Vec::new(),
             rpc_allow: loopback(),
             trusted_proxy: loopback(),
+            demo: false,
             allow_origin: Vec::new(),
             poll_timeout: Ms::from_secs(25),
             max_idle: Ms::from_secs(10),

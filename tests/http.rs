@@ -900,6 +900,32 @@ fn the_module_and_its_types_are_served_like_the_script() {
 }
 
 #[test]
+fn the_demonstration_is_served_on_request_only_and_gives_away_one_channel() {
+    let server = Server::start();
+    for (method, path) in [("GET", "/demo"), ("POST", "/demo/client"), ("POST", "/demo/say?from=a")] {
+        assert_eq!(server.ask(request(method, path, &[], "")).status, 404, "{path}");
+    }
+    let server = Server::with(&["--demo"]);
+    let page = server.get("/demo");
+    assert_eq!((page.status, page.media_type()), (200, "text/html"));
+    let client = server.ask(request("POST", "/demo/client", &[], ""));
+    assert!(client.status == 200 && client.text().starts_with("{\"clientId\":\"demo-"), "{client:?}");
+    assert_eq!(server.ask(request("POST", "/demo/say?from=a%20b", &[], "hello")).text(), "{\"id\":2}");
+    let history = server.call("history", json!(["demo", null, 10]));
+    assert!(history.to_string().contains("\"a b\""), "{history}");
+    // What is too much, and who comes from elsewhere.
+    assert_eq!(server.ask(request("POST", "/demo/say?from=a", &[], "x".repeat(4097))).status, 400);
+    assert_eq!(server.ask(request("POST", &format!("/demo/say?from={}", "x".repeat(65)), &[], "x")).status, 400);
+    assert_eq!(server.ask(request("POST", "/demo/say?from=%ff", &[], "x")).status, 400);
+    for path in ["/demo/client", "/demo/say?from=a"] {
+        assert_eq!(server.ask(request("POST", path, &["Sec-Fetch-Site: cross-site"], "x")).status, 404, "{path}");
+        assert_eq!(server.ask(request("POST", path, &["Sec-Fetch-Site: same-origin"], "x")).status, 200, "{path}");
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+    assert_eq!(server.get("/demo/").status, 404);
+}
+
+#[test]
 fn f2_conditional_requests() {
     let server = Server::start();
     let script = server.get("/static/shaveet.js");

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use crate::http::{Exchange, Method, Request, Response, Status};
 
 /// Path, type, content.
-const FILES: [(&str, &str, &[u8]); 3] = [
+pub(super) type File = (&'static str, &'static str, &'static [u8]);
+
+const FILES: [File; 3] = [
     ("/static/shaveet.js", "text/javascript", include_bytes!("../../static/shaveet.js")),
     ("/static/shaveet.mjs", "text/javascript", include_bytes!("../../static/shaveet.mjs")),
     ("/static/shaveet.d.ts", "application/typescript", include_bytes!("../../static/shaveet.d.ts")),
@@ -30,10 +32,11 @@ pub(super) struct Asset {
 impl Asset {
     /// All that there are. `date` is when this server began to serve them, as a header has it.
     pub(super) fn all(date: &str) -> [Asset; FILES.len()] {
-        FILES.map(|(path, kind, body)| Asset::new(path, kind, body, date))
+        FILES.map(|file| Asset::new(file, date))
     }
 
-    fn new(path: &'static str, kind: &str, body: &'static [u8], date: &str) -> Asset {
+    /// One file: path, type, content.
+    pub(super) fn new((path, kind, body): File, date: &str) -> Asset {
         let etag = format!("\"{:016x}\"", fingerprint(body));
         let headers = format!(
             "Content-Type: {kind}; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n\

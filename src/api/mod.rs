@@ -6,6 +6,7 @@
 mod access;
 mod assets;
 mod cors;
+mod demo;
 mod events;
 mod pace;
 mod press;
@@ -52,6 +53,8 @@ pub struct Api {
     /// When a refusal of each kind may be logged aloud again.
     silent_until: [Ms; access::KINDS],
     assets: [Asset; 3],
+    /// The demonstration's page, if it is served.
+    demo: Option<Asset>,
     cors: Cors,
     pace: Pace,
     /// In which positions are named.
@@ -111,6 +114,7 @@ impl Api {
             access: Access::new(config),
             silent_until: [Ms::ZERO; access::KINDS],
             assets: Asset::all(date),
+            demo: config.demo.then(|| Asset::new(demo::PAGE, date)),
             cors: Cors::new(config),
             pace: Pace::new(config.max_poll_rate),
             epoch: Epoch::new(epoch),
@@ -147,6 +151,7 @@ impl Api {
                 return self.serve_updates(visit, request, request.query(), exchange, habit, out);
             }
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
+            path if path.starts_with(b"/demo") => self.serve_demo(visit, request, exchange, out),
             path => match self.assets.iter().find(|asset| asset.is_at(path)) {
                 Some(asset) => asset.serve(visit.date, request, exchange, out),
                 None => not_found(visit.date, exchange, out),

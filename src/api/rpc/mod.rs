@@ -31,6 +31,7 @@ mod work;
 pub(super) use additions::write_message;
 pub(super) use call::Service;
 pub(super) use job::Job;
+pub(super) use original::new_key;
 
 /// What became of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

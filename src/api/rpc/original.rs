@@ -94,7 +94,7 @@ pub(super) fn kill_client(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn new_key() -> ClientKey {
+pub(in crate::api) fn new_key() -> ClientKey {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the operating system's generator works once the system is up");
     ClientKey::new(random)
