@@ -22,7 +22,8 @@
 const EVENTS = ['gap', 'status', 'expired'];
 const BEHIND_MAX = 10_000;      // messages that a loop over a channel may be behind
 const RECENT_MAX = 100;         // batches that a tab keeps for tabs that come later,
-const RECENT_CHARS = 1 << 18;   // and characters in them
+const RECENT_CHARS = 1 << 18;   // and characters in them,
+const MESSAGE_CHARS = 100;      // so many for a message beside its data
 
 export class Shaveet {
   #base;
@@ -30,7 +31,8 @@ export class Shaveet {
   #options;
   #listeners = new Map(EVENTS.map((name) => [name, new Set()])); // channels are under "$" and their name
   #since;
-  #recent = [];                 // the batches taken last
+  #recent = [];                 // the batches taken last,
+  #recentChars = 0;             // and how much is in them
   #caught = null;               // what a poll of our own has brought: where it began, and which messages
   #waiting = null;              // batches that wait for that poll
   #line = null;                 // if this tab has the connection
@@ -174,6 +176,10 @@ export class Shaveet {
         leading?.abort();
         leading = this.#line = null;
       },
+      alone: () => {
+        this.#tabs = null;
+        this.#lead(signal);
+      },
       heard: (news) => this.#heard(news),
       since: () => this.#since,
     };
@@ -222,6 +228,7 @@ export class Shaveet {
   // Takes a batch if it goes on from where we are. One that does not was seen before, or something is missing between.
   #take(batch) {
     const { from, to } = batch, here = this.#since;
+    if (!this.#session) return; // a listener has closed us
     if (this.#waiting) {
       this.#waiting.push(batch);
     } else if (from === here || !here) {
@@ -267,15 +274,16 @@ export class Shaveet {
       const key = `$${message.channel}`;
       this.#emit(this.#listeners.has(key) ? key : '$*', message);
     }
-    this.#keep();
+    if (this.#session) this.#keep(); // else some of it was not heard
   }
 
+  // For tabs that come and were a little behind.
   #remember(batch) {
     if (!this.#tabs || batch.from === batch.to) return;
     this.#recent.push(batch);
-    let chars = this.#recent.flatMap(({ messages }) => messages).reduce((sum, { data }) => sum + data.length, 0);
-    while (this.#recent.length > RECENT_MAX || chars > RECENT_CHARS)
-      for (const { data } of this.#recent.shift().messages) chars -= data.length;
+    this.#recentChars += charsOf(batch);
+    while (this.#recent.length > RECENT_MAX || this.#recentChars > RECENT_CHARS)
+      this.#recentChars -= charsOf(this.#recent.shift());
   }
 
   // A page's mistake reaches window.onerror, but neither the other listeners nor the connection.
@@ -319,6 +327,7 @@ export class Shaveet {
     this.#client = { clientId, key };
     this.#line = this.#tabs = this.#waiting = this.#caught = null;
     this.#recent = [];
+    this.#recentChars = 0;
     this.#keep();
     this.#start();
   }
@@ -396,7 +405,10 @@ class Tabs {
           this.#isLeader = true;
           this.#host.lead();
         }));
-      } catch {} // it was stolen, or we are to steal it ourselves
+      } catch (error) {
+        // It was stolen, or we are to steal it ourselves. Frames in a sandbox may have no locks.
+        if (error.name !== 'AbortError') return this.#host.alone();
+      }
       if (!this.#isLeader) continue;
       this.#isLeader = false;
       this.#host.follow();
@@ -762,6 +774,8 @@ function isLater(token, other) {
   const [[epoch, at], [otherEpoch, otherAt]] = [token.split('-'), other.split('-')];
   return epoch === otherEpoch && Number(at) > Number(otherAt);
 }
+
+function charsOf({ messages }) { return messages.reduce((sum, { data }) => sum + data.length + MESSAGE_CHARS, 0); }
 
 function keyOf(kind, item) { return `${kind} ${item[kind]} ${item.channel}`; }
 

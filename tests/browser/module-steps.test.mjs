@@ -2,7 +2,7 @@
 // messages over connections that are cut at random, each once and in order.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { createClient, launchBrowser, pause, publish, random } from './support.mjs';
 import { TRANSPORTS, arrived, begin, connected, openModule, publishAll, told, withGate } from './module-support.mjs';
 
@@ -41,30 +41,33 @@ async function assertExact(page, sent) {
   assert.deepEqual(page.errors, []);
 }
 
-for (const [from, to, fates] of [
-  ['websocket', 'sse', ['refuse', 'buffer', 'cut']],
-  ['sse', 'longpoll', ['refuse', 'buffer', 'cut']],
-  ['longpoll', 'jsonp', ['refuse', 'cut']],
-]) {
-  for (const fate of fates) {
-    test(`a proxy that does not let ${from} through (${fate}) has ${to} take its place, for the next page too`, () =>
-      withGate(async (world) => {
-        world.gate.fates[from] = fate;
-        const page = await open(world, { transports: TRANSPORTS.slice(TRANSPORTS.indexOf(from)) }, { hurry: true });
-        await publish(world.server, 'room', '1');
-        await connected(page, to);
-        await publish(world.server, 'room', '2');
-        await arrived(page, '2');
-        assert.deepEqual(await told(page, 'got'), ['1', '2']);
-        const { clientId, key } = { clientId: 'bob', key: await createClient(world.server, 'bob') }, tried = world.gate.counts[from];
-        await page.reload();
-        await begin(page, world.gate.url, { clientId, key });
-        await connected(page, to);
-        assert.equal(world.gate.counts[from], tried, 'it is known');
-        await page.close();
-      }));
+// Most of their time they wait.
+describe('behind proxies', { concurrency: 4 }, () => {
+  for (const [from, to, fates] of [
+    ['websocket', 'sse', ['refuse', 'buffer', 'cut']],
+    ['sse', 'longpoll', ['refuse', 'buffer', 'cut']],
+    ['longpoll', 'jsonp', ['refuse', 'cut']],
+  ]) {
+    for (const fate of fates) {
+      test(`a proxy that does not let ${from} through (${fate}) has ${to} take its place, for the next page too`, () =>
+        withGate(async (world) => {
+          world.gate.fates[from] = fate;
+          const page = await open(world, { transports: TRANSPORTS.slice(TRANSPORTS.indexOf(from)) }, { hurry: true });
+          await publish(world.server, 'room', '1');
+          await connected(page, to);
+          await publish(world.server, 'room', '2');
+          await arrived(page, '2');
+          assert.deepEqual(await told(page, 'got'), ['1', '2']);
+          const { clientId, key } = { clientId: 'bob', key: await createClient(world.server, 'bob') }, tried = world.gate.counts[from];
+          await page.reload();
+          await begin(page, world.gate.url, { clientId, key });
+          await connected(page, to);
+          assert.equal(world.gate.counts[from], tried, 'it is known');
+          await page.close();
+        }));
+    }
   }
-}
+});
 
 test('event streams that a proxy ends at once, in good order, are left too', () =>
   withGate(async (world) => {
@@ -111,41 +114,43 @@ test('one page with one cursor: WebSocket, events, long poll, JSONP, WebSocket, 
     await page.close();
   }, HISTORY));
 
-for (const transport of TRANSPORTS) {
-  test(`${transport}: 10,000 messages over connections that are cut at random`, (t) =>
+describe('10,000 messages', { concurrency: 2 }, () => {
+  for (const transport of TRANSPORTS) {
+    test(`${transport}: over connections that are cut at random`, (t) =>
+      withGate(async (world) => {
+        const below = random(t), page = await open(world, { transports: [transport] }, { hurry: true });
+        let isOver = false;
+        const cutting = (async () => {
+          for (; !isOver; await pause(below(200))) world.gate.cut();
+        })();
+        const sent = await load(world, below, { count: 10_000 });
+        isOver = true;
+        await cutting;
+        await assertExact(page, sent);
+        t.diagnostic(`${world.gate.counts[transport]} connections`);
+        assert.ok(world.gate.counts[transport] > 10);
+        await page.close();
+      }, HISTORY));
+  }
+
+  test('while transports come and go at random', (t) =>
     withGate(async (world) => {
-      const below = random(t), page = await open(world, { transports: [transport] }, { hurry: true });
+      const below = random(t), { fates } = world.gate;
+      const page = await open(world, { upgradeMs: 100 }, { hurry: true });
       let isOver = false;
-      const cutting = (async () => {
-        for (; !isOver; await pause(below(200))) world.gate.cut();
+      const changing = (async () => {
+        for (; !isOver; await pause(200 + below(600))) {
+          for (const name of TRANSPORTS) fates[name] = ['pass', 'refuse', 'cut'][below(3)];
+          fates[TRANSPORTS[below(4)]] = 'pass';
+          world.gate.cut();
+        }
       })();
       const sent = await load(world, below, { count: 10_000 });
       isOver = true;
-      await cutting;
+      await changing;
+      for (const name of TRANSPORTS) fates[name] = 'pass';
       await assertExact(page, sent);
-      t.diagnostic(`${world.gate.counts[transport]} connections`);
-      assert.ok(world.gate.counts[transport] > 10);
+      t.diagnostic(JSON.stringify(world.gate.counts));
       await page.close();
     }, HISTORY));
-}
-
-test('10,000 messages while transports come and go at random', (t) =>
-  withGate(async (world) => {
-    const below = random(t), { fates } = world.gate;
-    const page = await open(world, { upgradeMs: 100 }, { hurry: true });
-    let isOver = false;
-    const changing = (async () => {
-      for (; !isOver; await pause(200 + below(600))) {
-        for (const name of TRANSPORTS) fates[name] = ['pass', 'refuse', 'cut'][below(3)];
-        fates[TRANSPORTS[below(4)]] = 'pass';
-        world.gate.cut();
-      }
-    })();
-    const sent = await load(world, below, { count: 10_000 });
-    isOver = true;
-    await changing;
-    for (const name of TRANSPORTS) fates[name] = 'pass';
-    await assertExact(page, sent);
-    t.diagnostic(JSON.stringify(world.gate.counts));
-    await page.close();
-  }, HISTORY));
+});

@@ -191,6 +191,22 @@ test('the status of the leader is that of all', () =>
     assert.deepEqual([await role(leader), await role(other)], ['leader', 'follower']);
   }));
 
+test('a frame in a sandbox, which may have neither locks nor storage, has a connection of its own', () =>
+  withTabs(1, async ({ world, context, client, tabs: [tab] }) => {
+    const frame = world.pages.add(`<!doctype html><title>test</title><script type="module">
+      import { Shaveet } from '${world.gate.url}/static/shaveet.mjs';
+      const s = new Shaveet(${JSON.stringify({ ...client, keepPosition: true })});
+      s.on('status', ({ state, role }) => { document.title = [state, role]; });
+      s.on('room', ({ data }) => { document.body.append(data); });
+    </script><body>`);
+    const page = await context.newPage();
+    await page.goto(world.pages.add(`<!doctype html><title>test</title><iframe sandbox="allow-scripts" src="${frame}"></iframe>`));
+    await until('it is connected', async () => await page.frames()[1]?.title() === 'connected,alone');
+    await publish(world.server, 'room', 'hello');
+    await page.frameLocator('iframe').getByText('hello').waitFor();
+    await arrived(tab, 'hello');
+  }));
+
 test('tabs that do not share, and those of browsers that cannot, have connections of their own', () =>
   withTabs(2, async ({ world, context, client, tabs }) => {
     assert.deepEqual(await Promise.all(tabs.map(role)), ['alone', 'alone']);

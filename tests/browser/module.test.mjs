@@ -1,7 +1,7 @@
 // shaveet.mjs: what its API promises, on each transport, with the server going and coming.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { createClient, launchBrowser, publish, until } from './support.mjs';
 import { TRANSPORTS, arrived, begin, connected, openModule, publishAll, told, withGate } from './module-support.mjs';
 
@@ -15,7 +15,7 @@ async function client(world, id, more = {}, ...channels) {
   return { clientId: id, key: await createClient(world.server, id, ...channels.length ? channels : ['room']), ...more };
 }
 
-for (const transport of TRANSPORTS) {
+for (const transport of TRANSPORTS) describe(transport, { concurrency: 3 }, () => {
   test(`${transport}: messages of any letters arrive whole, once and in order`, () =>
     withGate(async (world) => {
       const page = await openModule(browser, world, await client(world, 'zoë & co', { transports: [transport] }));
@@ -66,7 +66,7 @@ for (const transport of TRANSPORTS) {
       assert.deepEqual(await told(page, 'got'), ['1', 'gap before 16', '16', '17', '18', '19', '20']);
       await page.close();
     }, ['--presence', 'off', '--history', '5']));
-}
+});
 
 test('listeners are called until they are taken away; one that throws harms nobody; * gets what nobody else does', () =>
   withGate(async (world) => {
