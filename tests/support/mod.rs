@@ -89,6 +89,11 @@ impl Server {
         &self.addresses[0]
     }
 
+    /// Of all listeners that pages may come by.
+    pub(crate) fn addresses(&self) -> &[SockAddr] {
+        &self.addresses
+    }
+
     /// The first listener's port.
     pub(crate) fn port(&self) -> u16 {
         self.address().as_socket().expect("a TCP listener").port()
