@@ -196,12 +196,12 @@ test('a frame in a sandbox, which may have neither locks nor storage, has a conn
     const frame = world.pages.add(`<!doctype html><title>test</title><script type="module">
       import { Shaveet } from '${world.gate.url}/static/shaveet.mjs';
       const s = new Shaveet(${JSON.stringify({ ...client, keepPosition: true })});
-      s.on('status', ({ state, role }) => { document.title = [state, role]; });
+      s.on('status', ({ state, role }) => { document.body.append(state, ' ', role, ' '); });
       s.on('room', ({ data }) => { document.body.append(data); });
     </script><body>`);
     const page = await context.newPage();
     await page.goto(world.pages.add(`<!doctype html><title>test</title><iframe sandbox="allow-scripts" src="${frame}"></iframe>`));
-    await until('it is connected', async () => await page.frames()[1]?.title() === 'connected,alone');
+    await page.frameLocator('iframe').getByText('connected alone').waitFor();
     await publish(world.server, 'room', 'hello');
     await page.frameLocator('iframe').getByText('hello').waitFor();
     await arrived(tab, 'hello');
