@@ -46,12 +46,17 @@ async function startGate(world) {
     const { port } = world.server;
     const onward = http.request({ port, path: request.url, headers: request.headers, agent: false }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
+      let isCut = false; // what comes behind a cut is not to close the hole
       answer.on('error', () => response.destroy()).on('data', (piece) => {
+        if (isCut) return;
         if (fates[kind] === 'buffer') return response.flushHeaders();
-        if (fates[kind] === 'cut') return response.write(piece.subarray(0, piece.length / 2), () => response.destroy());
+        if (fates[kind] === 'cut') {
+          isCut = true;
+          return response.write(piece.subarray(0, piece.length / 2), () => response.destroy());
+        }
         response.write(piece);
         if (fates[kind] === 'end') response.end();
-      }).on('end', () => response.end());
+      }).on('end', () => isCut || response.end());
     });
     onward.on('error', () => response.destroy());
     response.on('close', () => {
