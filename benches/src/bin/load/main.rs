@@ -10,6 +10,7 @@
 //! ```
 
 mod crowd;
+mod drip;
 mod meter;
 mod probe;
 mod report;
@@ -74,6 +75,8 @@ enum Kind {
     Publish,
     /// An unrelated small request, timed while fan-outs run.
     Interference,
+    /// An unrelated small request, timed beside peers that are silent, or send a byte now and then.
+    Drip,
     /// Connect, poll, leave.
     Churn,
     /// The pages join one room, one after the other; each sees those that come after it.

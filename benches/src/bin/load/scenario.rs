@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::crowd::{Arrival, Crowd, Watch};
+use super::drip::Drip;
 use super::meter::{self, Meter, to_f64};
 use super::probe::Probe;
 use super::report::Report;
@@ -31,6 +32,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
         Kind::Unicast => unicast(options, wire, &mut report),
         Kind::Publish => publish(options, wire, &mut report),
         Kind::Interference => interference(options, wire, &mut report),
+        Kind::Drip => drip(options, &wire, &mut report),
         Kind::Churn => churn(options, wire, &mut report),
         Kind::Joins => joins(options, wire, &mut report),
         Kind::Sweep => sweep(options, wire, &mut report),
@@ -117,6 +119,20 @@ fn interference(options: &Options, wire: Wire, report: &mut Report) -> io::Resul
     report.add_cost(meter.stop()?, deliveries);
     report.add_times("unrelated", probe.stop()?);
     report.add_verdict(crowd.verdict);
+    Ok(())
+}
+
+fn drip(options: &Options, wire: &Wire, report: &mut Report) -> io::Result<()> {
+    let alone = Probe::start(wire)?;
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    report.add_times("alone", alone.stop()?);
+    let mut drip = Drip::open(wire.address, options.pages)?;
+    let probe = Probe::start(wire)?;
+    let meter = Meter::start(&options.pids)?;
+    drip.go_on(Duration::from_secs(options.seconds))?;
+    report.add_cost(meter.stop()?, options.seconds);
+    report.add("returned", to_f64(drip.returned));
+    report.add_times("unrelated", probe.stop()?);
     Ok(())
 }
 
