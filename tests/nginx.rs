@@ -9,13 +9,16 @@ use socket2::SockAddr;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use support::ambiguous::{BAD_CHUNKS, BAD_FRAMING, BAD_LINES, OTHER_CODINGS};
 use support::streams::{Events, Frame, WebSocket, stream_path};
-use support::{Client, Connection, Nest, Response, Server, get, joins, poll_path, request, says, until, updates_path};
+use support::{
+    Client, Connection, Nest, PATIENCE, Response, Server, get, joins, poll_path, request, says, until, updates_path,
+};
 
 /// Debian's place for it.
 const NGINX: &str = "/usr/sbin/nginx";
@@ -372,6 +375,83 @@ fn a_web_application_behind_nginx_is_served_if_its_address_is_allowed() {
         let nginx = Nginx::before(&server);
         assert_eq!(is_served(&call(&nginx, from, &[])), expected, "{from} where {allowed} is allowed");
     }
+}
+
+// --- smuggling
+
+/// A call that would be served if it came to the server as it is here: it says nothing of where it comes from, so it would
+/// come from nginx itself.
+const SMUGGLED_BODY: &str = r#"{"method":"create_client","params":["smuggled"],"id":1}"#;
+
+fn smuggled() -> String {
+    request("POST", "/", &[], SMUGGLED_BODY)
+}
+
+/// All that could be read in two ways, with a call behind it, or within it, that only one of the two readings finds.
+fn smugglers() -> Vec<String> {
+    let mut requests = Vec::new();
+    let behind = smuggled();
+    let body = format!("0\r\n\r\n{behind}");
+    let length = body.len();
+    for target in ["/", "/message_updates?callback=cb"] {
+        let mut post = |lines: &str, body: &str| {
+            requests.push(format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n{body}{behind}"));
+        };
+        BAD_FRAMING.iter().for_each(|(lines, body)| post(lines, body));
+        OTHER_CODINGS.iter().for_each(|coding| post(&format!("Transfer-Encoding: {coding}\r\n"), "0\r\n\r\n"));
+        BAD_CHUNKS.iter().for_each(|body| post("Transfer-Encoding: chunked\r\n", body));
+        // One that nginx may pass on as it is, and one that it may hide.
+        for lines in [
+            "Transfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding:\x0bchunked\r\n",
+            "Transfer_Encoding: chunked\r\n",
+            "X: y\r\nTransfer-Encoding\x00: chunked\r\n",
+            "Connection: Content-Length\r\n",
+            "Connection: close, Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n",
+            "Expect: 100-continue\r\n",
+            "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+        ] {
+            post(&format!("{lines}Content-Length: {length}\r\n"), &body);
+        }
+    }
+    requests.extend(BAD_LINES.iter().map(|line| format!("{line}Host: localhost\r\n\r\n{behind}")));
+    // Bodies of methods that mostly have none.
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE"] {
+        let line = format!("{method} /message_updates?callback=cb HTTP/1.1\r\nHost: localhost\r\n");
+        requests.push(format!("{line}Content-Length: {}\r\n\r\n{behind}", behind.len()));
+        requests.push(format!("{line}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{behind}\r\n0\r\n\r\n", behind.len()));
+    }
+    requests
+}
+
+#[test]
+fn what_nginx_and_the_server_could_read_differently_leaves_no_trace() {
+    both_ways(&["--max-poll-rate", "1000000"], |server, nginx| {
+        let alice = server.subscriber("alice", &["room"]);
+        let mut asked = 0;
+        // Each canary's answer can only be its own; nginx uses the connection again that the request before it came by.
+        let mut canary = |after: &str| {
+            asked += 1;
+            let callback = format!("canary{asked}");
+            let path =
+                updates_path(&[("callback", &callback), ("since", "earliest"), ("client_id", &alice.credential())]);
+            let answer = nginx.ask(get(&path));
+            assert!(answer.text().starts_with(&format!("/**/{callback}(")), "after {after:?}: {answer:?}");
+        };
+        canary("nothing");
+        for bytes in smugglers() {
+            let mut connection = Connection::open(&nginx.address, Some(OUTSIDE));
+            connection.offer(&bytes);
+            // Whoever waits for more of it learns that there is no more.
+            let _ = connection.socket.shutdown(Shutdown::Write);
+            while connection.within(PATIENCE).is_ok() {}
+            canary(&bytes);
+            canary(&bytes);
+            let found = server.call("list_clients", json!({"prefix": "smuggled"}));
+            assert_eq!(found["clients"], json!([]), "{bytes:?} has called");
+        }
+    });
 }
 
 // --- streams

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the server's timers from outside, with the real clock")]
 
+pub(crate) mod ambiguous;
 pub(crate) mod crowd;
 pub(crate) mod streams;
 
