@@ -1,14 +1,6 @@
-//! Bytes of a connection, shown at once and cut into pieces: both mean the same.
-
 #![no_main]
 
-mod read;
+#[path = "../checks/mod.rs"]
+mod checks;
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|input: &[u8]| {
-    let Some((&cut, input)) = input.split_first() else { return };
-    let whole = read::read(input, &[]);
-    assert_eq!(read::read(input, &[usize::from(cut) + 1]), whole);
-    assert_eq!(read::read(input, &[usize::from(cut) % 7 + 1, usize::MAX]), whole);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::decoder::check(input));

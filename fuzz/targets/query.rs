@@ -1,16 +1,6 @@
-//! A query: it never gets longer by being decoded, and what is plain stays as it is.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use shaveet::http::query::{form_decode, is_encoded, parameter, parts, percent_decode};
+#[path = "../checks/mod.rs"]
+mod checks;
 
-fuzz_target!(|query: &[u8]| {
-    for part in parts(query) {
-        assert!(!part.is_empty() && !part.contains(&b'&'));
-        let (name, value) = parameter(part);
-        assert!(name.len() + value.len() <= part.len());
-        assert!(is_encoded(part) || part.starts_with(&name));
-    }
-    assert!(form_decode(query).len() <= query.len() && percent_decode(query).len() <= query.len());
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::query::check(input));

@@ -1,12 +1,6 @@
-//! A position as a page sends it: what is read is written as it was.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use shaveet::api::Token;
+#[path = "../checks/mod.rs"]
+mod checks;
 
-fuzz_target!(|text: &str| {
-    if let Some(token) = Token::parse(text) {
-        assert_eq!(Token::parse(&token.to_string()), Some(token));
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::token::check(input));

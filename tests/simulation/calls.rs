@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::super::model::{Fate, Publication};
 use super::{Call, Fault, Past, World, channel, many, name, sender};
-use crate::model::{Fate, Publication};
 
 impl World {
     /// What the model says: a result, that there is one (it depends on the hub's own choices and has been judged), or why

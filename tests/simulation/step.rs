@@ -139,7 +139,8 @@ pub(crate) fn draw(random: &mut Rng) -> Vec<Step> {
     steps
 }
 
-fn one(random: &mut Rng, steps: &mut Vec<Step>) {
+/// Something that happens, and what must come behind it.
+pub(crate) fn one(random: &mut Rng, steps: &mut Vec<Step>) {
     let byte = random.u8(..);
     steps.push(match random.u32(0..1000) {
         0..260 => Step::Call(call(random), dialect(random)),
@@ -163,7 +164,7 @@ fn one(random: &mut Rng, steps: &mut Vec<Step>) {
 }
 
 /// Most clients are made and subscribed to something.
-fn gathering(random: &mut Rng) -> Step {
+pub(crate) fn gathering(random: &mut Rng) -> Step {
     let clients = (0..6).flat_map(|client| {
         let subscriptions = (0..random.usize(0..5)).map(|_| random.u8(..));
         let subscriptions = subscriptions.map(|channel| Call::Subscribe { client, channel, since: None });

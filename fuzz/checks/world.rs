@@ -8,20 +8,20 @@ use shaveet::hub::{Hub, Owner};
 
 const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
-pub struct World {
-    pub api: Api,
+pub(crate) struct World {
+    pub(crate) api: Api,
     press: Press,
 }
 
 impl World {
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         let config = Config::default();
         let api = Api::new(&config, Hub::new(Ms::ZERO, config.hub_limits()), DATE, 7, 7);
         World { api, press: Press::default() }
     }
 
     /// The answer to a request of the web application, or of a page; `None` if it is no whole request.
-    pub fn ask(&mut self, request: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Option<Vec<u8>> {
         let limits = Limits { head_bytes: 64 << 10, body_bytes: 64 << 10 };
         let (mut out, mut habit) = (Vec::new(), Habit::default());
         let visit = Visit { now: Ms(1), date: DATE, owner: Owner(1), address: None, entrance: Entrance::Shared };
@@ -50,14 +50,14 @@ impl World {
     }
 
     /// The answer to a call.
-    pub fn call(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn call(&mut self, body: &[u8]) -> Option<Vec<u8>> {
         let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
         self.ask(&[head.as_bytes(), body].concat())
     }
 }
 
 /// The body of an answer.
-pub fn body(answer: &[u8]) -> &[u8] {
+pub(crate) fn body(answer: &[u8]) -> &[u8] {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
     &answer[end + 4..]
 }

@@ -2,10 +2,13 @@
 
 use shaveet::http::{Decoder, Error, Limits, Step};
 
-pub const LIMITS: Limits = Limits { head_bytes: 4096, body_bytes: 4096 };
+pub(crate) const LIMITS: Limits = Limits { head_bytes: 4096, body_bytes: 4096 };
+
+/// A request: what it asks, its body, and whether the connection stays.
+type Asked = (Vec<u8>, Vec<u8>, bool);
 
 /// The requests in `input` when it is shown in pieces of these lengths (the last one again and again), and how it ended.
-pub fn read(input: &[u8], pieces: &[usize]) -> (Vec<(Vec<u8>, Vec<u8>, bool)>, Option<Error>) {
+pub(crate) fn read(input: &[u8], pieces: &[usize]) -> (Vec<Asked>, Option<Error>) {
     let (mut decoder, mut requests, mut start, mut shown) = (Decoder::new(), Vec::new(), 0, 0);
     let mut pieces = pieces.iter().copied().chain(std::iter::repeat(pieces.last().copied().unwrap_or(usize::MAX)));
     while shown < input.len() {
