@@ -22,6 +22,7 @@ static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 fn main() -> ExitCode {
     let config = cli::parse();
+    let demo = config.demo;
     log_to_stderr();
     let server = match Server::bind(config, || HEAP.allocated()) {
         Ok(server) => server,
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     // Whoever started us may not read what we print: no reason to stop.
     let addresses = server.addresses();
     let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();
-    let _ = io::stdout().write_all(greeting(&addresses).as_bytes());
+    let _ = io::stdout().write_all(greeting(&addresses, demo).as_bytes());
     match server.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
@@ -50,9 +51,10 @@ fn failed(error: &dyn Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A line for each listener, which programs read, then three lines to paste into a shell. The poll runs twice in the
-/// background: the first is answered with the client's own `subscribe` message, the second waits for what is published.
-fn greeting(addresses: &[(String, Entrance)]) -> String {
+/// A line for each listener, which programs read, the place of the demo, then three lines to paste into a shell. The poll
+/// runs twice in the background: the first is answered with the client's own `subscribe` message, the second waits for what
+/// is published.
+fn greeting(addresses: &[(String, Entrance)], demo: bool) -> String {
     let mut text = String::new();
     for (address, entrance) in addresses {
         text += if *entrance == Entrance::Rpc { "listening for calls on " } else { "listening on " };
@@ -65,6 +67,10 @@ fn greeting(addresses: &[(String, Entrance)]) -> String {
         first.map(|address| reached(address))
     };
     if let (Some((call, api)), Some((poll, pages))) = (is_for(Entrance::Pages), is_for(Entrance::Rpc)) {
+        if demo {
+            text += &format!("two pages chat at {pages}/demo\n");
+        }
+        text += "to call the API and to poll as a page:\n";
         text += &format!(
             r#"  key=$({call} '{api}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
   {call} '{api}' -d '{{"method":"subscribe","params":["demo","room"]}}'; for i in 1 2; do {poll} -G '{pages}/message_updates' -d callback=show -d 'client_id=demo_!!_'$key; echo; done &
@@ -92,7 +98,7 @@ mod tests {
 
     fn greeted(addresses: &[(&str, Entrance)]) -> String {
         let owned: Vec<_> = addresses.iter().map(|(address, entrance)| ((*address).to_owned(), *entrance)).collect();
-        greeting(&owned)
+        greeting(&owned, false)
     }
 
     #[test]
@@ -100,10 +106,10 @@ mod tests {
         let shared = |address| (address, Entrance::Shared);
         let text = greeted(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"].map(shared));
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 6);
+        assert_eq!(lines.len(), 7);
         assert_eq!(lines[0], "listening on unix:/run/it's");
         assert_eq!(lines[2], "listening on http://127.0.0.1:8083");
-        assert!(lines[3].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[3]);
+        assert!(lines[4].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[4]);
         let text = greeted(&[shared("unix:/run/it's")]);
         assert!(text.contains(r"curl -s --unix-socket '/run/it'\''s' 'http://localhost' -d "));
         assert_eq!(greeted(&[]), "");
@@ -115,10 +121,14 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "listening for calls on unix:/run/rpc");
         assert!(
-            lines[2].starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "),
+            lines[3].starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "),
             "{}",
-            lines[2]
+            lines[3]
         );
-        assert!(lines[3].contains("curl -s -G 'http://localhost:8082/message_updates'"), "{}", lines[3]);
+        assert!(lines[4].contains("curl -s -G 'http://localhost:8082/message_updates'"), "{}", lines[4]);
+        assert!(
+            super::greeting(&[("http://0.0.0.0:8082".into(), Entrance::Shared)], true)
+                .contains("\ntwo pages chat at http://localhost:8082/demo\n")
+        );
     }
 }

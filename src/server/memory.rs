@@ -6,7 +6,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bytesize::ByteSize;
 use log::{info, warn};
 
 use crate::clock::Ms;
@@ -44,7 +43,7 @@ impl Memory {
                 None => (usize::MAX, "nobody says how much there is; give --memory-max"),
             },
         };
-        info!("memory: {} at most ({why})", ByteSize(max as u64));
+        info!("memory: {} MiB at most ({why})", max >> 20);
         Memory { used, max, is_full: false, silent_until: Ms::ZERO }
     }
 
@@ -55,8 +54,8 @@ impl Memory {
         self.is_full = used >= if self.is_full { self.max / AGAIN.1 * AGAIN.0 } else { self.max };
         if self.is_full && now >= self.silent_until {
             self.silent_until = now + COMPLAINT_INTERVAL;
-            let (used, max) = (ByteSize(used as u64), ByteSize(self.max as u64));
-            warn!("memory: {used} are used of {max} (--memory-max): new clients and messages are refused");
+            let (used, max) = (used >> 20, self.max >> 20);
+            warn!("memory: {used} MiB are used of {max} (--memory-max): new clients and messages are refused");
         }
         Room { excess: used.saturating_sub(self.max / NEAR.1 * NEAR.0), full: self.is_full.then_some(self.max) }
     }

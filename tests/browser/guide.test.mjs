@@ -76,8 +76,10 @@ it('is a chat', async () => {
   await writeFile(`${chat}/templates/index.html`, page);
   await says(terminal(run, chat), 'Running on http://127.0.0.1:5000');
 
-  const visit = async (name) => {
-    const visitor = await (await browser.newContext()).newPage();
+  // Two windows of one browser, and another browser.
+  const [ours, another] = [await browser.newContext(), await browser.newContext()];
+  const visit = async (name, context = ours) => {
+    const visitor = await context.newPage();
     await visitor.goto('http://127.0.0.1:5000/');
     await say(visitor, name);
     await visitor.getByText(`${name}: subscribed`).waitFor();
@@ -101,7 +103,7 @@ it('is a chat', async () => {
   assert.equal(called.output, answer);
   for (const visitor of [alice, bob]) await sees(visitor, 'curl: hello');
 
-  const carol = await visit('carol');
+  const carol = await visit('carol', another);
   assert.deepEqual(await carol.locator('#log span').allTextContents(), [
     'alice: hello <b>bob</b>', 'bob: hello alice', 'curl: hello',
   ]);
@@ -112,7 +114,7 @@ it('is a chat', async () => {
   await says(shaveet, 'listening on http://127.0.0.1:8082');
   await until('all are back', async () => {
     const response = await fetch('http://127.0.0.1:8082/', {
-      method: 'POST', body: JSON.stringify({ method: 'get_channel_clients', params: ['room'] }),
+      method: 'POST', body: JSON.stringify({ method: 'get_channel_clients', params: ['chat'] }),
     });
     return (await response.json()).result.length === 3;
   });
