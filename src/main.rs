@@ -70,7 +70,6 @@ fn greeting(addresses: &[(String, Entrance)], demo: bool) -> String {
         if demo {
             text += &format!("two pages chat at {pages}/demo\n");
         }
-        text += "to call the API and to poll as a page:\n";
         text += &format!(
             r#"  key=$({call} '{api}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
   {call} '{api}' -d '{{"method":"subscribe","params":["demo","room"]}}'; for i in 1 2; do {poll} -G '{pages}/message_updates' -d callback=show -d 'client_id=demo_!!_'$key; echo; done &
@@ -106,10 +105,10 @@ mod tests {
         let shared = |address| (address, Entrance::Shared);
         let text = greeted(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"].map(shared));
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 7);
+        assert_eq!(lines.len(), 6);
         assert_eq!(lines[0], "listening on unix:/run/it's");
         assert_eq!(lines[2], "listening on http://127.0.0.1:8083");
-        assert!(lines[4].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[4]);
+        assert!(lines[3].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[3]);
         let text = greeted(&[shared("unix:/run/it's")]);
         assert!(text.contains(r"curl -s --unix-socket '/run/it'\''s' 'http://localhost' -d "));
         assert_eq!(greeted(&[]), "");
@@ -121,11 +120,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "listening for calls on unix:/run/rpc");
         assert!(
-            lines[3].starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "),
+            lines[2].starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "),
             "{}",
-            lines[3]
+            lines[2]
         );
-        assert!(lines[4].contains("curl -s -G 'http://localhost:8082/message_updates'"), "{}", lines[4]);
+        assert!(lines[3].contains("curl -s -G 'http://localhost:8082/message_updates'"), "{}", lines[3]);
         assert!(
             super::greeting(&[("http://0.0.0.0:8082".into(), Entrance::Shared)], true)
                 .contains("\ntwo pages chat at http://localhost:8082/demo\n")
