@@ -5,7 +5,8 @@
 //! polls are counted. Of those a client has so many a second and two seconds' worth in a row; whoever is beyond that is sent
 //! away for a while, or waits for its answer.
 //!
-//! Only clients that were counted lately are remembered, in two tables that take turns: nothing has to be cleaned up.
+//! Only clients that were counted lately are remembered, in two tables that take turns: nothing has to be cleaned up. A table
+//! that is full has its turn at once, as when a crowd leaves: no step of it takes long, and nobody's past is worth more memory.
 
 use std::collections::HashMap;
 
@@ -45,6 +46,9 @@ const AHEAD_MAX: Ms = Ms::from_secs(6);
 /// As nobody is ahead for longer, whoever was not counted for so long owes nothing.
 const REMEMBERED: Ms = AHEAD_MAX;
 
+/// Clients in one table: to grow to so many takes some 100 us.
+const REMEMBERED_MAX: usize = 4096;
+
 impl Pace {
     /// With so many polls a second for each client.
     pub(super) fn new(rate: u32) -> Pace {
@@ -58,7 +62,7 @@ impl Pace {
 
     /// A poll of this client came to nothing new.
     pub(super) fn count(&mut self, now: Ms, client: Key<Client>) {
-        if now >= self.turns_at {
+        if now >= self.turns_at || self.spent.len() >= REMEMBERED_MAX {
             self.spent_before = std::mem::take(&mut self.spent);
             self.turns_at = now + REMEMBERED;
         }
@@ -142,5 +146,10 @@ mod tests {
         pace.count(Ms(30_000), client());
         pace.count(Ms(40_000), client());
         assert_eq!((pace.spent.len(), pace.spent_before.len()), (1, 1));
+        // A crowd.
+        for other in 0..10 * REMEMBERED_MAX as u64 {
+            pace.count(Ms(40_000), Key::unpack(other));
+        }
+        assert!(pace.spent.len() <= REMEMBERED_MAX && pace.spent_before.len() <= REMEMBERED_MAX);
     }
 }

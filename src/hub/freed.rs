@@ -79,6 +79,7 @@ impl Freed {
         }
     }
 }
+
 /// Where in the queue a name's number is, behind the number of the first.
 fn index(first: u32, number: u32) -> usize {
     number.wrapping_sub(first) as usize
