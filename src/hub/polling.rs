@@ -122,8 +122,9 @@ impl Hub {
             member.position = self.admit(now, member.client, protocol, deadline);
         }
         let came = self.seq;
-        let (state, owes_word) = (State::Parked, transport != Transport::Poll);
-        let waiter = Waiter { owner, members, deadline, protocol, transport, came, state, queued: false, owes_word };
+        let came_s = u32::try_from(now.0.div_ceil(1000)).unwrap_or(u32::MAX);
+        let (state, queued, owes_word) = (State::Parked, false, transport != Transport::Poll);
+        let waiter = Waiter { owner, members, deadline, protocol, transport, came, state, came_s, queued, owes_word };
         let waiter = self.waiters.insert(waiter);
         if self.enlist(waiter) || owes_word {
             self.look_at(waiter);
@@ -219,7 +220,7 @@ impl Hub {
         let State::Sent { upto, then, .. } = found.state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
-        if found.transport == Transport::Events {
+        if found.is_believed(now) {
             // Its page cannot say what it has had.
             for at in 0..self.waiters[waiter].members.len() {
                 let Member { client, position } = self.waiters[waiter].members[at];

@@ -41,12 +41,17 @@ pub enum Since {
 pub enum Transport {
     /// A poll: one answer.
     Poll,
-    /// A stream of server-sent events, whose page cannot say what it has had: each answer that leaves whole stands for
-    /// the ones before it.
+    /// A stream of server-sent events, whose page cannot say what it has had: when it has stood for [`BELIEVED_AFTER`], each
+    /// answer that leaves whole stands for the ones before it.
     Events,
     /// A WebSocket, whose page can.
     Socket,
 }
+
+/// A proxy that keeps an event stream back takes all that leaves. Its page waits for 5 s and goes on by another transport, and
+/// if it has no position yet it begins at what is acknowledged: by then nothing of this stream must be. A page that stays for
+/// longer hears something.
+pub(super) const BELIEVED_AFTER: Ms = Ms::from_secs(10);
 
 /// One parked poll, or one stream.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub struct Waiter {
     /// The `seq` of the hub when it came: a [`Since::Lost`] is told of the subscriptions that there were by then.
     pub(super) came: u64,
     pub(super) state: State,
+    /// When it came, in seconds, rounded up.
+    pub(super) came_s: u32,
     /// It is on the list of those to look at.
     pub(super) queued: bool,
     /// It is answered at the next look though nothing may be due: a stream whose page is to hear how far it has come.
@@ -121,6 +128,11 @@ impl Waiter {
     /// Whether what its clients have had is not known just now. An answer with nothing in it takes nothing along.
     pub(super) fn holds_up(&self) -> bool {
         self.is_original() && matches!(self.state, State::Sent { is_empty: false, .. })
+    }
+
+    /// Whether what was sent before has arrived, as far as anybody knows.
+    pub(super) fn is_believed(&self, now: Ms) -> bool {
+        self.transport == Transport::Events && now >= Ms::from_secs(self.came_s.into()) + BELIEVED_AFTER
     }
 
     pub(super) fn is_stream(&self) -> bool {

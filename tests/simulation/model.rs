@@ -112,6 +112,8 @@ pub(crate) struct Poll {
     pub(crate) members: Vec<(usize, u64)>,
     pub(crate) since: Since,
     pub(crate) came: u64,
+    /// From then on what was sent to an event stream counts as had.
+    pub(crate) believed_from: Ms,
     /// It is answered at the latest between these.
     pub(crate) earliest: Ms,
     pub(crate) latest: Ms,
@@ -364,6 +366,7 @@ impl Model {
             members: Vec::new(),
             since,
             came: 0,
+            believed_from: Ms(now.0.div_ceil(1000) * 1000) + Ms::from_secs(10),
             earliest: now + (self.config.poll_timeout - Ms(self.config.poll_timeout.0 / 10)),
             latest: now + self.config.poll_timeout,
             state: State::Parked,
@@ -418,7 +421,7 @@ impl Model {
             }
         }
         let poll = &self.polls[&connection];
-        if poll.transport == Transport::Events {
+        if poll.transport == Transport::Events && now >= poll.believed_from {
             // What it was sent before has arrived, as far as anybody knows.
             for (client, position) in poll.members.clone() {
                 let passed = self.passed_over(now, client, position, hub);
