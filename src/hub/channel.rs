@@ -33,6 +33,9 @@ pub struct Channel {
     newest: [u64; 2],
     /// ...and what fell out, if anything did.
     losses: Option<Box<Losses>>,
+    /// Until something does: nobody knows any more what there was of that name, but nothing newer than this; 0 if there was
+    /// nothing.
+    unknown: u64,
     last_id: u64,
     /// The subscribed clients that are here. In no order: leaving swaps the last one into the gap.
     pub(super) subscribers: List<Subscriber>,
@@ -54,7 +57,7 @@ pub struct Channel {
 }
 
 /// What a reader may have lost.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Losses {
     /// By [`index_of`].
     fallen: [Option<Fallen>; 2],
@@ -135,14 +138,16 @@ impl Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
         json::write_str(&mut name_json, name);
         let name_json = String::from_utf8(name_json).expect("it is ASCII").into_boxed_str();
-        let fallen = before.fallen.map(|seq| (seq > 0).then_some(Fallen { seq, id: before.last_id, loss: Loss::Age }));
+        let is_known = before.last_id > 0;
+        let fallen = before.fallen.map(|seq| aged(seq, before.last_id));
         Channel {
             name: (name_json[1..name_json.len() - 1] != *name).then(|| Box::new(name.into())),
             name_json,
             policy,
             rings: Default::default(),
             newest: before.newest,
-            losses: fallen.iter().any(Option::is_some).then(|| Box::new(Losses { fallen, spared: None })),
+            losses: is_known.then(|| Box::new(Losses { fallen, spared: None })),
+            unknown: if is_known { 0 } else { before.fallen[0] },
             last_id: before.last_id,
             subscribers: List::new(),
             parked: 0,
@@ -166,23 +171,24 @@ impl Channel {
             (Kind::System(_), SystemShare::Own(count)) => (1, count),
             _ => (0, self.policy.history),
         };
-        let Channel { rings, losses, .. } = self;
-        rings[ring].push(message, count, self.policy.history_bytes, |lost, loss| note(losses, now, lost, loss));
+        let &mut Channel { ref mut rings, ref mut losses, unknown, .. } = self;
+        rings[ring]
+            .push(message, count, self.policy.history_bytes, |lost, loss| note(losses, unknown, now, lost, loss));
     }
 
     /// Lets go of what is older than the policy says.
     pub(super) fn lose_old(&mut self, now: Ms) {
-        let Channel { rings, losses, .. } = self;
+        let &mut Channel { ref mut rings, ref mut losses, unknown, .. } = self;
         for ring in rings {
-            ring.lose_older(now - self.policy.history_age, |lost, loss| note(losses, now, lost, loss));
+            ring.lose_older(now - self.policy.history_age, |lost, loss| note(losses, unknown, now, lost, loss));
         }
     }
 
     /// Lets go of everything, as nobody uses it any more: what is left of it.
     pub(super) fn lose_all(&mut self, now: Ms) -> Trace {
-        let Channel { rings, losses, .. } = self;
+        let &mut Channel { ref mut rings, ref mut losses, unknown, .. } = self;
         for ring in rings {
-            ring.lose_all(|lost, loss| note(losses, now, lost, loss));
+            ring.lose_all(|lost, loss| note(losses, unknown, now, lost, loss));
         }
         let fallen = self.fallen().map(|fallen| fallen.map_or(0, |fallen| fallen.seq));
         Trace { last_id: self.last_id, newest: self.newest, fallen }
@@ -195,7 +201,7 @@ impl Channel {
             oldest(&self.rings[1]).is_some_and(|system| oldest(&self.rings[0]).is_none_or(|first| system < first));
         match self.rings[usize::from(order)].lose_oldest() {
             Some(lost) => {
-                note(&mut self.losses, now, lost, Loss::Memory);
+                note(&mut self.losses, self.unknown, now, lost, Loss::Memory);
                 true
             }
             None => false,
@@ -362,7 +368,7 @@ impl Channel {
 
     /// The newest that fell out, by kind.
     fn fallen(&self) -> [Option<Fallen>; 2] {
-        self.losses.as_ref().map_or([None; 2], |losses| losses.fallen)
+        self.losses.as_ref().map_or([aged(self.unknown, 0), None], |losses| losses.fallen)
     }
 
     /// Whether not all readers have lost the same.
@@ -393,11 +399,12 @@ impl Channel {
 
 /// Remembers a message that has fallen out. One whose time was over is nobody's loss, and one is nobody's whom its
 /// publisher has excluded.
-fn note(losses: &mut Option<Box<Losses>>, now: Ms, lost: Message, loss: Loss) {
+fn note(losses: &mut Option<Box<Losses>>, unknown: u64, now: Ms, lost: Message, loss: Loss) {
     if lost.is_over(now) {
         return;
     }
-    let Losses { fallen, spared } = &mut **losses.get_or_insert_default();
+    let first = || Box::new(Losses { fallen: [aged(unknown, 0), None], spared: None });
+    let Losses { fallen, spared } = &mut **losses.get_or_insert_with(first);
     let (kind, new) = (index_of(lost.kind), Fallen { seq: lost.seq, id: lost.id, loss });
     let before = fallen[kind].replace(new);
     if !lost.kind.is_system() {
@@ -411,6 +418,11 @@ fn note(losses: &mut Option<Box<Losses>>, now: Ms, lost: Message, loss: Loss) {
             _ => Some(Spared { clients: lost.excluded().into(), before }),
         };
     }
+}
+
+/// What was lost with a channel that was freed, if there was anything.
+fn aged(seq: u64, id: u64) -> Option<Fallen> {
+    (seq > 0).then_some(Fallen { seq, id, loss: Loss::Age })
 }
 
 /// The index of what is kept by kind.
