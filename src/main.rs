@@ -1,6 +1,7 @@
 //! The program: arguments, logger, listeners, loop, exit code.
 //!
-//! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen or the loop failed, 2 for wrong arguments.
+//! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen or the loop failed, 2 for wrong arguments
+//! or a wrong configuration.
 
 #[cfg(not(feature = "jemalloc"))]
 use std::alloc::System as Allocator;
@@ -9,8 +10,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cap::Cap;
+use log::LevelFilter;
 use shaveet::api::Entrance;
-use shaveet::cli;
+use shaveet::cli::{self, Deed, check};
+use shaveet::config::{Config, Log};
 use shaveet::server::Server;
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Allocator;
@@ -21,9 +24,25 @@ use tikv_jemallocator::Jemalloc as Allocator;
 static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 fn main() -> ExitCode {
-    let config = cli::parse();
+    match cli::parse() {
+        Deed::Serve { settings, .. } => serve(settings.config().clone()),
+        Deed::Check(settings) => match check::report(&settings) {
+            Ok(report) => printed(&report),
+            Err(problems) => cli::refuse(&problems),
+        },
+        Deed::Print(text) => printed(&text),
+    }
+}
+
+/// Whoever does not read to the end has read enough.
+fn printed(text: &str) -> ExitCode {
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn serve(config: Config) -> ExitCode {
     let demo = config.demo;
-    log_to_stderr();
+    log_to_stderr(&config.log);
     let server = match Server::bind(config, || HEAP.allocated()) {
         Ok(server) => server,
         Err(error) => return failed(&error),
@@ -38,11 +57,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line for each event: time, level, message. The level is `RUST_LOG`'s.
-fn log_to_stderr() {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+/// One line for each event: time, level, message. A level is the logger's affair no more, so that it can change.
+fn log_to_stderr(log: &Log) {
+    let mut builder = env_logger::Builder::new();
+    match log {
+        Log::Level(_) => builder.filter_level(LevelFilter::Trace),
+        Log::Directives(directives) => builder.parse_filters(directives),
+    };
+    builder
         .format(|out, record| writeln!(out, "{} {:<5} {}", out.timestamp_millis(), record.level(), record.args()))
         .init();
+    if let Log::Level(level) = log {
+        log::set_max_level(*level);
+    }
 }
 
 fn failed(error: &dyn Display) -> ExitCode {

@@ -7,35 +7,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+mod support;
+
 use rustix::process::{Pid, Signal, kill_process};
+use support::program::{Ended, ended, shaveet};
 
 /// Many times what the slowest step takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// The program with an environment in which only PATH is left of ours.
-fn shaveet(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shaveet"));
-    command.args(args).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command
-}
-
-/// Runs a program that ends by itself.
-fn ended(mut command: Command) -> Ended {
-    let Output { status, stdout, stderr } = command.output().expect("the program starts");
-    let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
-    Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
-}
-
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
 
 /// A started server. Dropped, it is killed.
 struct Running {
@@ -128,7 +111,7 @@ fn help_has_headings_examples_and_variables() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(ended(shaveet(&["-h"])).stdout, stdout);
     assert!(stdout.starts_with("A push server"), "{stdout}");
-    for part in ["Listening:", "Access:", "Timers ", "Limits ", "Examples:", "Environment:"] {
+    for part in ["Listening:", "Access:", "Timers ", "Limits ", "Examples:", "File, environment:"] {
         assert!(stdout.contains(&format!("\n{part}")), "{part} in {stdout}");
     }
 }
@@ -190,7 +173,7 @@ fn variables_are_read_as_flags_are() {
     command.env("SHAVEET_POLL_TIMEOUT", "soon");
     let Ended { code, stderr, .. } = ended(command);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("'soon' for '--poll-timeout") && stderr.contains("10ms to 1d"), "{stderr}");
+    assert!(stderr.contains("SHAVEET_POLL_TIMEOUT: invalid value 'soon'") && stderr.contains("10ms to 1d"), "{stderr}");
 }
 
 #[test]

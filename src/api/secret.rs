@@ -1,6 +1,10 @@
 //! The token of the JSON-RPC API.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::config::read_small;
 
 /// A shared secret that a caller has to know. It is never shown.
 #[derive(Clone)]
@@ -13,6 +17,18 @@ const BYTES_MIN: usize = 16;
 const BYTES_MAX: usize = 4096;
 
 impl Secret {
+    /// Takes it from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds none.
+    pub fn read(path: &Path) -> io::Result<Secret> {
+        let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let bytes = read_small(path)?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| wrong("a token is one line of ASCII without white space"))?;
+        Secret::parse(text).map_err(wrong)
+    }
+
     /// Takes the text of a file, without the white space around it.
     ///
     /// # Errors

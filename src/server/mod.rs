@@ -21,7 +21,6 @@ mod stream;
 mod visitors;
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use log::{debug, info, warn};
@@ -137,7 +136,7 @@ impl Server {
         let seed = random().map_err(BindError::Loop)?;
         let mut api = Api::new(&config, hub, clock.date(), epoch, seed);
         if let Some(path) = &config.rpc_token_file {
-            api.access.require(read_token(path).map_err(|error| BindError::Token(path.clone(), error))?);
+            api.access.require(Secret::read(path).map_err(|error| BindError::Token(path.clone(), error))?);
         }
         let cors = Cors::new(&config);
         Ok(Server {
@@ -420,11 +419,6 @@ fn bind_all(config: &Config) -> Result<Vec<Listener>, BindError> {
     let shared = config.listen.iter().map(|address| Listener::bind(address, None));
     let for_rpc = config.rpc_listen.iter().map(|address| Listener::bind(address, Some(config.rpc_socket_mode)));
     shared.chain(for_rpc).collect()
-}
-
-/// Reads the token that every call has to bring.
-fn read_token(path: &Path) -> io::Result<Secret> {
-    Secret::parse(&std::fs::read_to_string(path)?).map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 fn random() -> io::Result<u64> {

@@ -9,6 +9,7 @@
 
 pub(crate) mod ambiguous;
 pub(crate) mod crowd;
+pub(crate) mod program;
 pub(crate) mod streams;
 
 use serde_json::{Map, Value, json};
@@ -57,13 +58,12 @@ impl Server {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SHAVEET_") {
+            if name.to_string_lossy().starts_with("SHAVEET_") || name == "RUST_LOG" {
                 command.env_remove(name);
             }
         }
         let mut process = command
             .args(arguments)
-            .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -282,6 +282,13 @@ impl Nest {
         let directory = std::env::temp_dir().join(format!("shaveet-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory for temporary files");
         Nest { socket: directory.join("socket"), directory }
+    }
+
+    /// A file in the directory with this content.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.directory.join(name);
+        std::fs::write(&path, content).expect("a file for temporary use");
+        path
     }
 
     /// The argument that makes a server listen there.
