@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decimal;
+pub mod histogram;
 pub mod http;
 pub mod hub;
 pub mod json;

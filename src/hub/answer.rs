@@ -55,7 +55,9 @@ struct Lack {
 pub(super) struct Draft {
     pub(super) picks: Vec<Pick>,
     lacks: Vec<Lack>,
-    gaps: Vec<(Key<Channel>, Gap)>,
+    pub(super) gaps: Vec<(Key<Channel>, Gap)>,
+    /// The `seq` of its oldest message, and when that was published; 0 if there is none.
+    pub(super) oldest: (u64, Ms),
     /// The page's position after it, `None` if that is as unknown as before.
     pub(super) upto: Option<u64>,
     more: bool,
@@ -248,6 +250,7 @@ impl Hub {
         let fitting = fitting.count().max(1);
         draft.more = draft.picks.len() > fitting;
         draft.picks.truncate(fitting);
+        draft.oldest = draft.picks.first().map_or((0, Ms::ZERO), |pick| (pick.seq, self.picked(pick).1.at));
         let last = draft.picks.last().map_or(self.seq, |pick| pick.seq);
         let upto = if draft.more { last.max(draft.whole_upto) } else { self.seq };
         draft.upto = Some(upto);
@@ -281,6 +284,7 @@ impl Draft {
         self.picks.clear();
         self.lacks.clear();
         self.gaps.clear();
+        self.oldest = (0, Ms::ZERO);
         self.upto = None;
         self.more = false;
         self.is_personal = false;

@@ -52,6 +52,8 @@ pub struct Channel {
     /// For [`Memory`](super::memory::Memory): it was published to since the hand came by, and it stands in the queue.
     pub(super) used_lately: bool,
     pub(super) queued: bool,
+    /// It is nobody's: see [`Hub::send_canary`](super::Hub::send_canary).
+    pub(super) is_canary: bool,
     /// When its nearest reminder fires, to see whether it is idle or messages are too old; `Ms::MAX` if none is on its way.
     pub(super) reminded: Ms,
 }
@@ -157,6 +159,7 @@ impl Channel {
             used: now,
             used_lately: false,
             queued: false,
+            is_canary: false,
             reminded: Ms::MAX,
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::clock::Ms;
 
-use super::Hub;
 use super::subscription::{Seat, Subscription};
 use super::waiter::State;
+use super::{Hub, MEDIA, Transport};
 
 impl Hub {
     /// Walks every list and every count, and asserts that they agree.
@@ -46,6 +46,7 @@ impl Hub {
             assert!(looked_at_by.or(idle).is_none_or(|by| client.reminded <= by), "every client is looked at in time");
         }
         self.check_channels();
+        self.check_tally();
         for (key, waiter) in self.waiters.iter() {
             for client in waiter.clients() {
                 assert!(self.clients[client].polls().contains(&key));
@@ -55,13 +56,29 @@ impl Hub {
         assert!(self.departed.len() <= self.limits.departed_max);
     }
 
+    /// What is counted along the way agrees with what there is.
+    fn check_tally(&self) {
+        assert_eq!(
+            self.clients.iter().map(|(_, client)| client.subscriptions.len()).sum::<usize>(),
+            self.subscriptions
+        );
+        assert_eq!(self.clients.iter().filter(|(_, client)| client.is_canary).count(), self.canaries);
+        let mut parked = [0; MEDIA.len()];
+        for (_, waiter) in self.waiters.iter().filter(|(_, waiter)| waiter.transport != Transport::Canary) {
+            parked[waiter.medium()] += 1;
+        }
+        assert_eq!(parked, self.tally.parked);
+    }
+
     fn check_names(&self) {
-        self.client_names.check(&self.clients);
-        self.channel_names.check(&self.channels);
+        self.client_names.check(&self.clients, |client| !client.is_canary);
+        self.channel_names.check(&self.channels, |channel| !channel.is_canary);
     }
 
     fn check_channels(&self) {
         let (mut held, mut ended) = (0, 0);
+        let counted = || self.channels.iter().map(|(_, channel)| channel).filter(|channel| !channel.is_canary);
+        assert_eq!(counted().count(), self.channels.len() - self.canaries);
         for (key, channel) in self.channels.iter() {
             channel.check();
             assert!(channel.last_seq() <= self.seq);
@@ -79,10 +96,7 @@ impl Hub {
             ended += channel.ended;
         }
         assert_eq!(self.clients.iter().map(|(_, client)| client.ended).sum::<u32>(), ended);
-        assert_eq!(
-            self.channels.iter().map(|(_, channel)| channel.held_messages().1).sum::<usize>(),
-            self.memory.bytes
-        );
+        assert_eq!(counted().map(|channel| channel.held_messages().1).sum::<usize>(), self.memory.bytes);
         let seatless = self.clients.iter().flat_map(|(_, client)| &client.subscriptions);
         assert_eq!(seatless.filter(|subscription| !matches!(subscription.seat, Seat::Taken(_))).count(), held);
     }

@@ -32,6 +32,8 @@ pub struct Client {
     pub(super) moved_by_page: bool,
     /// One of its pages has spoken the resume protocol: there may be others, which are not as far.
     pub(super) resumes: bool,
+    /// It is nobody's: see [`Hub::send_canary`](super::Hub::send_canary).
+    pub(super) is_canary: bool,
     /// Most have one.
     pub(super) subscriptions: SmallVec<[Subscription; 1]>,
     /// How many of them have ended and are kept for what is still to be read.
@@ -72,6 +74,7 @@ impl Client {
             moved_from: 0,
             moved_by_page: false,
             resumes: false,
+            is_canary: false,
             subscriptions: SmallVec::new(),
             ended: 0,
             forgotten: 0,

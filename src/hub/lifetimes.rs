@@ -127,6 +127,7 @@ impl Hub {
                 self.say(now, client, self.clients[client].subscriptions[at].channel, Reason::Expired);
             }
         }
+        self.tally.departed += 1;
         let until = now + self.limits.departed_age;
         self.departed.push(&mut self.clients, client, until);
         self.remind_of_end(client, until);
@@ -139,6 +140,7 @@ impl Hub {
     /// Has a departed client back, with its subscriptions and its position (WIRE L3).
     pub(super) fn revive(&mut self, now: Ms, client: Key<Client>) {
         self.departed.remove(&mut self.clients, client);
+        self.tally.returned += 1;
         self.clients[client].seen = now;
         self.remind_of_expiry(client);
         for at in 0..self.clients[client].subscriptions.len() {
@@ -155,6 +157,7 @@ impl Hub {
             self.unlink(now, key, last);
         }
         self.departed.remove(&mut self.clients, key);
+        self.tally.forgotten += 1;
         let client = self.clients.remove(key).expect("it was on the list");
         self.client_names.remove(&client.id, key);
     }
@@ -182,13 +185,15 @@ impl Hub {
             return;
         }
         channel.reminded = Ms::MAX;
-        let before = channel.held_messages().1;
+        let (count, bytes) = channel.held_messages();
         channel.lose_old(now);
         self.draft.forget_origin();
-        self.memory.bytes -= before - channel.held_messages().1;
+        self.tally.aged += (count - channel.held_messages().0) as u64;
+        self.memory.bytes -= bytes - channel.held_messages().1;
         if channel.is_deserted() && channel.used + self.limits.channel_idle <= now {
             let mut channel = self.channels.remove(key).expect("it was here a line ago");
             self.channel_names.remove(channel.name(), key);
+            self.tally.freed += 1;
             self.memory.bytes -= channel.held_messages().1;
             self.memory.sweep_up(&channel, &self.channels);
             let trace = channel.lose_all(now);

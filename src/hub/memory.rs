@@ -38,7 +38,7 @@ pub(super) struct Memory {
     /// How many places are of channels that have gone.
     gone: usize,
     /// The process's limit, if it is reached.
-    full: Option<usize>,
+    pub(super) full: Option<usize>,
 }
 
 /// Places that are looked at for each channel that goes: more than one, so that sweeping comes to its end, and no more than
@@ -125,8 +125,8 @@ impl Hub {
     }
 
     /// Whether something new can come.
-    pub(super) fn has_memory(&self) -> Result<(), Error> {
-        self.memory.full.map_or(Ok(()), |max| Err(Error::Full(Limit::Memory(max))))
+    pub(super) fn has_memory(&mut self) -> Result<(), Error> {
+        self.memory.full.map_or(Ok(()), |max| Err(self.tally.refuse(Limit::Memory(max))))
     }
 
     /// One step of the hand, and how many bytes are given up by it. `None` if there is nothing left to give up.

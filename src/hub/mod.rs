@@ -22,6 +22,7 @@
 //! queue.
 
 mod answer;
+mod canary;
 mod channel;
 mod check;
 mod client;
@@ -36,6 +37,7 @@ mod polling;
 mod questions;
 mod ring;
 mod subscription;
+mod tally;
 mod waiter;
 mod walks;
 mod why;
@@ -58,12 +60,13 @@ pub use policy::{Policies, Policy, SystemShare};
 pub use polling::WaitError;
 pub use questions::{ChannelInfo, ClientInfo, History, Page};
 pub use ring::Loss;
-pub use waiter::{Ending, Owner, Protocol, Since, Transport, Waiter};
+pub use tally::{Refused, Tally, Usage};
+pub use waiter::{Ending, MEDIA, Owner, Protocol, Since, Transport, Waiter};
 pub use walks::{Spared, Walk};
 pub use why::Fate;
 
 use answer::Draft;
-use channel::Marked;
+use channel::{Marked, index_of};
 use departed::Departed;
 use freed::Freed;
 use lifetimes::Reminder;
@@ -193,6 +196,11 @@ pub struct Hub {
     freed: Freed,
     waiters: Slots<Waiter>,
     departed: Departed,
+    /// How many subscriptions there are, of all clients.
+    subscriptions: usize,
+    /// How many of the clients, and of the channels, are canaries.
+    canaries: usize,
+    tally: Tally,
     /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
     ready: Queue<Key<Waiter>>,
     /// Channels whose subscribers are being visited, in turns.
@@ -227,6 +235,9 @@ impl Hub {
             freed: Freed::default(),
             waiters: Slots::new(),
             departed: Departed::default(),
+            subscriptions: 0,
+            canaries: 0,
+            tally: Tally::default(),
             ready: Queue::new(),
             sweeps: VecDeque::new(),
             memory: Memory::default(),
@@ -255,15 +266,16 @@ impl Hub {
             return Ok(self.clients[client].key);
         }
         self.has_memory()?;
-        if self.clients.len() >= self.limits.clients_max {
+        if self.clients.len() - self.canaries >= self.limits.clients_max {
             // Who may come back makes room for who comes.
             let Some(oldest) = self.departed.oldest() else {
-                return Err(Error::Full(Limit::Clients(self.limits.clients_max)));
+                return Err(self.tally.refuse(Limit::Clients(self.limits.clients_max)));
             };
             self.forget(now, oldest);
         }
         let client = self.clients.insert(Client::new(now, id.into(), key));
         self.client_names.insert(id, client);
+        self.tally.created += 1;
         self.remind_of_expiry(client);
         Ok(key)
     }
@@ -294,7 +306,7 @@ impl Hub {
             && self.channel_named(channel).is_none_or(|key| self.find_subscription(client, key).is_none())
             && !self.forget_one_read(now, client)
         {
-            return Err(Error::Full(Limit::Subscriptions(self.limits.subscriptions_max)));
+            return Err(self.tally.refuse(Limit::Subscriptions(self.limits.subscriptions_max)));
         }
         let channel = self.open_channel(now, channel)?;
         if self.find_subscription(client, channel).is_none() {
@@ -387,6 +399,8 @@ impl Hub {
     fn append(&mut self, now: Ms, fact: Fact) {
         let channel = &mut self.channels[fact.channel];
         let (before, kind) = (channel.held_messages().1, fact.message.kind);
+        self.tally.published[index_of(kind)] += 1;
+        self.tally.published_bytes += fact.message.bytes() as u64;
         channel.append(now, fact.message);
         let after = channel.held_messages().1;
         let marked = channel.mark(kind);
@@ -423,8 +437,8 @@ impl Hub {
         }
         self.has_memory()?;
         // The channel of announcements has its place in any case.
-        if name != ADMIN_CHANNEL && self.channels.len() >= self.limits.channels_max {
-            return Err(Error::Full(Limit::Channels(self.limits.channels_max)));
+        if name != ADMIN_CHANNEL && self.channels.len() - self.canaries >= self.limits.channels_max {
+            return Err(self.tally.refuse(Limit::Channels(self.limits.channels_max)));
         }
         let channel = self.make_channel(now, name);
         let admin = match self.channel_named(ADMIN_CHANNEL) {
@@ -461,10 +475,10 @@ impl Hub {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            clients: self.clients.len() - self.departed.len(),
+            clients: self.clients.len() - self.canaries - self.departed.len(),
             departed: self.departed.len(),
-            channels: self.channels.len(),
-            waiters: self.waiters.len(),
+            channels: self.channels.len() - self.canaries,
+            waiters: self.waiters.len() - self.canaries,
         }
     }
 

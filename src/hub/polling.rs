@@ -125,6 +125,7 @@ impl Hub {
         let came_s = u32::try_from(now.0.div_ceil(1000)).unwrap_or(u32::MAX);
         let (state, queued, owes_word) = (State::Parked, false, transport != Transport::Poll);
         let waiter = Waiter { owner, members, deadline, protocol, transport, came, state, came_s, queued, owes_word };
+        self.tally.parked[waiter.medium()] += 1;
         let waiter = self.waiters.insert(waiter);
         if self.enlist(waiter) || owes_word {
             self.look_at(waiter);
@@ -158,7 +159,7 @@ impl Hub {
 
     /// Puts a poll on the lists of its clients. True if something may be due to it already: mostly nothing is, as the page
     /// has had everything a moment ago, and then nobody need look again.
-    fn enlist(&mut self, key: Key<Waiter>) -> bool {
+    pub(super) fn enlist(&mut self, key: Key<Waiter>) -> bool {
         let Hub { clients, channels, waiters, .. } = self;
         let waiter = &waiters[key];
         let mut may_be_due = waiter.protocol == Protocol::Resume(Since::Lost);
@@ -201,9 +202,13 @@ impl Hub {
             match oldest {
                 Some(&oldest) => crowded.push(oldest),
                 None if polls.iter().any(|poll| leaving(&poll)) && polls.len() < 2 * self.limits.polls_per_client => {}
-                None => return Err(WaitError::TooManyPolls),
+                None => {
+                    self.tally.refused.polls += 1;
+                    return Err(WaitError::TooManyPolls);
+                }
             }
         }
+        self.tally.refused.polls += crowded.len() as u64;
         for waiter in crowded {
             self.end_waiting(waiter, Ending::Crowded);
         }
@@ -217,9 +222,10 @@ impl Hub {
     /// If the waiter was not handed out by [`Hub::next_answer`].
     pub fn delivered(&mut self, now: Ms, waiter: Key<Waiter>) {
         let found = &self.waiters[waiter];
-        let State::Sent { upto, then, .. } = found.state else {
+        let State::Sent { upto, is_empty, then } = found.state else {
             panic!("waiter {waiter:?} was not answered yet");
         };
+        self.tally.delivered[found.medium()] += u64::from(!is_empty);
         if found.is_believed(now) {
             // Its page cannot say what it has had.
             for at in 0..self.waiters[waiter].members.len() {
@@ -261,6 +267,8 @@ impl Hub {
     /// is none of our business.
     pub fn cancel(&mut self, now: Ms, waiter: Key<Waiter>) {
         if let Some(found) = self.waiters.remove(waiter) {
+            let broke_off = matches!(found.state, State::Sent { is_empty: false, .. });
+            self.tally.broken_off[found.medium()] += u64::from(broke_off);
             self.take_off(now, waiter, &found, 0);
         }
     }
@@ -275,6 +283,7 @@ impl Hub {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,
         };
+        self.tally.note_answer(now, found, &self.draft, ending);
         let upto = self.draft.upto.unwrap_or(0);
         let then = if found.is_stream() && ending.is_none() { Then::Stays } else { Then::Leaves };
         found.state = State::Sent { upto, is_empty: self.draft.picks.is_empty(), then };
@@ -457,6 +466,10 @@ impl Hub {
 
     /// Takes a poll that has gone off the lists of its clients, which have had everything up to `upto`.
     fn take_off(&mut self, now: Ms, key: Key<Waiter>, waiter: &Waiter, upto: u64) {
+        if waiter.transport == Transport::Canary {
+            return self.bury_canary(waiter);
+        }
+        self.tally.parked[waiter.medium()] -= 1;
         for at in waiter.clients() {
             let client = &mut self.clients[at];
             client.seen = now;

@@ -3,9 +3,10 @@
 use crate::clock::Ms;
 use crate::slots::Slots;
 
+use super::channel::Channel;
 use super::client::Client;
 use super::message::Message;
-use super::{Error, Hub, Transport};
+use super::{Error, Hub, MEDIA};
 
 /// What is known of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,8 @@ pub struct ClientInfo {
     pub here: bool,
     /// Time since it was last seen; 0 while it polls.
     pub idle: Ms,
-    /// What its pages hear by: polls of the original's protocol, of the resume protocol, event streams, WebSockets.
-    pub polls: [usize; 4],
+    /// What its pages hear by: how many of each of the [`MEDIA`].
+    pub polls: [usize; MEDIA.len()],
     /// Everything up to this `seq` is acknowledged.
     pub position: u64,
     /// How many channels it is subscribed to.
@@ -92,14 +93,10 @@ impl Hub {
     /// [`Error::UnknownClient`] if there is none of that name.
     pub fn client_info(&self, now: Ms, id: &str) -> Result<ClientInfo, Error> {
         let client = &self.clients[self.client_named(id).ok_or(Error::UnknownClient)?];
-        let mut polls = [0; 4];
+        let mut polls = [0; MEDIA.len()];
         for &poll in client.polls() {
             let poll = &self.waiters[poll];
-            polls[match poll.transport {
-                Transport::Poll => usize::from(!poll.is_original()),
-                Transport::Events => 2,
-                Transport::Socket => 3,
-            }] += 1;
+            polls[poll.medium()] += 1;
         }
         Ok(ClientInfo {
             here: client.is_here(),
@@ -147,13 +144,14 @@ impl Hub {
     /// order; one that is there all the while is in exactly one page.
     #[must_use]
     pub fn list_channels(&self, prefix: &str, from: u32, limit: usize, budget: u32) -> Page<'_> {
-        page(&self.channels, from, limit, budget, |channel| channel.name().starts_with(prefix).then(|| channel.name()))
+        let is_listed = |channel: &Channel| !channel.is_canary && channel.name().starts_with(prefix);
+        page(&self.channels, from, limit, budget, |channel| is_listed(channel).then(|| channel.name()))
     }
 
     /// Clients that are here, as [`Hub::list_channels`].
     #[must_use]
     pub fn list_clients(&self, prefix: &str, from: u32, limit: usize, budget: u32) -> Page<'_> {
-        let is_listed = |client: &Client| client.is_here() && client.id.starts_with(prefix);
+        let is_listed = |client: &Client| client.is_here() && !client.is_canary && client.id.starts_with(prefix);
         page(&self.clients, from, limit, budget, |client| is_listed(client).then_some(&*client.id))
     }
 }

@@ -115,6 +115,7 @@ impl Hub {
         let subscriptions = &mut self.clients[client].subscriptions;
         let at = index(subscriptions.len());
         subscriptions.push(Subscription { channel, made, begin, seat: Seat::Away });
+        self.subscriptions += 1;
         self.channels[channel].held += 1;
         self.take_seat(client, at as usize);
     }
@@ -143,6 +144,7 @@ impl Hub {
     pub(super) fn unlink(&mut self, now: Ms, client: Key<Client>, at: usize) {
         let Client { subscriptions, ended, .. } = &mut self.clients[client];
         let gone = subscriptions.swap_remove(at);
+        self.subscriptions -= 1;
         assert!(!matches!(gone.seat, Seat::Taken(_)), "it has left its seat");
         *ended -= u32::from(gone.has_ended());
         if let Some(&Subscription { channel, seat: Seat::Taken(seat), .. }) = subscriptions.get(at) {

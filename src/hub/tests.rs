@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod canary;
 mod streams;
 
 /// The original's history and times (WIRE C4, section 6).

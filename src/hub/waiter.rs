@@ -46,7 +46,12 @@ pub enum Transport {
     Events,
     /// A WebSocket, whose page can.
     Socket,
+    /// Nobody: the one answer of a [canary](super::Hub::send_canary).
+    Canary,
 }
+
+/// By what is heard, in the words of the API, and last what nobody hears: the media by which is counted.
+pub const MEDIA: [&str; 5] = ["poll", "resume", "events", "socket", "canary"];
 
 /// A proxy that keeps an event stream back takes all that leaves. Its page waits for 5 s and goes on by another transport, and
 /// if it has no position yet it begins at what is acknowledged: by then nothing of this stream must be. A page that stays for
@@ -136,7 +141,17 @@ impl Waiter {
     }
 
     pub(super) fn is_stream(&self) -> bool {
-        self.transport != Transport::Poll
+        matches!(self.transport, Transport::Events | Transport::Socket)
+    }
+
+    /// Which of the [`MEDIA`] it hears by.
+    pub(super) fn medium(&self) -> usize {
+        match self.transport {
+            Transport::Poll => usize::from(!self.is_original()),
+            Transport::Events => 2,
+            Transport::Socket => 3,
+            Transport::Canary => 4,
+        }
     }
 
     /// The page of a stream has been sent everything up to here, or nothing until here was for it.

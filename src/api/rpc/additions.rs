@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::clock::Ms;
-use crate::hub::{self, Fate, History, Hub, Message, Page, Sender, Submission};
+use crate::hub::{self, Fate, History, Hub, MEDIA, Message, Page, Sender, Submission};
 use crate::json;
 
 use super::call::{Call, Service, list, name, none_left, number, options, write_names};
@@ -178,7 +178,7 @@ pub(super) fn client_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     call.out.extend_from_slice(format!("{{\"here\":{}", info.here).as_bytes());
     call.write_member(",", "idle_ms", info.idle.0);
     call.write_member(",", "parked", info.polls.iter().sum::<usize>() as u64);
-    let transports = ["poll", "resume", "events", "socket"].into_iter().zip(info.polls);
+    let transports = MEDIA.into_iter().zip(info.polls);
     call.out.extend_from_slice(br#","transports":"#);
     write_names(call.out, transports.filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
     call.write_member(",", "subscriptions", info.subscriptions as u64);

@@ -184,7 +184,7 @@ fn who_streams_stays_and_one_stream_too_many_ends_the_oldest() {
     world.pass(Ms::from_secs(3600));
     assert_eq!(world.hear_stream(), None);
     let info = world.hub.client_info(world.now, "a").unwrap();
-    assert_eq!((info.here, info.polls), (true, [0, 0, 4, 0]));
+    assert_eq!((info.here, info.polls), (true, [0, 0, 4, 0, 0]));
     for &waiter in &waiters[1..] {
         world.hub.cancel(world.now, waiter);
     }
