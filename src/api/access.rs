@@ -68,7 +68,11 @@ pub enum Refusal {
 }
 
 /// How many kinds of refusals there are.
-pub(super) const KINDS: usize = 9;
+pub(super) const KINDS: usize = KIND_NAMES.len();
+
+/// What they are called where they are counted.
+pub(super) const KIND_NAMES: [&str; 9] =
+    ["address", "forwarded", "proxy", "header", "browser", "host", "listener", "no_token", "wrong_token"];
 
 impl Refusal {
     /// A number for its kind.

@@ -8,6 +8,9 @@ mod assets;
 mod cors;
 mod demo;
 mod events;
+mod health;
+mod metrics;
+mod openmetrics;
 mod pace;
 mod press;
 mod quote;
@@ -31,6 +34,9 @@ use crate::slots::Key;
 
 pub use access::{Access, Entrance, Refusal};
 pub use cors::Cors;
+pub use health::{Proof, Readiness};
+pub use metrics::Edge;
+pub use openmetrics::Format;
 pub use press::Press;
 pub use secret::Secret;
 pub use socket::Heard;
@@ -40,6 +46,7 @@ pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
 
 use assets::Asset;
+use metrics::{Counts, ENDPOINTS};
 use pace::Pace;
 use rpc::write_message;
 
@@ -57,6 +64,7 @@ pub struct Api {
     demo: Option<Asset>,
     cors: Cors,
     pace: Pace,
+    counts: Counts,
     /// In which positions are named.
     pub epoch: Epoch,
     poll_timeout: Ms,
@@ -100,6 +108,10 @@ pub enum Outcome {
     Streaming(Box<Streaming>),
     /// The last thing that is said on this connection has been written.
     Ended,
+    /// It wants the metrics. Next: [`Api::write_metrics`], as the answer.
+    Metrics(Format),
+    /// It wants to see a canary. Next: [`Api::write_readiness`], when it has come out of the hub, or will not.
+    Proving(Proof),
     /// It takes longer. Next: [`Working::take_body`] if it wants that, and [`Api::work`].
     Working(Working),
 }
@@ -117,6 +129,7 @@ impl Api {
             demo: config.demo.then(|| Asset::new(demo::PAGE, date)),
             cors: Cors::new(config),
             pace: Pace::new(config.max_poll_rate),
+            counts: Counts::default(),
             epoch: Epoch::new(epoch),
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
@@ -135,21 +148,29 @@ impl Api {
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if visit.entrance == Entrance::Rpc && *request.path() != *b"/" {
+        if visit.entrance == Entrance::Rpc && !OF_CALLERS.contains(&&*request.path()) {
+            self.counts.requests[OTHER] += 1;
             not_found(visit.date, exchange, out);
             return Outcome::Answered;
         }
         // The path that nearly all requests have, at a glance.
         if let Some(query) = request.query_of(UPDATES) {
+            self.counts.requests[0] += 1;
             return self.serve_updates(visit, request, query, exchange, habit, out);
         }
-        match &*request.path() {
+        let path = request.path();
+        let endpoint = ENDPOINTS.iter().position(|endpoint| endpoint.as_bytes() == &*path);
+        self.counts.requests[endpoint.unwrap_or(OTHER)] += 1;
+        match &*path {
             b"/" => return self.serve_rpc(visit, request, exchange, out),
             b"/events" => return self.serve_events(visit, request, exchange, out),
             b"/socket" => return self.serve_socket(visit, request, exchange, out),
             path if path == UPDATES.as_bytes() => {
                 return self.serve_updates(visit, request, request.query(), exchange, habit, out);
             }
+            b"/metrics" => return self.serve_metrics(visit, request, exchange, out),
+            b"/ready" => return self.serve_ready(visit, request, exchange, out),
+            b"/health" => Api::serve_health(visit, request, exchange, out),
             b"*" => Response { status: Status::NO_CONTENT, headers: "", body: b"" }.write(out, visit.date, exchange),
             path if path.starts_with(b"/demo") => self.serve_demo(visit, request, exchange, out),
             path => match self.assets.iter().find(|asset| asset.is_at(path)) {
@@ -195,6 +216,7 @@ impl Api {
 impl Api {
     /// Logs a refusal: aloud once a minute for each kind, as somebody may look for why nothing works.
     fn complain(&mut self, visit: Visit<'_>, refusal: &Refusal) {
+        self.counts.refused_calls[refusal.kind()] += 1;
         let silent_until = &mut self.silent_until[refusal.kind()];
         if visit.now < *silent_until {
             debug!("a call of the JSON-RPC API is refused: {refusal}");
@@ -206,7 +228,13 @@ impl Api {
 }
 
 /// Where pages poll (WIRE H1).
-const UPDATES: &str = "/message_updates";
+const UPDATES: &str = ENDPOINTS[0];
+
+/// What is served where nothing but the web application comes in.
+const OF_CALLERS: [&[u8]; 4] = [b"/", b"/metrics", b"/health", b"/ready"];
+
+/// The last of the endpoints that are counted.
+const OTHER: usize = ENDPOINTS.len() - 1;
 
 const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
 

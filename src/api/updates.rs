@@ -130,6 +130,7 @@ impl Api {
                 None
             }
             (Turn::Early(early), Protocol::Resume(_)) => {
+                self.counts.early_polls += 1;
                 self.pace.count(now, client);
                 parked.retry_ms = u16::try_from(early.0).unwrap_or(u16::MAX);
                 self.hub.end_waiting(parked.waiter, Ending::Crowded);
@@ -141,6 +142,7 @@ impl Api {
     }
 
     fn put_off(&mut self, visit: Visit<'_>, waiter: Key<Waiter>, until: Ms) -> Option<Ms> {
+        self.counts.early_polls += 1;
         debug!("peer {:?}: a poll waits, its client polls too often", Key::<()>::unpack(visit.owner.0));
         self.hub.cancel(visit.now, waiter);
         Some(until)

@@ -84,7 +84,8 @@ impl Api {
     }
 
     fn service(&mut self, now: Ms) -> Service<'_> {
-        Service { hub: &mut self.hub, now, epoch: self.epoch, name_bytes_max: self.max_name }
+        let long_names = &mut self.counts.long_names;
+        Service { hub: &mut self.hub, now, epoch: self.epoch, name_bytes_max: self.max_name, long_names }
     }
 }
 

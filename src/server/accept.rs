@@ -50,6 +50,11 @@ impl Door {
         }
     }
 
+    /// How many descriptors the process may have open.
+    pub(super) fn descriptors(&self) -> u64 {
+        self.descriptors
+    }
+
     pub(super) fn width(&self) -> usize {
         self.knocking.len()
     }
@@ -105,11 +110,13 @@ impl Server {
         // Calls by their own listener come in though pages are too many.
         if self.peers.len() >= self.config.max_connections && at < self.door.for_calls {
             self.door.full_until = Some(self.now + PAUSE);
+            self.counts.refused.connections += 1;
             return self.complain_of_crowd(0, "in all; --max-connections is the limit");
         }
         match self.listeners[at].accept() {
             Ok((mut stream, address)) => {
                 if let Err(excess) = self.visitors.come(self.now, address) {
+                    self.counts.refused.note_excess(excess);
                     return self.complain_of_crowd(
                         1,
                         match excess {
@@ -133,6 +140,7 @@ impl Server {
                     self.bury(key);
                     return;
                 }
+                self.counts.accepted += 1;
                 debug!("peer {key:?}: connected");
                 if std::mem::take(&mut self.door.complained) {
                     info!("accepting connections again");
@@ -163,6 +171,7 @@ impl Server {
     /// Nobody can be accepted for now. Those inside are served on, and when some leave others can come in.
     fn close_door(&mut self, error: &io::Error) {
         self.door.closed_until = Some(self.now + PAUSE);
+        self.counts.refused.descriptors += 1;
         if !std::mem::replace(&mut self.door.complained, true) {
             warn!(
                 "no more connections for now, {} are open: {error}; the limit is {} descriptors (ulimit -n, or \
@@ -194,4 +203,4 @@ pub(super) fn raise_descriptor_limit() -> u64 {
 }
 
 /// Standard streams, the poll, the signals' pipe, a listener or two.
-const DESCRIPTORS_OF_OUR_OWN: u64 = 10;
+pub(super) const DESCRIPTORS_OF_OUR_OWN: u64 = 10;

@@ -17,6 +17,11 @@ impl Buffer {
         self.0.is_none()
     }
 
+    /// How much memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.0.as_ref().map_or(0, |content| size_of::<Content>() + content.bytes.capacity())
+    }
+
     /// What is there.
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |content| &content.bytes[content.gone..])

@@ -15,6 +15,8 @@ use crate::clock::Ms;
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
+    /// The same since 1970.
+    started_at: Duration,
     /// The value of the Date header, and when it stops being true.
     date: String,
     date_until: Ms,
@@ -65,6 +67,7 @@ impl Clock {
         let started = instant();
         let mut clock = Clock {
             started,
+            started_at: wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             date: String::new(),
             date_until: Ms::ZERO,
             turn: started,
@@ -132,6 +135,11 @@ impl Clock {
         &self.turns
     }
 
+    /// When it was started, since 1970.
+    pub(super) fn started_at(&self) -> Duration {
+        self.started_at
+    }
+
     /// The date of the last reading (RFC 9110 section 5.6.7).
     pub(super) fn date(&self) -> &str {
         &self.date
@@ -149,8 +157,9 @@ pub struct Turns {
     pub count: u64,
     /// The longest.
     pub longest: Duration,
-    /// How many took less than 1, 2, 4, 8... microseconds and not less than half of that; the last has all that are
-    /// longer.
+    /// All of them.
+    pub total: Duration,
+    /// How many took 1, 2, 4, 8... microseconds at most and more than half of that; the last has all that are longer.
     pub by_length: [u64; 20],
 }
 
@@ -158,19 +167,20 @@ impl Turns {
     fn note(&mut self, length: Duration) {
         self.count += 1;
         self.longest = self.longest.max(length);
-        let bits = u128::BITS - length.as_micros().leading_zeros();
+        self.total += length;
+        let bits = u128::BITS - (length.as_nanos().saturating_sub(1) / 1000).leading_zeros();
         self.by_length[(bits as usize).min(self.by_length.len() - 1)] += 1;
     }
 }
 
-/// One line, such as `12345, longest 0.420 ms; < 16 us: 10000, < 32 us: 2345`.
+/// One line, such as `12345, longest 0.420 ms; <= 16 us: 10000, <= 32 us: 2345`.
 impl fmt::Display for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, longest {:.3} ms", self.count, self.longest.as_secs_f64() * 1000.0)?;
         let taken = (0..).zip(self.by_length).filter(|&(_, count)| count > 0);
         for (at, (bits, count)) in taken.enumerate() {
             let between = if at == 0 { ";" } else { "," };
-            write!(f, "{between} < {} us: {count}", 1_u64 << bits)?;
+            write!(f, "{between} <= {} us: {count}", 1_u64 << bits)?;
         }
         Ok(())
     }
@@ -184,6 +194,11 @@ fn instant() -> Instant {
 #[allow(clippy::disallowed_methods, reason = "this is the one place where the wall clock is read")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+/// CPU time of the whole process.
+pub(super) fn process_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 fn cpu_time() -> Duration {
@@ -201,12 +216,10 @@ mod tests {
             turns.note(Duration::from_micros(us));
         }
         assert_eq!((turns.count, turns.longest), (7, Duration::from_secs(5)));
-        assert_eq!((turns.by_length[..4].to_vec(), turns.by_length[9], turns.by_length[19]), (vec![1, 1, 2, 1], 1, 1));
+        assert_eq!((turns.by_length[..4].to_vec(), turns.by_length[9], turns.by_length[19]), (vec![2, 1, 2, 0], 1, 1));
+        assert_eq!(turns.total, Duration::from_micros(5_000_430));
         turns.by_length[19] = 0;
-        assert_eq!(
-            turns.to_string(),
-            "7, longest 5000.000 ms; < 1 us: 1, < 2 us: 1, < 4 us: 2, < 8 us: 1, < 512 us: 1"
-        );
+        assert_eq!(turns.to_string(), "7, longest 5000.000 ms; <= 1 us: 2, <= 2 us: 1, <= 4 us: 2, <= 512 us: 1");
     }
 
     #[test]

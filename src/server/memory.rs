@@ -47,6 +47,11 @@ impl Memory {
         Memory { used, max, is_full: false, silent_until: Ms::ZERO }
     }
 
+    /// Bytes that are in use, and that may be.
+    pub(super) fn used_and_max(&self) -> (usize, usize) {
+        ((self.used)(), self.max)
+    }
+
     /// Reads the gauge. Says how the hub is to live from now on.
     pub(super) fn look(&mut self, now: Ms) -> Room {
         let used = (self.used)();

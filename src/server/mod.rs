@@ -14,7 +14,9 @@ mod clock;
 mod lines;
 mod listener;
 mod memory;
+mod metrics;
 mod peer;
+mod proof;
 mod serve;
 mod signals;
 mod stream;
@@ -26,7 +28,7 @@ use std::time::Duration;
 use log::{debug, info, warn};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::api::{Api, Cors, Entrance, Press, Secret};
+use crate::api::{Api, Cors, Entrance, Press, Readiness, Secret};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -41,7 +43,8 @@ use accept::Door;
 use lines::Lines;
 use listener::Listener;
 use memory::Memory;
-use peer::{Peer, Wait};
+use metrics::Counts;
+use peer::{Peer, Phase, Wait};
 use signals::Signals;
 use visitors::Visitors;
 
@@ -98,6 +101,9 @@ pub struct Server {
     input: Vec<u8>,
     output: Vec<u8>,
     press: Press,
+    counts: Counts,
+    /// Descriptors that are no peers'.
+    own_descriptors: u64,
     /// A signal has come.
     stopping: Option<Stop>,
 }
@@ -159,6 +165,8 @@ impl Server {
             input: vec![0; INPUT_BYTES],
             output: Vec::new(),
             press: Press::new(cors),
+            counts: Counts::default(),
+            own_descriptors: metrics::open_descriptors(),
             stopping: None,
         })
     }
@@ -191,6 +199,8 @@ impl Server {
         }
         if cfg!(debug_assertions) {
             self.api.hub.check();
+            let buffered: usize = self.peers.iter().map(|(_, peer)| peer.buffered()).sum();
+            assert_eq!(self.counts.buffer_bytes, buffered, "buffers are counted as they grow and shrink");
         }
         debug!("turns: {}", self.clock.turns());
         info!("stopped");
@@ -305,9 +315,15 @@ impl Server {
             return;
         }
         peer.reminded = Ms::MAX;
-        match peer.is_late(self.now) {
+        let late = peer.is_late(self.now);
+        if !matches!(late, None | Some(Wait::Beat | Wait::Hold)) {
+            self.counts.buffer_bytes -= peer.buffered();
+        }
+        self.counts.refused.note_late(late.unwrap_or(Wait::Nothing));
+        match late {
             None => self.remind(key),
             Some(Wait::Head | Wait::Body) => self.refuse_late(key),
+            Some(Wait::Canary) => self.prove(key, Readiness::Late),
             Some(Wait::Beat) => self.beat(key),
             Some(Wait::Hold) => self.release(key),
             Some(late @ (Wait::Idle | Wait::Write | Wait::Drain | Wait::Nothing)) => {
@@ -324,9 +340,15 @@ impl Server {
             let Some(answer) = self.api.hub.next_answer(self.now, &mut LOOKS_PER_STEP.clone()) else { continue };
             let key = Key::unpack(answer.owner().0);
             let peer = self.peers.get_mut(key).expect("a peer that goes takes its waiter with it");
+            self.counts.buffer_bytes -= peer.buffered();
             if peer.has_left() {
                 // It takes nothing (WIRE P18), even if its time to be seen off has not come yet.
                 self.bury(key);
+                continue;
+            }
+            if let Phase::Proving(_) = peer.phase {
+                let readiness = if answer.brings_canary() { Readiness::Ready } else { Readiness::Stopping };
+                self.prove(key, readiness);
                 continue;
             }
             let (epoch, date, is_last) = (self.api.epoch, self.clock.date(), self.stopping.is_some());

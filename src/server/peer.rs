@@ -5,7 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::api::{Entrance, Habit, Parked, Streaming, Working};
+use crate::api::{Entrance, Habit, Parked, Proof, Streaming, Working};
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::http::{Decoder, Stage};
@@ -14,6 +14,7 @@ use crate::slots::Key;
 
 use super::buffer::Buffer;
 use super::listener::Stream;
+use super::proof::CANARY;
 
 /// One connection.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub(super) enum Phase {
     /// A call takes several turns, or its answer does; the server has it in line for its next turn, but for while a piece
     /// of the answer is in the outbox. If the peer goes the call is done all the same. Next: `Serving`, or `Closing`.
     Working { call: Box<Working>, is_in_line: bool },
+    /// It has asked whether the server is ready, and a canary is on its way. Next: `Answering`.
+    Proving(Proof),
     /// The poll's answer is in the outbox. Next: `Serving` when it has left whole, `Closing` if it is the last.
     Answering { waiter: Key<Waiter>, keep_alive: bool },
     /// The last answer is in the outbox. Next: `Draining`, if the other end may still be sending, or the end.
@@ -71,10 +74,10 @@ pub(super) enum Phase {
 /// How a write went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// The socket has taken everything.
-    Whole,
-    /// The rest is in the outbox until the socket takes more.
-    Partly,
+    /// The socket has taken everything, which was so many bytes.
+    Whole(usize),
+    /// It has taken so many bytes; the rest is in the outbox until it takes more.
+    Partly(usize),
     /// The connection is broken.
     Broken,
 }
@@ -96,6 +99,8 @@ pub(super) enum Wait {
     Beat,
     /// The time at which a request that came too early is looked at again.
     Hold,
+    /// That the canary comes out.
+    Canary,
     /// The hub: it has its own deadlines.
     Nothing,
 }
@@ -133,11 +138,16 @@ impl Peer {
     /// Whether it has gone while its poll is parked or its stream open: it takes nothing (WIRE P18).
     pub(super) fn has_left(&self) -> bool {
         match &self.phase {
-            Phase::Parked(_) | Phase::Held { .. } => self.hung_up,
+            Phase::Parked(_) | Phase::Held { .. } | Phase::Proving(_) => self.hung_up,
             // What a page of a WebSocket said before it went is still heard.
             Phase::Streaming { streaming, .. } => self.hung_up && !streaming.listens(),
             _ => false,
         }
+    }
+
+    /// How much memory its buffers take.
+    pub(super) fn buffered(&self) -> usize {
+        self.inbox.memory() + self.outbox.memory()
     }
 
     /// Whether a call of it is not done or not answered.
@@ -149,13 +159,13 @@ impl Peer {
     pub(super) fn send(&mut self, bytes: &[u8]) -> Sent {
         if !self.outbox.is_empty() {
             self.outbox.push(bytes);
-            return Sent::Partly;
+            return Sent::Partly(0);
         }
         match write_all(&mut self.stream, bytes) {
-            Ok(written) if written == bytes.len() => Sent::Whole,
+            Ok(written) if written == bytes.len() => Sent::Whole(written),
             Ok(written) => {
                 self.outbox.push(&bytes[written..]);
-                Sent::Partly
+                Sent::Partly(written)
             }
             Err(_) => Sent::Broken,
         }
@@ -164,12 +174,12 @@ impl Peer {
     /// Writes more of the outbox.
     pub(super) fn flush(&mut self) -> Sent {
         match write_all(&mut self.stream, self.outbox.bytes()) {
-            Ok(0) if !self.outbox.is_empty() => Sent::Partly,
+            Ok(0) if !self.outbox.is_empty() => Sent::Partly(0),
             Ok(written) => {
                 self.outbox.consume(written);
                 // Progress: the deadline counts from here.
                 self.waits_for = Wait::Nothing;
-                if self.outbox.is_empty() { Sent::Whole } else { Sent::Partly }
+                if self.outbox.is_empty() { Sent::Whole(written) } else { Sent::Partly(written) }
             }
             Err(_) => Sent::Broken,
         }
@@ -191,6 +201,7 @@ impl Peer {
             Wait::Drain => now + DRAIN,
             Wait::Beat => now + self.beat_in(),
             Wait::Hold => self.held_until(),
+            Wait::Canary => now + CANARY,
             Wait::Nothing => Ms::MAX,
         };
     }
@@ -232,6 +243,7 @@ impl Peer {
             Phase::Parked(_) | Phase::Working { .. } => Wait::Nothing,
             Phase::Streaming { .. } => Wait::Beat,
             Phase::Held { .. } => Wait::Hold,
+            Phase::Proving(_) => Wait::Canary,
             Phase::Draining => Wait::Drain,
             Phase::Answering { .. } | Phase::Closing { .. } => unreachable!("with an empty outbox they are over"),
         }
@@ -247,7 +259,7 @@ impl Peer {
         match &self.phase {
             Phase::Parked(parked) => Some(parked.waiter),
             Phase::Streaming { streaming, .. } => Some(streaming.waiter),
-            Phase::Answering { waiter, .. } => Some(*waiter),
+            Phase::Answering { waiter, .. } | Phase::Proving(Proof { waiter, .. }) => Some(*waiter),
             Phase::Serving | Phase::Working { .. } | Phase::Held { .. } | Phase::Closing { .. } | Phase::Draining => {
                 None
             }

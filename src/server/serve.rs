@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use log::debug;
 
-use crate::api::{self, Epoch, Outcome, Press, Progress, Visit};
+use crate::api::{self, Epoch, Outcome, Press, Progress, Proof, Visit};
 use crate::http::{Exchange, Limits, Method, Step, write_continue};
 use crate::hub::{Answer, Ending, Owner};
 use crate::slots::Key;
@@ -27,6 +27,7 @@ impl Server {
     /// Looks at a peer of which something has been heard, or that was left with something to do.
     pub(super) fn serve(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
+        self.counts.buffer_bytes -= peer.buffered();
         peer.queued = false;
         if !peer.has_taken_all() {
             let sent = peer.flush();
@@ -39,7 +40,11 @@ impl Server {
                     self.answer_inbox(key);
                 }
                 // A poll whose page has gone takes nothing (WIRE P18), nor does anybody wait for it.
-                Phase::Parked(_) | Phase::Streaming { .. } | Phase::Held { .. } if peer.has_left() => self.bury(key),
+                Phase::Parked(_) | Phase::Streaming { .. } | Phase::Held { .. } | Phase::Proving(_)
+                    if peer.has_left() =>
+                {
+                    self.bury(key);
+                }
                 Phase::Streaming { .. } if peer.listens() && peer.unread => self.hear_inbox(key),
                 Phase::Streaming { .. } if peer.listens() && peer.readable && reads > 0 => {
                     reads -= 1;
@@ -49,7 +54,11 @@ impl Server {
                     reads -= 1;
                     self.read(key);
                 }
-                Phase::Parked(_) | Phase::Held { .. } | Phase::Draining | Phase::Streaming { .. }
+                Phase::Parked(_)
+                | Phase::Held { .. }
+                | Phase::Draining
+                | Phase::Streaming { .. }
+                | Phase::Proving(_)
                     if peer.readable && reads > 0 && !peer.is_socket() =>
                 {
                     reads -= 1;
@@ -61,15 +70,17 @@ impl Server {
         self.look_again(key);
     }
 
-    /// Puts a peer with something left to do back in line, and sees to its deadline.
+    /// Puts a peer with something left to do back in line, and sees to its deadline. Whoever does something with a peer takes
+    /// its buffers off the count first; here they come back to it.
     pub(super) fn look_again(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
+        self.counts.buffer_bytes += peer.buffered();
         peer.set_deadline(self.now, &self.config);
         let has_taken_all = peer.has_taken_all();
         let left = match peer.phase {
             Phase::Serving => has_taken_all && (peer.unread || peer.readable),
             Phase::Streaming { .. } if peer.is_socket() => has_taken_all && (peer.unread || peer.readable),
-            Phase::Parked(_) | Phase::Held { .. } | Phase::Streaming { .. } => {
+            Phase::Parked(_) | Phase::Held { .. } | Phase::Streaming { .. } | Phase::Proving(_) => {
                 peer.hung_up || peer.readable && peer.inbox.bytes().len() < PIPELINE_BYTES_MAX
             }
             Phase::Draining => peer.readable,
@@ -168,6 +179,7 @@ impl Server {
                 // A short read has emptied the socket: what comes later makes an event. Only the end of the stream
                 // does not, if its event has been here already.
                 peer.readable = count == buffer.len() || peer.hung_up;
+                self.counts.received_bytes += count as u64;
                 Some(count)
             }
             Err(error) => match error.kind() {
@@ -207,8 +219,7 @@ impl Server {
             }
         }
         let peer = &mut self.peers[key];
-        if matches!(peer.phase, Phase::Parked(_) | Phase::Held { .. } | Phase::Streaming { .. } | Phase::Working { .. })
-        {
+        if !matches!(peer.phase, Phase::Serving | Phase::Closing { .. }) {
             peer.unread = used < input.len();
         }
         if !self.output.is_empty() {
@@ -223,6 +234,7 @@ impl Server {
         match peer.decoder.next(limits, input) {
             Ok(Step::More) if self.memory.is_full && input.len() > INBOX_BYTES_WHEN_FULL => {
                 debug!("peer {key:?}: refused with 503, memory is full");
+                self.counts.refused.memory += 1;
                 api::refuse_for_memory(self.clock.date(), &mut self.output);
                 peer.phase = Phase::Closing { drain: true };
                 Next::Stop(input.len())
@@ -240,9 +252,15 @@ impl Server {
                 let visit = Visit { now, date, owner, address: peer.address, entrance: peer.entrance };
                 let outcome = self.api.handle(visit, &request, exchange, &mut peer.habit, &mut self.output);
                 peer.is_page = matches!(outcome, Outcome::Parked(_));
+                if let Outcome::Metrics(format) = outcome {
+                    self.write_metrics(format, exchange);
+                }
+                let peer = &mut self.peers[key];
                 match outcome {
-                    Outcome::Answered if keep_alive => return Next::Request(used),
-                    Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
+                    Outcome::Answered | Outcome::Metrics(_) if keep_alive => return Next::Request(used),
+                    Outcome::Answered | Outcome::Metrics(_) => {
+                        peer.phase = Phase::Closing { drain: used < input.len() || peer.readable }
+                    }
                     // What it finds to do comes in turns with that of others.
                     Outcome::Working(mut working) => {
                         // What came in chunks has been put together already. Whatever else is large stands in the inbox.
@@ -265,12 +283,14 @@ impl Server {
                         return Next::Stop(0);
                     }
                     Outcome::Streaming(streaming) => self.begin_stream(key, streaming),
+                    Outcome::Proving(proof) => self.await_canary(key, proof),
                     Outcome::Ended => peer.phase = Phase::Closing { drain: true },
                 }
                 Next::Stop(used)
             }
             Err(error) => {
                 debug!("peer {key:?}: refused with {}: {error:?}", error.status().code());
+                self.counts.refused.note_error(error);
                 api::refuse(error, self.clock.date(), &mut self.output);
                 peer.phase = Phase::Closing { drain: true };
                 Next::Stop(input.len())
@@ -300,18 +320,22 @@ impl Server {
     /// Draws the conclusions from a write.
     pub(super) fn settle(&mut self, key: Key<Peer>, sent: Sent) {
         let peer = &mut self.peers[key];
+        if let Sent::Whole(bytes) | Sent::Partly(bytes) = sent {
+            self.counts.sent_bytes += bytes as u64;
+        }
         match (sent, &peer.phase) {
             // Who does not take its answer at once gets it another time: it has moved nobody's position.
-            (Sent::Partly, Phase::Answering { .. } | Phase::Streaming { .. }) if self.memory.is_full => {
+            (Sent::Partly(_), Phase::Answering { .. } | Phase::Streaming { .. }) if self.memory.is_full => {
+                self.counts.refused.memory += 1;
                 debug!("peer {key:?}: closed, memory is full and it reads slowly");
                 self.bury(key);
             }
-            (Sent::Partly, _) => {}
+            (Sent::Partly(_), _) => {}
             (Sent::Broken, _) => {
                 debug!("peer {key:?}: has broken off");
                 self.bury(key);
             }
-            (Sent::Whole, &Phase::Answering { waiter, keep_alive }) => {
+            (Sent::Whole(_), &Phase::Answering { waiter, keep_alive }) => {
                 self.api.hub.delivered(self.now, waiter);
                 peer.phase = Phase::Serving;
                 if !keep_alive {
@@ -319,11 +343,16 @@ impl Server {
                     self.close(key, drain);
                 }
             }
-            (Sent::Whole, Phase::Streaming { .. }) => self.go_on_streaming(key),
-            (Sent::Whole, &Phase::Closing { drain }) => self.close(key, drain),
+            (Sent::Whole(_), Phase::Streaming { .. }) => self.go_on_streaming(key),
+            (Sent::Whole(_), &Phase::Closing { drain }) => self.close(key, drain),
             (
-                Sent::Whole,
-                Phase::Serving | Phase::Working { .. } | Phase::Parked(_) | Phase::Held { .. } | Phase::Draining,
+                Sent::Whole(_),
+                Phase::Serving
+                | Phase::Working { .. }
+                | Phase::Parked(_)
+                | Phase::Held { .. }
+                | Phase::Proving(_)
+                | Phase::Draining,
             ) => {}
         }
     }
@@ -331,6 +360,7 @@ impl Server {
     /// Goes on with a call that takes several turns.
     pub(super) fn work_on(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
+        self.counts.buffer_bytes -= peer.buffered();
         let Phase::Working { call, is_in_line } = &mut peer.phase else {
             unreachable!("only a call that is done takes its peer to another phase");
         };
@@ -362,11 +392,13 @@ impl Server {
         peer.unread = false;
     }
 
-    /// Frees a peer. Its poll, if it has one, takes nothing.
+    /// Frees a peer, whose buffers are off the count. Its poll, if it has one, takes nothing.
     pub(super) fn bury(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.remove(key) else { return };
         self.visitors.leave(peer.address);
-        if let Some(waiter) = peer.waiter() {
+        if let Phase::Proving(Proof { waiter, .. }) = peer.phase {
+            self.api.hub.cancel(self.now, waiter);
+        } else if let Some(waiter) = peer.waiter() {
             self.api.abandon(self.now, waiter, &peer.habit);
         }
     }

@@ -36,7 +36,7 @@ const EXCLUDE_MAX: usize = 1000;
 const EXCLUDE_PER_STEP: usize = 16;
 
 impl<'a> Publishing<'a> {
-    fn read(call: &Call<'a, '_, '_>, at: usize) -> Result<Publishing<'a>, Fault> {
+    fn read(call: &mut Call<'a, '_, '_>, at: usize) -> Result<Publishing<'a>, Fault> {
         let mut options = options(call, at)?;
         let from = options.remove("from").unwrap_or(Json::NULL);
         let exclude = match options.remove("exclude") {

@@ -19,6 +19,8 @@ pub(in crate::api) struct Service<'a> {
     pub(in crate::api) epoch: Epoch,
     /// Bytes of an id or a name.
     pub(in crate::api) name_bytes_max: usize,
+    /// How many were longer.
+    pub(in crate::api) long_names: &'a mut u64,
 }
 
 /// A call under way.
@@ -33,9 +35,10 @@ pub(super) struct Call<'a, 'b, 's> {
 
 impl Service<'_> {
     /// The name, if it is not too long.
-    pub(super) fn limited<'n>(&self, name: Cow<'n, str>) -> Result<Cow<'n, str>, Fault> {
+    pub(super) fn limited<'n>(&mut self, name: Cow<'n, str>) -> Result<Cow<'n, str>, Fault> {
         let (bytes, most) = (name.len(), self.name_bytes_max);
         if bytes > most {
+            *self.long_names += 1;
             return Err(Fault::Limit(format!("an id or a name has {bytes} bytes; --max-name is {most}")));
         }
         Ok(name)
@@ -48,7 +51,7 @@ impl Service<'_> {
 
 impl<'a> Call<'a, '_, '_> {
     /// The `at`-th argument as an id or a name. Numbers are the same as their digits (WIRE M14, M15).
-    pub(super) fn name(&self, at: usize) -> Result<Cow<'a, str>, Fault> {
+    pub(super) fn name(&mut self, at: usize) -> Result<Cow<'a, str>, Fault> {
         self.service.limited(name(self.arguments[at])?)
     }
 

@@ -73,7 +73,8 @@ pub(super) fn new_message(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
 }
 
 pub(super) fn get_channel_clients(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
-    match call.service.hub.walk_channel(&call.name(0)?) {
+    let channel = call.name(0)?;
+    match call.service.hub.walk_channel(&channel) {
         Some(walk) => call.rest = Some(Work::Clients(Names::new(walk))),
         None => call.out.extend_from_slice(b"[]"),
     }
