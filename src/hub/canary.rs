@@ -70,10 +70,11 @@ impl Hub {
 }
 
 impl Answer<'_> {
-    /// Whether it brings a canary's message. If not, it was ended.
+    /// Whether it brings a canary's message, and nothing else is why it is made. If not, the server stops.
     #[must_use]
     pub fn brings_canary(&self) -> bool {
-        self.messages().any(|(channel, message)| channel.is_canary && message.text_json() == CANARY_JSON)
+        self.ending.is_none()
+            && self.messages().any(|(channel, message)| channel.is_canary && message.text_json() == CANARY_JSON)
     }
 }
 

@@ -119,6 +119,7 @@ impl Edge {
             }
             Outcome::Working(_) => unreachable!("it has been done"),
             Outcome::Later(_) => unreachable!("pages poll as often as they like"),
+            Outcome::Metrics(_) | Outcome::Proving(_) => unreachable!("nobody looks after it"),
             Outcome::Streaming(streaming) => {
                 connection.phase = Phase::Streaming { streaming, is_answered: false };
                 Heard::Streaming(out)

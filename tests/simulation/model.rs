@@ -889,7 +889,7 @@ impl Model {
             let Client { is_here, seen, position, subscriptions, polls, .. } = &self.clients[client];
             let by = |transport| polls.iter().filter(|key| self.polls[key].transport == transport).count();
             let original = polls.iter().filter(|key| self.polls[key].since == Since::Original).count();
-            let by = [original, by(Transport::Poll) - original, by(Transport::Events), by(Transport::Socket)];
+            let by = [original, by(Transport::Poll) - original, by(Transport::Events), by(Transport::Socket), 0];
             assert_eq!(info.here, *is_here, "{name}");
             assert_eq!(info.idle, if polls.is_empty() { now - *seen } else { Ms::ZERO }, "{name}");
             assert_eq!(info.polls, by, "{name}");

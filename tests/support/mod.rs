@@ -9,6 +9,7 @@
 
 pub(crate) mod ambiguous;
 pub(crate) mod crowd;
+pub(crate) mod metrics;
 pub(crate) mod program;
 pub(crate) mod streams;
 

@@ -148,6 +148,7 @@ impl Edge {
             Outcome::Parked(parked) => peer.phase = Phase::Parked(parked),
             Outcome::Streaming(_) | Outcome::Ended => unreachable!("nobody streams here"),
             Outcome::Later(_) => unreachable!("nobody polls for nothing"),
+            Outcome::Metrics(_) | Outcome::Proving(_) => unreachable!("nobody looks after it"),
             Outcome::Working(mut call) => {
                 if call.wants_body().is_some() {
                     call.take_body(request.body.into_owned(), 0);
