@@ -13,7 +13,7 @@ use cap::Cap;
 use log::LevelFilter;
 use shaveet::api::Entrance;
 use shaveet::cli::{self, Deed, check};
-use shaveet::config::{Config, Log};
+use shaveet::config::{Log, Settings, Sources};
 use shaveet::server::Server;
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Allocator;
@@ -25,7 +25,7 @@ static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Deed::Serve { settings, .. } => serve(settings.config().clone()),
+        Deed::Serve { settings, sources } => serve(*settings, sources),
         Deed::Check(settings) => match check::report(&settings) {
             Ok(report) => printed(&report),
             Err(problems) => cli::refuse(&problems),
@@ -40,13 +40,15 @@ fn printed(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(settings: Settings, sources: Sources) -> ExitCode {
+    let config = settings.config().clone();
     let demo = config.demo;
     log_to_stderr(&config.log);
-    let server = match Server::bind(config, || HEAP.allocated()) {
+    let mut server = match Server::bind(config, || HEAP.allocated()) {
         Ok(server) => server,
         Err(error) => return failed(&error),
     };
+    server.reads_again(sources, settings);
     // Whoever started us may not read what we print: no reason to stop.
     let addresses = server.addresses();
     let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();

@@ -109,6 +109,12 @@ impl Access {
         self.token = Some(token);
     }
 
+    /// Whether it is this one that they have to bring.
+    #[must_use]
+    pub fn requires(&self, token: &Secret) -> bool {
+        self.token.as_ref().is_some_and(|required| required.is_same(token))
+    }
+
     /// Decides about one request.
     ///
     /// # Errors

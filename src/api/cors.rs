@@ -13,10 +13,18 @@ use super::press::Shape;
 /// The heads, for every origin that may read.
 #[derive(Debug)]
 pub struct Cors {
-    /// The listed origins; none if all may read.
-    origins: Vec<Box<str>>,
-    /// For each origin, and first for a request that names none, or for all.
+    /// There is no list.
+    all: bool,
+    /// The origins that are listed, and those that were: who waits has been promised an answer.
+    origins: Vec<Origin>,
+    /// By [`Reader`].
     heads: Vec<Heads>,
+}
+
+#[derive(Debug)]
+struct Origin {
+    name: Box<str>,
+    is_listed: bool,
 }
 
 /// The header lines that depend on who reads.
@@ -28,9 +36,15 @@ struct Heads {
     preflight: String,
 }
 
-/// Who reads an answer: one that names no origin, or the n-th of the list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Who reads an answer, as an index of heads that never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reader(u16);
+
+/// Anybody.
+const ALL: Reader = Reader(0);
+
+/// Where there is a list, one that names no origin. Behind it are the origins.
+const NAMELESS: Reader = Reader(1);
 
 /// WIRE P1, but for the header that lets other origins read it, which is on answers alone: the original's script relies on
 /// errors having none (WIRE P12). The content is what the type says and nothing else.
@@ -56,34 +70,40 @@ impl Cors {
     /// For the origins of the configuration.
     #[must_use]
     pub fn new(config: &Config) -> Cors {
-        let origins: Vec<Box<str>> = config.allow_origin.iter().map(|origin| origin.as_str().into()).collect();
-        let mut heads = Vec::with_capacity(origins.len() + 1);
-        if origins.is_empty() {
-            heads.push(Heads::new("Access-Control-Allow-Origin: *\r\n"));
-        } else {
-            // A cache must not give one origin's answer to another (Fetch, "CORS protocol and HTTP caches").
-            heads.push(Heads::new("Vary: Origin\r\n"));
-            heads.extend(
-                origins
-                    .iter()
-                    .map(|origin| Heads::new(&format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"))),
-            );
+        // A cache must not give one origin's answer to another (Fetch, "CORS protocol and HTTP caches").
+        let heads = ["Access-Control-Allow-Origin: *\r\n", "Vary: Origin\r\n"].map(Heads::new).into();
+        let mut cors = Cors { all: true, origins: Vec::new(), heads };
+        cors.change(config);
+        cors
+    }
+
+    /// From now on for these origins. What a reader was told stays true.
+    pub(super) fn change(&mut self, config: &Config) {
+        self.all = config.allow_origin.is_empty();
+        for origin in &mut self.origins {
+            origin.is_listed = config.allow_origin.iter().any(|listed| **listed == *origin.name);
         }
-        Cors { origins, heads }
+        for listed in &config.allow_origin {
+            if !self.origins.iter().any(|origin| *origin.name == **listed) {
+                self.origins.push(Origin { name: listed.as_str().into(), is_listed: true });
+                self.heads.push(Heads::new(&format!("Access-Control-Allow-Origin: {listed}\r\nVary: Origin\r\n")));
+            }
+        }
     }
 
     /// Who is to read the answer; `None` if it is a page that may not.
     pub(super) fn reader(&self, request: &Request<'_>) -> Option<Reader> {
-        if self.origins.is_empty() {
-            return Some(Reader::default());
+        if self.all {
+            return Some(ALL);
         }
         let mut named = request.header_values("origin");
-        let Some(origin) = named.next() else { return Some(Reader::default()) };
+        let Some(origin) = named.next() else { return Some(NAMELESS) };
         if named.next().is_some() {
             return None;
         }
-        let at = self.origins.iter().position(|listed| listed.as_bytes().eq_ignore_ascii_case(origin))?;
-        u16::try_from(at + 1).ok().map(Reader)
+        let is_it = |listed: &Origin| listed.is_listed && listed.name.as_bytes().eq_ignore_ascii_case(origin);
+        let at = self.origins.iter().position(is_it)?;
+        u16::try_from(usize::from(NAMELESS.0) + 1 + at).ok().map(Reader)
     }
 
     pub(super) fn answer(&self, reader: Reader, shape: Shape) -> &str {

@@ -139,6 +139,20 @@ impl Api {
         }
     }
 
+    /// From now on this configuration holds, and this token. Who waits is answered as was promised.
+    pub fn change(&mut self, config: &Config, token: Option<Secret>, date: &str) {
+        self.access = Access::new(config);
+        if let Some(token) = token {
+            self.access.require(token);
+        }
+        self.demo = config.demo.then(|| Asset::new(demo::PAGE, date));
+        self.cors.change(config);
+        self.pace.set_rate(config.max_poll_rate);
+        self.max_name = config.max_name;
+        self.poll_timeout = config.poll_timeout;
+        self.hub.change_limits(config.hub_limits());
+    }
+
     /// Serves a request: writes the answer behind what is in `out`, or parks. `habit` is the connection's own.
     pub fn handle(
         &mut self,

@@ -52,12 +52,12 @@ const REMEMBERED_MAX: usize = 4096;
 impl Pace {
     /// With so many polls a second for each client.
     pub(super) fn new(rate: u32) -> Pace {
-        Pace {
-            cost_us: 1_000_000 / u64::from(rate.max(1)),
-            spent: HashMap::new(),
-            spent_before: HashMap::new(),
-            turns_at: Ms::ZERO,
-        }
+        Pace { cost_us: cost_us(rate), spent: HashMap::new(), spent_before: HashMap::new(), turns_at: Ms::ZERO }
+    }
+
+    /// From now on a client has so many polls a second. What it has spent stays spent.
+    pub(super) fn set_rate(&mut self, rate: u32) {
+        self.cost_us = cost_us(rate);
     }
 
     /// A poll of this client came to nothing new.
@@ -87,6 +87,10 @@ impl Pace {
     fn spent_by(&self, client: Key<Client>) -> u64 {
         self.spent.get(&client).or_else(|| self.spent_before.get(&client)).copied().unwrap_or(0)
     }
+}
+
+fn cost_us(rate: u32) -> u64 {
+    1_000_000 / u64::from(rate.max(1))
 }
 
 fn us(time: Ms) -> u64 {

@@ -6,6 +6,7 @@
 
 use std::io::Write;
 
+use crate::config::Config;
 use crate::decimal;
 use crate::http::{Exchange, Response, Status};
 use crate::hub::{Answer, Channel, Ending, Gap, Message, WaitError};
@@ -73,6 +74,11 @@ impl Press {
     #[must_use]
     pub fn new(cors: Cors) -> Press {
         Press { cors, ..Press::default() }
+    }
+
+    /// From now on for pages of these origins. Who waits is answered as was promised.
+    pub fn change(&mut self, config: &Config) {
+        self.cors.change(config);
     }
 
     /// The answer to a parked poll, whole. `date` is the value of the Date header.

@@ -44,6 +44,12 @@ impl Secret {
         Ok(Secret(text.as_bytes().into()))
     }
 
+    /// Whether the other is the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Secret) -> bool {
+        self.is(&other.0)
+    }
+
     /// Whether it is this one. Takes the same time wherever they differ, so that the time does not tell how much of a guess
     /// is right; how long it is may be known.
     #[must_use]

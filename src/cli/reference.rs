@@ -56,6 +56,12 @@ Flags win over variables, variables over the file, the file over the defaults; w
 none, a value that is not allowed, a file that cannot be read: the server says which line, and does not start.
 `shaveet check`, with the same flags, says that without starting one, and prints what counts and where it comes from.
 
+SIGHUP has a running server read the file again, and the token's. What has changed holds from then on: parked polls, streams and
+connections stay, and end when they were told; who is inside stays inside though a limit is lower; channels and clients follow
+their new policy and times, and what a channel has to give up is told as a loss. The log says of each change from what to what,
+and whether it needs a restart instead. If anything is wrong nothing changes, and the log says what. Flags and variables win over
+the file then, too, and are as they were at the start.
+
 Times are numbers with units (`500ms`, `25s`, `10m`, `1h30m`). Sizes are bytes, or have a unit: KiB and MiB are powers of 1024, kB
 and MB of 1000. Only the command line has `-p PORT` (`--port`): this port of all interfaces, besides what `listen` says.
 "#;

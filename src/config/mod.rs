@@ -26,7 +26,7 @@ pub use address::{Address, AddressError};
 pub use file::read_small;
 pub use network::{any_network, network};
 pub use problem::{Problem, Problems};
-pub use sources::{Origin, Setting, Settings, Sources};
+pub use sources::{Change, Origin, Setting, Settings, Sources};
 
 use knobs::{Form, KNOBS, Knob};
 use rules::ChannelRules;

@@ -17,7 +17,7 @@ pub struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", shown(&self.place), shown(&self.what))
+        write!(f, "{}: {}", in_one_line(&self.place), in_one_line(&self.what))
     }
 }
 
@@ -32,6 +32,6 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// Without what would break the line.
-fn shown(text: &str) -> String {
+pub(super) fn in_one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

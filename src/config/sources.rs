@@ -7,8 +7,9 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::knobs::{Form, KNOBS, Knob};
-use super::{Config, Draft, Problem, Problems, file};
+use super::knobs::{Acts, Form, KNOBS, Knob};
+use super::problem::in_one_line;
+use super::{Config, Draft, Log, Problem, Problems, file, values};
 
 /// All that was said when the process was started. The file is read each time that it is asked for.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +48,21 @@ pub enum Origin {
     Flag(String),
     /// Somebody, and a flag that adds to it.
     Both(Box<Origin>, &'static str),
+}
+
+/// What is new of a knob.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Of which.
+    pub knob: &'static Knob,
+    /// What it was.
+    pub from: String,
+    /// What it is to be.
+    pub to: String,
+    /// Who says so.
+    pub origin: Origin,
+    /// When it acts: a server that runs has taken it over, or has not.
+    pub acts: Acts,
 }
 
 /// What counts, of every knob, in the table's order.
@@ -144,6 +160,25 @@ impl Settings {
         &self.config
     }
 
+    /// What holds when these settings are followed by others in a running server, and what is new of it.
+    #[must_use]
+    pub fn followed_by(&self, new: Settings) -> (Settings, Vec<Change>) {
+        let mut changes = Vec::new();
+        let mut all = Vec::with_capacity(new.all.len());
+        for (old, new) in self.all.iter().zip(new.all) {
+            if old.values == new.values {
+                all.push(new);
+                continue;
+            }
+            let is_fixed = [old, &new].iter().any(|setting| setting.has_directives());
+            let acts = if is_fixed { Acts::AtStart } else { new.knob.acts };
+            let (from, to) = (old.in_short(), new.in_short());
+            changes.push(Change { knob: new.knob, from, to, origin: new.origin.clone(), acts });
+            all.push(if acts == Acts::AtStart { old.clone() } else { new });
+        }
+        (Settings::new(all), changes)
+    }
+
     /// One for each knob, in the table's order.
     #[must_use]
     pub fn all(&self) -> &[Setting] {
@@ -152,6 +187,16 @@ impl Settings {
 }
 
 impl Setting {
+    /// Whether it is read once, when logging begins.
+    fn has_directives(&self) -> bool {
+        self.knob.name == "log" && self.values.iter().any(|text| matches!(values::log(text), Ok(Log::Directives(_))))
+    }
+
+    /// Its values as a flag would have them, or what it means that there is none.
+    fn in_short(&self) -> String {
+        if self.values.is_empty() { self.knob.absent().unwrap_or_default().to_owned() } else { self.values.join(",") }
+    }
+
     fn default_of(knob: &'static Knob) -> Setting {
         let values = knob.preset().map(|text| knob.split(text)).unwrap_or_default();
         Setting { knob, values, origin: Origin::Default }
@@ -199,6 +244,14 @@ impl Knob {
             }
         }
         quoted + "\""
+    }
+}
+
+/// In one line: `poll-timeout: 25s -> 20s (shaveet.toml:3)`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = format!("{}: {} -> {} ({})", self.knob.name, self.from, self.to, self.origin);
+        f.write_str(&in_one_line(&line))
     }
 }
 

@@ -51,7 +51,8 @@ impl Chunked {
                 Phase::Size => {
                     let Some(line) = line(rest)? else { return Ok(None) };
                     let size = chunk_size(line)?;
-                    if size > limits.body_bytes - self.body.len() {
+                    // The limit may have been lowered since the body began.
+                    if size > limits.body_bytes.saturating_sub(self.body.len()) {
                         return Err(Error::BodyTooLarge);
                     }
                     self.at += line.len() + 2;

@@ -179,6 +179,20 @@ impl Channel {
             .push(message, count, self.policy.history_bytes, |lost, loss| note(losses, unknown, now, lost, loss));
     }
 
+    /// Lets go of what is too much by a policy that has changed. Takes one off `budget` for each message; false if there is
+    /// more. Where system messages have a ring no more, those there stay until they are too old.
+    pub(super) fn lose_excess(&mut self, now: Ms, budget: &mut u32) -> bool {
+        let own = match self.policy.history_system {
+            SystemShare::Own(count) => count,
+            SystemShare::Shared => usize::MAX,
+        };
+        let &mut Channel { ref mut rings, ref mut losses, unknown, .. } = self;
+        let [first, second] = rings;
+        [(first, self.policy.history), (second, own)].into_iter().all(|(ring, count)| {
+            ring.shrink(count, self.policy.history_bytes, budget, |lost, loss| note(losses, unknown, now, lost, loss))
+        })
+    }
+
     /// Lets go of what is older than the policy says.
     pub(super) fn lose_old(&mut self, now: Ms) {
         let &mut Channel { ref mut rings, ref mut losses, unknown, .. } = self;
@@ -384,13 +398,17 @@ impl Channel {
         survivors.min().unwrap_or(self.next_id())
     }
 
-    /// Asserts what must always hold (for [`Hub::check`](super::Hub::check)).
-    pub(super) fn check(&self) {
-        self.rings.iter().for_each(Ring::check);
+    /// Asserts that it holds no more than its policy says, as it does unless that has just changed.
+    pub(super) fn check_policy(&self) {
         assert!(self.rings[0].len() <= self.policy.history);
         if let SystemShare::Own(count) = self.policy.history_system {
             assert!(self.rings[1].len() <= count);
         }
+    }
+
+    /// Asserts what must always hold (for [`Hub::check`](super::Hub::check)).
+    pub(super) fn check(&self) {
+        self.rings.iter().for_each(Ring::check);
         let newest = self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max();
         // One of a name that was used before begins empty.
         assert!(newest.is_none_or(|newest| newest == self.last_seq()), "the newest message stays");

@@ -53,7 +53,7 @@ impl Hub {
             }
         }
         self.departed.check(&self.clients);
-        assert!(self.departed.len() <= self.limits.departed_max);
+        assert!(self.departed.len() <= self.limits.departed_max || self.is_changing());
     }
 
     /// What is counted along the way agrees with what there is.
@@ -81,6 +81,9 @@ impl Hub {
         assert_eq!(counted().count(), self.channels.len() - self.canaries);
         for (key, channel) in self.channels.iter() {
             channel.check();
+            if !self.is_changing() {
+                channel.check_policy();
+            }
             assert!(channel.last_seq() <= self.seq);
             for (seat, subscriber) in channel.subscribers.iter().enumerate() {
                 let subscription = &self.clients[subscriber.client].subscriptions[subscriber.at as usize];

@@ -56,7 +56,7 @@ impl Hub {
     }
 
     /// What looking at a client may take, beyond one step.
-    fn steps_of(&self, client: Key<Client>) -> u32 {
+    pub(super) fn steps_of(&self, client: Key<Client>) -> u32 {
         let channels = self.clients.get(client).map_or(0, |client| client.subscriptions.len());
         u32::try_from(channels / CHANNELS_PER_STEP).unwrap_or(u32::MAX)
     }
@@ -131,7 +131,8 @@ impl Hub {
         let until = now + self.limits.departed_age;
         self.departed.push(&mut self.clients, client, until);
         self.remind_of_end(client, until);
-        while self.departed.len() > self.limits.departed_max {
+        // If there are more that are too many, a change of the limits sees to them.
+        if self.departed.len() > self.limits.departed_max {
             let oldest = self.departed.oldest().expect("the list is not empty");
             self.forget(now, oldest);
         }
@@ -214,7 +215,7 @@ impl Hub {
 
     /// Has a client that has departed looked at by the time it is to be forgotten, or before: if it has departed before, the
     /// reminder of then is still on its way, and will see to the next.
-    fn remind_of_end(&mut self, key: Key<Client>, until: Ms) {
+    pub(super) fn remind_of_end(&mut self, key: Key<Client>, until: Ms) {
         let client = &mut self.clients[key];
         if until < client.reminded_far {
             client.reminded_far = until;

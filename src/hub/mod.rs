@@ -23,6 +23,7 @@
 
 mod answer;
 mod canary;
+mod change;
 mod channel;
 mod check;
 mod client;
@@ -66,6 +67,7 @@ pub use walks::{Spared, Walk};
 pub use why::Fate;
 
 use answer::Draft;
+use change::Change;
 use channel::{Marked, index_of};
 use departed::Departed;
 use freed::Freed;
@@ -214,6 +216,8 @@ pub struct Hub {
     reminders: Wheel<Reminder>,
     /// The reminder that has fired; kept for its memory.
     fired: Vec<Reminder>,
+    /// The limits have changed, and not all that was there has followed.
+    change: Option<Change>,
     /// The answer being made; kept for its memory.
     draft: Draft,
     /// For debug builds: the same made once more, to compare.
@@ -245,6 +249,7 @@ impl Hub {
             sweeps_next: false,
             reminders: Wheel::new(now),
             fired: Vec::new(),
+            change: None,
             draft: Draft::default(),
             twin: Draft::default(),
         }

@@ -65,6 +65,24 @@ impl Ring {
         self.messages.push_back(message);
     }
 
+    /// Gives up messages, the oldest first, until there are so many, of so many bytes, or the newest alone. Takes one off
+    /// `budget` for each; false if it is not enough.
+    pub(super) fn shrink(
+        &mut self,
+        count: usize,
+        bytes: usize,
+        budget: &mut u32,
+        mut lose: impl FnMut(Message, Loss),
+    ) -> bool {
+        while self.messages.len() > 1 && (self.messages.len() > count || self.bytes > bytes) {
+            let Some(left) = budget.checked_sub(1) else { return false };
+            *budget = left;
+            let loss = if self.messages.len() > count { Loss::Count } else { Loss::Bytes };
+            lose(self.pop().expect("it is not empty"), loss);
+        }
+        true
+    }
+
     /// Gives up the messages from before `time`, but for the newest; so many at a time that it takes some 100 us.
     pub(super) fn lose_older(&mut self, time: Ms, mut lose: impl FnMut(Message, Loss)) {
         for _ in 0..AGED_MAX {

@@ -52,6 +52,11 @@ impl Memory {
         ((self.used)(), self.max)
     }
 
+    /// From now on this is the limit.
+    pub(super) fn change(&mut self, max: Option<usize>) {
+        self.max = Memory::new(self.used, max).max;
+    }
+
     /// Reads the gauge. Says how the hub is to live from now on.
     pub(super) fn look(&mut self, now: Ms) -> Room {
         let used = (self.used)();

@@ -17,6 +17,7 @@ mod memory;
 mod metrics;
 mod peer;
 mod proof;
+mod reload;
 mod serve;
 mod signals;
 mod stream;
@@ -45,6 +46,7 @@ use listener::Listener;
 use memory::Memory;
 use metrics::Counts;
 use peer::{Peer, Phase, Wait};
+use reload::Origin;
 use signals::Signals;
 use visitors::Visitors;
 
@@ -79,6 +81,8 @@ const _: () = assert!(usize::BITS == 64, "a peer's key fills a token of 64 bits"
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    /// Where that comes from, if it can be read again.
+    origin: Option<Origin>,
     poll: Poll,
     events: Events,
     signals: Signals,
@@ -151,6 +155,7 @@ impl Server {
             visitors: Visitors::new(&config),
             memory: Memory::new(used, config.memory_max),
             config,
+            origin: None,
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             signals,
@@ -219,6 +224,7 @@ impl Server {
         self.accept();
         self.serve_lines();
         self.expire();
+        self.adapt();
         self.end_polls();
         self.deliver();
         self.work();
@@ -238,7 +244,7 @@ impl Server {
     fn wait(&mut self) -> io::Result<Option<Duration>> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
-        let is_left = !self.lines.are_empty() || !self.jobs.is_empty();
+        let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
         } else {
@@ -256,10 +262,10 @@ impl Server {
 
     /// Writes down what the kernel says; nothing is done about it yet.
     fn note_events(&mut self) {
-        let mut stop = false;
+        let mut signalled = false;
         for event in &self.events {
             match event.token() {
-                SIGNALS => stop = true,
+                SIGNALS => signalled = true,
                 Token(token) if token > FIRST_LISTENER - self.door.width() => self.door.knock(FIRST_LISTENER - token),
                 Token(token) => {
                     let key = Key::unpack(token as u64);
@@ -270,8 +276,14 @@ impl Server {
                 }
             }
         }
-        if stop && self.signals.stop_requested() {
-            self.stop();
+        if signalled {
+            let wishes = self.signals.take();
+            if wishes.reload {
+                self.reload();
+            }
+            if wishes.stop {
+                self.stop();
+            }
         }
     }
 

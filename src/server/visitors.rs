@@ -1,7 +1,7 @@
 //! Who has how many connections: nobody from outside takes all of them.
 //!
-//! Counted by address, and of IPv6 by the network of 64 bits that one household or machine has. Trusted proxies and Unix
-//! sockets are not counted: behind them is everybody.
+//! Counted by address, and of IPv6 by the network of 64 bits that one household or machine has. Trusted proxies may have
+//! any number, and Unix sockets are not counted: behind them is everybody.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,7 +15,7 @@ use crate::config::Config;
 /// second.
 #[derive(Debug)]
 pub(super) struct Visitors {
-    not_counted: Vec<IpNet>,
+    unbounded: Vec<IpNet>,
     open_max: u32,
     new_max: u32,
     open: HashMap<IpAddr, u32>,
@@ -37,30 +37,41 @@ const SECOND: Ms = Ms::from_secs(1);
 
 impl Visitors {
     pub(super) fn new(config: &Config) -> Visitors {
-        Visitors {
-            not_counted: config.trusted_proxy.clone(),
-            open_max: config.max_connections_per_address,
-            new_max: config.max_new_per_address,
+        let mut visitors = Visitors {
+            unbounded: Vec::new(),
+            open_max: 0,
+            new_max: 0,
             open: HashMap::new(),
             new: HashMap::new(),
             until: Ms::ZERO,
-        }
+        };
+        visitors.change(config);
+        visitors
+    }
+
+    /// From now on these limits hold, for those who come.
+    pub(super) fn change(&mut self, config: &Config) {
+        self.unbounded.clone_from(&config.trusted_proxy);
+        self.open_max = config.max_connections_per_address;
+        self.new_max = config.max_new_per_address;
     }
 
     /// One more connection from this address, if it may have it.
     pub(super) fn come(&mut self, now: Ms, address: Option<IpAddr>) -> Result<(), Excess> {
-        let Some(visitor) = self.visitor(address) else { return Ok(()) };
+        let Some(visitor) = visitor(address) else { return Ok(()) };
+        // They are counted all the same: a change may bound them.
+        let is_bounded = !self.unbounded.iter().any(|net| address.is_some_and(|address| net.contains(&address)));
         if now >= self.until {
             self.new.clear();
             self.until = now + SECOND;
         }
         let new = self.new.entry(visitor).or_default();
         *new += 1;
-        if *new > self.new_max {
+        if is_bounded && *new > self.new_max {
             return Err(Excess::New);
         }
         let open = self.open.entry(visitor).or_default();
-        if *open >= self.open_max {
+        if is_bounded && *open >= self.open_max {
             return Err(Excess::Open);
         }
         *open += 1;
@@ -69,7 +80,7 @@ impl Visitors {
 
     /// A connection that had come has gone.
     pub(super) fn leave(&mut self, address: Option<IpAddr>) {
-        let Some(visitor) = self.visitor(address) else { return };
+        let Some(visitor) = visitor(address) else { return };
         if let Some(open) = self.open.get_mut(&visitor) {
             *open -= 1;
             if *open == 0 {
@@ -77,15 +88,14 @@ impl Visitors {
             }
         }
     }
+}
 
-    /// As whom it is counted.
-    fn visitor(&self, address: Option<IpAddr>) -> Option<IpAddr> {
-        let address = address.filter(|address| !self.not_counted.iter().any(|net| net.contains(address)))?;
-        Some(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
-        })
-    }
+/// As whom it is counted.
+fn visitor(address: Option<IpAddr>) -> Option<IpAddr> {
+    Some(match address? {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+        address @ IpAddr::V4(_) => address,
+    })
 }
 
 /// The first half of an IPv6 address, which is somebody's network (RFC 4291 section 2.5.4).
