@@ -660,7 +660,7 @@ fn every_metric_is_in_the_documentation_and_no_other() {
 }
 
 #[test]
-fn the_dashboard_asks_only_for_metrics_that_there_are() {
+fn the_dashboard_and_the_alerts_ask_only_for_metrics_that_there_are() {
     let server = Server::start();
     let dashboard: Value = serde_json::from_str(include_str!("../packaging/grafana/shaveet.json")).expect("JSON");
     let text = server.ask(request("GET", "/metrics", &[], "")).text().to_owned();
@@ -675,6 +675,8 @@ fn the_dashboard_asks_only_for_metrics_that_there_are() {
         asked.extend(names_in(target["expr"].as_str().expect("an expression")));
     }
     assert!(asked.len() > 15, "{asked:?}");
+    let rules = include_str!("../docs/operating.md").split("```").nth(1).expect("rules of Prometheus");
+    asked.extend(names_in(rules));
     let unknown: Vec<_> = asked.difference(&there).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }

@@ -1,11 +1,12 @@
 //! Behind nginx, as most servers will run: a real nginx with the configuration that we recommend
-//! (`tests/nginx/shaveet.conf.template`) in front of the real binary.
+//! (`packaging/nginx/shaveet.conf`) in front of the real binary.
 
 mod support;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use socket2::SockAddr;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -17,16 +18,26 @@ use std::thread;
 use support::ambiguous::{BAD_CHUNKS, BAD_FRAMING, BAD_LINES, OTHER_CODINGS};
 use support::streams::{Events, Frame, WebSocket, stream_path};
 use support::{
-    Client, Connection, Nest, PATIENCE, Response, Server, get, joins, poll_path, request, says, until, updates_path,
+    Client, Connection, Missing, Nest, PATIENCE, Response, Server, Shape, get, joins, poll_path, request, said, says,
+    since, texts, until, updates_path,
 };
 
 /// Debian's place for it.
 const NGINX: &str = "/usr/sbin/nginx";
 
-const RECIPE: &str = include_str!("nginx/shaveet.conf.template");
+const RECIPE: &str = include_str!("../packaging/nginx/shaveet.conf");
+
+/// What is to be looked at in it: where pages come to, where Shaveet listens, where the web application does.
+const LISTEN: &str = "listen 80;";
+const SHAVEET: &str = "server 127.0.0.1:8082 max_fails=0;";
+const WEB_APP: &str = "proxy_pass http://127.0.0.1:5000;";
 
 /// What the recipe adds to be able to use a connection again. Without it nginx speaks HTTP/1.0.
-const KEEP_ALIVE: [&str; 2] = ["proxy_http_version 1.1;", "proxy_set_header Connection \"\";"];
+const KEEP_ALIVE: [&str; 2] = ["proxy_http_version 1.1;", "proxy_set_header Connection $shaveet_connection;"];
+
+/// The web application is Shaveet itself: `/` is passed on to it, as by somebody who does not know better.
+const PASS_ALL_ON: &str =
+    "proxy_pass http://shaveet; proxy_http_version 1.1; proxy_set_header Connection $shaveet_connection;";
 
 /// Somebody who comes from this machine but is not in the default of --rpc-allow: an outsider, as far as it goes on
 /// loopback.
@@ -46,7 +57,7 @@ struct Nginx {
 impl Nginx {
     /// The recipe in front of a server. `/` is passed on to it, too.
     fn before(server: &Server) -> Nginx {
-        Nginx::with(RECIPE, server, &address_of(server))
+        Nginx::with(&put(RECIPE, WEB_APP, PASS_ALL_ON), server)
     }
 
     /// The recipe as somebody writes it who does not know of keep-alive.
@@ -55,10 +66,15 @@ impl Nginx {
             assert!(recipe.contains(line), "the recipe has changed");
             recipe.replace(line, "")
         });
-        Nginx::with(&recipe, server, &address_of(server))
+        Nginx::with(&put(&recipe, WEB_APP, PASS_ALL_ON), server)
     }
 
-    fn with(recipe: &str, server: &Server, web_app: &str) -> Nginx {
+    /// The recipe in front of a server and of a web application.
+    fn beside(server: &Server, web_app: SocketAddr) -> Nginx {
+        Nginx::with(&put(RECIPE, WEB_APP, &format!("proxy_pass http://{web_app};")), server)
+    }
+
+    fn with(recipe: &str, server: &Server) -> Nginx {
         assert!(Path::new(NGINX).exists(), "{NGINX} is missing: tests/run installs it");
         // nginx gets the listening socket instead of a port number: nobody can take the port in between, and whoever
         // connects before nginx is ready waits in the backlog.
@@ -66,10 +82,8 @@ impl Nginx {
         let address = listener.local_addr().expect("it is bound");
         let directory = std::env::temp_dir().join(format!("shaveet-nginx-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&directory).expect("a directory for temporary files");
-        let recipe = recipe
-            .replace("${NGINX_LISTEN}", &address.to_string())
-            .replace("${SHAVEET}", &address_of(server))
-            .replace("${WEB_APP}", web_app);
+        let recipe = put(recipe, LISTEN, &format!("listen {address};"));
+        let recipe = put(&recipe, SHAVEET, &format!("server {} max_fails=0;", address_of(server)));
         fs::write(directory.join("shaveet.conf"), recipe).expect("the directory is ours");
         fs::write(directory.join("nginx.conf"), surroundings(&directory)).expect("the directory is ours");
         let process = Command::new(NGINX)
@@ -97,6 +111,17 @@ impl Nginx {
         self.ask(get(&poll_path(&[client])))
     }
 
+    /// Has it read its configuration again, as an administrator does. Returns when it has been told to.
+    fn reload(&self) {
+        let mut command = Command::new(NGINX);
+        command.arg("-p").arg(&self.directory).args(["-c", "nginx.conf", "-e", "error.log", "-s", "reload"]);
+        assert!(command.status().expect("nginx starts").success());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("error.log")).unwrap_or_default()
+    }
+
     /// A poll that nginx has passed on and the server holds. The server counts presence by [`PRESENT_IS_PARKED`], and
     /// `room` has no other clients.
     fn park(&self, client: &Client<'_>, room: &str) -> Connection {
@@ -114,11 +139,16 @@ impl Drop for Nginx {
         let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
         let _ = self.process.wait();
         if thread::panicking() {
-            let log = fs::read_to_string(self.directory.join("error.log")).unwrap_or_default();
-            eprintln!("--- nginx's log\n{log}---");
+            eprintln!("--- nginx's log\n{}---", self.log());
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// The recipe with something else in one of its lines.
+fn put(recipe: &str, line: &str, other: &str) -> String {
+    assert_eq!(recipe.matches(line).count(), 1, "the recipe has changed: {line}");
+    recipe.replace(line, other)
 }
 
 /// What stands around the recipe: everything that nginx writes is in its own directory.
@@ -281,12 +311,23 @@ fn sockets(pid: u32) -> BTreeSet<PathBuf> {
 fn the_script_is_the_servers_and_the_rest_the_web_applications() {
     let server = Server::start();
     let web_app = web_app();
-    let nginx = Nginx::with(RECIPE, &server, &web_app.to_string());
+    let nginx = Nginx::beside(&server, web_app);
     let script = nginx.ask(get("/static/shaveet.js?disableCORS=1"));
     assert_eq!((script.status, &script.body), (200, &server.get("/static/shaveet.js").body));
+    assert_eq!(nginx.ask(get("/static/shaveet.mjs")).body, server.get("/static/shaveet.mjs").body);
     let known = format!("If-None-Match: {}", script.header("etag").expect("an ETag"));
     assert_eq!(nginx.ask(request("GET", "/static/shaveet.js", &[&known], "")).status, 304);
-    for path in ["/", "/static/style.css", "/message_updates/x"] {
+    // Nor does anything get through that is for those who look after the server.
+    for path in [
+        "/",
+        "/static/style.css",
+        "/message_updates/x",
+        "/metrics",
+        "/health",
+        "/ready",
+        "//metrics",
+        "/events/../metrics",
+    ] {
         assert_eq!(nginx.ask(get(path)).text(), WEB_APP_SAYS, "{path}");
     }
     // Nor does JSON-RPC get past it.
@@ -375,6 +416,51 @@ fn a_web_application_behind_nginx_is_served_if_its_address_is_allowed() {
         let nginx = Nginx::before(&server);
         assert_eq!(is_served(&call(&nginx, from, &[])), expected, "{from} where {allowed} is allowed");
     }
+}
+
+#[test]
+fn outsiders_read_no_metrics_though_all_is_passed_on() {
+    both_ways(&[], |server, nginx| {
+        for lie in LIES {
+            let answer = Connection::open(&nginx.address, Some(OUTSIDE)).ask(request("GET", "/metrics", lie, ""));
+            assert_eq!((answer.status, answer.text()), (404, "Not Found\r\n"), "{lie:?}");
+        }
+        assert_eq!(server.get("/metrics").status, 200);
+    });
+}
+
+// --- several processes
+
+/// As the recipe says that the web application finds the process of a client: by its CRC-32 (RFC 1952 section 8).
+fn process_of(client: &str, processes: usize) -> usize {
+    let crc = client.bytes().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
+    });
+    (!crc >> 16 & 0x7fff) as usize % processes
+}
+
+#[test]
+fn each_client_is_polled_for_at_the_process_that_it_lives_in() {
+    let processes = [Server::start(), Server::start(), Server::start()];
+    let recipe = put(RECIPE, "#hash $shaveet_client;", "hash $shaveet_client;");
+    let others = processes[1..].iter().map(|other| format!("server {} max_fails=0;", address_of(other)));
+    let recipe = put(&recipe, "#server 127.0.0.1:8083 max_fails=0;", &others.collect::<String>());
+    let nginx = Nginx::with(&recipe, &processes[0]);
+    let mut lived_in = BTreeSet::new();
+    for at in 0..30 {
+        let id = format!("page.{at}-{}_~", "x".repeat(at));
+        let process = process_of(&id, processes.len());
+        lived_in.insert(process);
+        let client = processes[process].subscriber(&id, &["room"]);
+        // Nobody else knows it: at any other process this is a 404.
+        let path = stream_path("events", &[&client], None);
+        assert_eq!(Events::ask(nginx.connect(), &[], &path).message()["from"], id.as_str());
+        for path in [poll_path(&[&client]), poll_path(&[&client]).replace('!', "%21") + "&since=earliest"] {
+            let answer = nginx.ask(get(&path));
+            assert!(answer.status == 200 && answer.text().contains(&id), "{id}: {answer:?}");
+        }
+    }
+    assert_eq!(lived_in.len(), processes.len(), "all have some");
 }
 
 // --- smuggling
@@ -516,4 +602,88 @@ fn a_socket_comes_through_both_ways() {
 
 fn transports(client: &Client<'_>) -> Value {
     client.server.call("client_info", json!([client.id]))["transports"].take()
+}
+
+// --- a new configuration
+
+const MESSAGES: usize = 300;
+
+#[test]
+fn a_reload_under_load_loses_nothing_and_repeats_nothing() {
+    let server = Server::with(&["--presence", "off", "--history", "1000"]);
+    let nginx = Nginx::before(&server);
+    let ways = [by_polls, by_the_original_s_polls, by_events, by_socket];
+    let pages: Vec<_> = (0..12).map(|at| server.subscriber(&format!("page{at}"), &["room"])).collect();
+    let texts: Vec<String> = (0..MESSAGES).map(|at| at.to_string()).collect();
+    thread::scope(|scope| {
+        let nginx = &nginx;
+        let listen = |(page, hear): (_, fn(&Nginx, &Client<'_>) -> Vec<String>)| scope.spawn(move || hear(nginx, page));
+        let pages: Vec<_> = pages.iter().zip(ways.into_iter().cycle()).map(listen).collect();
+        for (at, text) in texts.iter().enumerate() {
+            if at % 100 == 50 {
+                nginx.reload();
+            }
+            server.publish("room", text);
+        }
+        for page in pages {
+            assert_eq!(page.join().expect("a page hears all"), texts);
+        }
+    });
+    let reloads = |log: &str| log.lines().filter(|line| line.ends_with(": reconfiguring")).count();
+    until("it has reloaded three times", || reloads(&nginx.log()) == 3);
+}
+
+/// Asks again and again on one connection, and on another when that has been closed.
+fn poll_until_all_is_said(nginx: &Nginx, mut path: impl FnMut() -> String, mut hear: impl FnMut(&Response) -> usize) {
+    let mut connection = nginx.connect();
+    loop {
+        connection.offer(get(&path()));
+        match connection.within(PATIENCE) {
+            Ok(answer) if hear(&answer) >= MESSAGES => return,
+            Ok(answer) if !answer.is_last() => {}
+            // It was the old worker's, which has gone with its idle connections.
+            Ok(_) | Err(Missing::Closed) => connection = nginx.connect(),
+            Err(Missing::Silent) => panic!("a poll is not answered"),
+        }
+    }
+}
+
+fn by_polls(nginx: &Nginx, page: &Client<'_>) -> Vec<String> {
+    let (mut all, position) = (Vec::new(), RefCell::new(String::new()));
+    let path = || Shape::Object.path(&[page], &position.borrow());
+    poll_until_all_is_said(nginx, path, |answer| {
+        let answer = Shape::Object.read(answer);
+        assert_eq!(answer["gaps"], json!([]));
+        position.replace(since(&answer));
+        all.extend(said(&answer));
+        all.len()
+    });
+    all
+}
+
+fn by_the_original_s_polls(nginx: &Nginx, page: &Client<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    poll_until_all_is_said(
+        nginx,
+        || poll_path(&[page]),
+        |answer| {
+            all.extend(texts(&answer.news(), "room"));
+            all.len()
+        },
+    );
+    all
+}
+
+fn by_events(nginx: &Nginx, page: &Client<'_>) -> Vec<String> {
+    let mut events = Events::ask(nginx.connect(), &[], &stream_path("events", &[page], None));
+    (0..MESSAGES).map(|_| events.message()["data"].as_str().expect("a text").to_owned()).collect()
+}
+
+fn by_socket(nginx: &Nginx, page: &Client<'_>) -> Vec<String> {
+    let mut socket = WebSocket::ask(nginx.connect(), &stream_path("socket", &[page], None), b"");
+    let mut all = Vec::new();
+    while all.len() < MESSAGES {
+        all.extend(said(&socket.object()));
+    }
+    all
 }
