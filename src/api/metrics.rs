@@ -102,6 +102,7 @@ impl Api {
         let mut page = Exposition::begin(format, &mut body);
         let (tally, usage) = (self.hub.tally(), self.hub.usage());
         self.write_population(&mut page, edge, usage);
+        self.write_requests(&mut page, edge);
         write_traffic(&mut page, edge, tally);
         write_times(&mut page, edge, tally);
         self.write_losses(&mut page, edge, tally);
@@ -110,6 +111,17 @@ impl Api {
         page.end();
         Response { status: Status::OK, headers: format.headers(), body: &body }.write(out, date, exchange);
         self.body = body;
+    }
+
+    /// What is asked of it.
+    fn write_requests(&self, page: &mut Exposition<'_>, edge: &Edge) {
+        let Counts { requests, checks, .. } = &self.counts;
+        page.counter("shaveet_requests", "Requests, by where they went.")
+            .by("path", ENDPOINTS.into_iter().zip(*requests));
+        page.counter("shaveet_malformed_requests", "What came and was no request: 400 and its kind.")
+            .is(edge.malformed);
+        let results = Readiness::ALL.map(Readiness::name);
+        page.counter("shaveet_readiness_checks", "Answers of /ready.").by("result", results.into_iter().zip(*checks));
     }
 
     /// What there is now.
@@ -172,11 +184,7 @@ fn write_times(page: &mut Exposition<'_>, edge: &Edge, tally: &Tally) {
 impl Api {
     /// What was lost, ended or refused, and why.
     fn write_losses(&self, page: &mut Exposition<'_>, edge: &Edge, tally: &Tally) {
-        let Counts { requests, refused_calls, early_polls, long_names, checks } = &self.counts;
-        page.counter("shaveet_requests", "Requests, by where they went.")
-            .by("path", ENDPOINTS.into_iter().zip(*requests));
-        page.counter("shaveet_malformed_requests", "What came and was no request: 400 and its kind.")
-            .is(edge.malformed);
+        let Counts { refused_calls, early_polls, long_names, .. } = &self.counts;
         let reasons = ["count", "bytes", "age", "memory", "restart"];
         page.counter("shaveet_gaps", "Gaps that pages were told, by the limit of history that made them.")
             .by("reason", reasons.into_iter().zip(tally.gaps));
@@ -206,8 +214,6 @@ impl Api {
             .by("limit", refused.into_iter().chain(edge.refused));
         page.counter("shaveet_refused_calls", "Calls of the API, and of the metrics, by who may not.")
             .by("reason", access::KIND_NAMES.into_iter().zip(*refused_calls));
-        let results = Readiness::ALL.map(Readiness::name);
-        page.counter("shaveet_readiness_checks", "Answers of /ready.").by("result", results.into_iter().zip(*checks));
     }
 }
 

@@ -40,3 +40,47 @@ impl Server {
         self.look_again(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Address, Config};
+    use crate::server::BoundAddress;
+
+    #[test]
+    fn what_does_not_come_out_of_the_hub_is_told_by_the_peers_own_deadline() {
+        let listen = vec![Address::Tcp("127.0.0.1:0".parse().unwrap())];
+        let mut server = Server::bind(Config { listen, ..Config::default() }, || 0).unwrap();
+        let [(BoundAddress::Tcp(address), _)] = &server.addresses()[..] else { panic!("it listens at one") };
+        let mut balancer = TcpStream::connect(address).unwrap();
+        balancer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        balancer.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        // Turns in which nothing is delivered.
+        while !server.peers.iter().any(|(_, peer)| matches!(peer.phase, Phase::Proving(_))) {
+            server.wait().unwrap();
+            server.now = server.clock.begin_turn();
+            server.note_events();
+            server.accept();
+            server.serve_lines();
+        }
+        assert!(server.api.hub.has_answers());
+        server.now += CANARY - Ms(1);
+        server.expire();
+        assert!(server.peers.iter().any(|(_, peer)| matches!(peer.phase, Phase::Proving(_))), "there is time left");
+        // Reminders may come a little late.
+        server.now += Ms::from_secs(1);
+        server.expire();
+        let mut answer = [0; 1000];
+        let count = balancer.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("did not come out in time"), "{answer}");
+        // Nothing is left, and the connection can be used again.
+        server.api.hub.check();
+        assert!(server.peers.iter().all(|(_, peer)| matches!(peer.phase, Phase::Serving)));
+        assert!(server.api.hub.next_answer(server.now, &mut u32::MAX.clone()).is_none());
+    }
+}
