@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use cap::Cap;
 use log::LevelFilter;
 use shaveet::api::Entrance;
+use shaveet::cli::daemon::{self, Role};
 use shaveet::cli::{self, Deed, check};
 use shaveet::config::{Log, Settings, Sources};
 use shaveet::server::Server;
@@ -25,7 +26,12 @@ static HEAP: Cap<Allocator> = Cap::new(Allocator, usize::MAX);
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Deed::Serve { settings, sources } => serve(*settings, sources),
+        Deed::Serve { settings, sources, daemon: false } => serve(*settings, sources, || Ok(())),
+        Deed::Serve { settings, sources, daemon: true } => match daemon::detach() {
+            Ok(Role::Server) => serve(*settings, sources, daemon::leave),
+            Ok(Role::Command(code)) => code,
+            Err(error) => failed(&error),
+        },
         Deed::Check(settings) => match check::report(&settings) {
             Ok(report) => printed(&report),
             Err(problems) => cli::refuse(&problems),
@@ -40,7 +46,8 @@ fn printed(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(settings: Settings, sources: Sources) -> ExitCode {
+/// Is the server. `listens` is what is to be done when it listens.
+fn serve(settings: Settings, sources: Sources, listens: fn() -> io::Result<()>) -> ExitCode {
     let config = settings.config().clone();
     let demo = config.demo;
     log_to_stderr(&config.log);
@@ -53,7 +60,7 @@ fn serve(settings: Settings, sources: Sources) -> ExitCode {
     let addresses = server.addresses();
     let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();
     let _ = io::stdout().write_all(greeting(&addresses, demo).as_bytes());
-    match server.run() {
+    match listens().and_then(|()| server.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

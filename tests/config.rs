@@ -280,11 +280,3 @@ fn check_looks_for_the_token() {
     assert!(said("short").contains("16 to 4096"));
     assert!(!said("secret secret secret").contains("secret secret"), "a token is not shown");
 }
-
-#[test]
-fn the_page_of_the_configuration_is_what_the_program_says() {
-    let Ended { code, stdout, stderr } = ended(shaveet(&["reference"]));
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    let committed = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration/README.md"));
-    assert!(committed.unwrap() == stdout, "it is not: shaveet reference > docs/configuration/README.md");
-}

@@ -6,6 +6,8 @@
 //! code 2 before it has opened anything.
 
 pub mod check;
+pub mod daemon;
+mod manual;
 pub mod reference;
 
 use std::ffi::OsString;
@@ -14,7 +16,8 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, ValueParser};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap_complete::Shell;
 
 use crate::config::knobs::{Form, Group, KNOBS, Knob, Preset};
 use crate::config::{Origin, Problems, Setting, Settings, Sources};
@@ -28,6 +31,8 @@ pub enum Deed {
         settings: Box<Settings>,
         /// Where it comes from, to be read again.
         sources: Sources,
+        /// In the background.
+        daemon: bool,
     },
     /// Say what would count.
     Check(Box<Settings>),
@@ -73,8 +78,15 @@ pub fn try_parse(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Deed, Error> {
     let matches = command().try_get_matches_from(args).map_err(Error::Arguments)?;
-    if let Some(("reference", _)) = matches.subcommand() {
-        return Ok(Deed::Print(reference::markdown()));
+    match matches.subcommand() {
+        Some(("reference", _)) => return Ok(Deed::Print(reference::markdown())),
+        Some(("man", named)) => {
+            return Ok(Deed::Print(manual::page(named.get_one::<String>("subcommand").map(String::as_str))));
+        }
+        Some(("completions", named)) => {
+            return Ok(Deed::Print(manual::completions(*named.get_one("shell").expect("it is required"))));
+        }
+        _ => {}
     }
     let mut sources = Sources::default();
     sources.note_variables(variables);
@@ -83,29 +95,45 @@ pub fn try_parse(
     let settings = Box::new(sources.read().map_err(Error::Configuration)?);
     Ok(match subcommand {
         Some(("check", _)) => Deed::Check(settings),
-        _ => Deed::Serve { settings, sources },
+        _ => Deed::Serve { settings, sources, daemon: matches.get_flag("daemon") },
     })
 }
 
 /// The whole command line.
 #[must_use]
 pub fn command() -> Command {
-    let check = Command::new("check")
-        .about("Check the configuration and print what counts of it, and where each value comes from")
-        .after_help("What it prints can be used as a file. The exit code is 2 if something is wrong.")
-        .args(server_flags());
-    let reference = Command::new("reference").about("Print docs/configuration").hide(true);
     // One page for -h and --help: clap's long form would spread it over four screens.
     Command::new("shaveet")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
         .args(server_flags())
-        .subcommands([check, reference])
+        .arg(
+            Arg::new("daemon")
+                .short('d')
+                .long("daemon")
+                .action(ArgAction::SetTrue)
+                .help("Go on in the background when it listens. The log goes on if stderr is a file: 2>>shaveet.log"),
+        )
+        .subcommands(subcommands())
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand_value_name("SUBCOMMAND")
         .subcommand_help_heading("Subcommands (without one it is the server)")
+}
+
+fn subcommands() -> [Command; 4] {
+    let check = Command::new("check")
+        .about("Check the configuration and print what counts of it, and where each value comes from")
+        .after_help("What it prints can be used as a file. The exit code is 2 if something is wrong.")
+        .args(server_flags());
+    let shell = Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell));
+    let completions =
+        Command::new("completions").about("Print what a shell reads to complete command lines").arg(shell);
+    let subcommand = Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(["check", "completions", "man"]);
+    let man = Command::new("man").about("Print the manual page, or that of a subcommand").arg(subcommand);
+    let reference = Command::new("reference").about("Print docs/configuration").hide(true);
+    [check, completions, man, reference]
 }
 
 const ABOUT: &str = "\
@@ -137,6 +165,7 @@ fn server_flags() -> Vec<Arg> {
         .long("config")
         .value_name("FILE")
         .value_parser(PathBufValueParser::new())
+        .value_hint(ValueHint::FilePath)
         .help("Read settings from this TOML file, such as poll-timeout = \"20s\"; or from SHAVEET_CONFIG")
         .help_heading(Group::Listening.heading());
     // No variable: container managers that know a service named `shaveet` set SHAVEET_PORT to `tcp://10.0.0.1:8082`.
@@ -165,6 +194,7 @@ fn flag(knob: &'static Knob) -> Arg {
     }
     let check = move |text: &str| knob.check(text).map(|()| text.to_owned());
     let flag = flag.value_name(knob.value).value_parser(ValueParser::new(check));
+    let flag = if knob.value == "FILE" { flag.value_hint(ValueHint::FilePath) } else { flag };
     let flag = if knob.is_list() { flag.action(ArgAction::Append).value_delimiter(',') } else { flag };
     match knob.default {
         Preset::Value(text) => flag.default_value(text).help(knob.help),
