@@ -14,6 +14,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use crate::run::run_of;
+
 /// Appends `text` as a JSON string, with its quotes.
 pub fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -61,14 +63,6 @@ pub fn escape_fragment(out: &mut Vec<u8>, text: &str) {
             return;
         }
     }
-}
-
-/// How many bytes at the beginning are of a kind. They are looked at 32 at a time, which the compiler makes one look.
-pub fn run_of(bytes: &[u8], is_of: impl Fn(u8) -> bool) -> usize {
-    const STEP: usize = 32;
-    let all = |step: &&[u8]| step.iter().fold(true, |all, &byte| all & is_of(byte));
-    let whole = bytes.chunks_exact(STEP).take_while(all).count() * STEP;
-    whole + bytes[whole..].iter().take_while(|&&byte| is_of(byte)).count()
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -5,7 +5,7 @@
 //! taken straight from the shared read buffer, and one that arrives in pieces is searched and parsed once all the same.
 //!
 //! There are two ways to a request, and the tests hold that they come to the same. One that is whole and plain, as nearly
-//! all are, is parsed where it stands, in one pass ([`at_once`]). All else, the incomplete, the rare and the faulty, is
+//! all are, is read where it stands, in one pass ([`at_once`]). All else, the incomplete, the rare and the faulty, is
 //! walked through line by line ([`Decoder::begin`]), which can stop anywhere and knows what to complain about first.
 
 use std::borrow::Cow;
@@ -15,6 +15,8 @@ use memchr::memchr;
 
 use super::chunked::Chunked;
 use super::error::{Error, Limits};
+use super::fields::{Fields, Framing};
+use super::plain::{HEADERS_MAX, at_once};
 use super::request::{Lengths, Method, Request};
 
 /// What the bytes amount to.
@@ -79,25 +81,6 @@ struct Head {
     keep_alive: bool,
     expects_continue: bool,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(usize),
-    Chunked,
-}
-
-/// No body.
-impl Default for Framing {
-    fn default() -> Framing {
-        Framing::Length(0)
-    }
-}
-
-/// Header lines of one request. Browsers send some twenty, proxies add a few.
-const HEADERS_MAX: usize = 100;
-
-/// So many are made room for in any case, as room costs time. Who sends more is read line by line.
-const HEADERS_MOSTLY: usize = 24;
 
 impl Decoder {
     /// A decoder at the beginning of a connection.
@@ -220,7 +203,9 @@ impl Head {
         let method = Method::parse(name).ok_or(Error::NotImplemented("the method is not known here"))?;
         let whole_target = parsed.path.unwrap_or_default().as_bytes();
         let is_http_11 = parsed.version == Some(1);
-        let fields = Fields::read(parsed.headers, is_http_11)?;
+        let mut fields = Fields::default();
+        parsed.headers.iter().try_for_each(|header| fields.note(header.name.as_bytes(), header.value, is_http_11))?;
+        let framing = fields.settle()?;
         let target_end = start_of_line(input) + name.len() + 1 + whole_target.len();
         let target = origin_form(method, whole_target)?;
         Ok(Head {
@@ -228,7 +213,7 @@ impl Head {
             target: target_end - target.len()..target_end,
             headers: parsed.headers.first().map_or(end - 2, |header| place_of(header, input))..end,
             lengths: fields.lengths,
-            framing: fields.framing,
+            framing,
             is_http_11,
             keep_alive: is_http_11 && !fields.closes,
             expects_continue: fields.expects_continue,
@@ -251,153 +236,9 @@ impl Head {
     }
 }
 
-/// The request that `input` begins with, and how long it is, if it is whole and such as nearly all are.
-fn at_once<'a>(limits: &Limits, input: &'a [u8]) -> Option<(Request<'a>, usize)> {
-    let searched = &input[..input.len().min(limits.head_bytes)];
-    let (line, rest) = searched.split_at(memchr(b'\r', searched)?);
-    let (method, target) = match line {
-        [b'G', b'E', b'T', b' ', target @ ..] => (Method::Get, target),
-        [b'P', b'O', b'S', b'T', b' ', target @ ..] => (Method::Post, target),
-        _ => return None,
-    };
-    let target = target.strip_suffix(b" HTTP/1.1").filter(|target| is_plain_path(target))?;
-    let rest = rest.strip_prefix(b"\r\n")?;
-    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MOSTLY];
-    let Ok(httparse::Status::Complete((length, headers))) = httparse::parse_headers(rest, &mut slots) else {
-        return None;
-    };
-    let (start, end) = (line.len() + 2, line.len() + 2 + length);
-    // The parser also takes lines that end in LF alone.
-    let is_in_order = input[..end].ends_with(b"\r\n\r\n")
-        && headers.iter().all(|header| input[..place_of(header, input)].ends_with(b"\r\n"));
-    let fields = Fields::read(headers, true).ok().filter(|_| is_in_order)?;
-    let Framing::Length(length) = fields.framing else { return None };
-    let body = input[end..].get(..length).filter(|_| length <= limits.body_bytes)?;
-    let request = Request {
-        method,
-        target,
-        headers: &input[start..end],
-        lengths: fields.lengths,
-        body: Cow::Borrowed(body),
-        is_http_11: true,
-        keep_alive: !fields.closes,
-    };
-    Some((request, end + length))
-}
-
-/// Whether a target is a path, perhaps with a query, and without anything but visible ASCII, which the parser would let
-/// pass too.
-fn is_plain_path(target: &[u8]) -> bool {
-    // Not `all`, which stops at the first: this looks at many bytes at a time.
-    let (low, high) = target.iter().fold((u8::MAX, 0), |(low, high), &byte| (byte.min(low), byte.max(high)));
-    target.first() == Some(&b'/') && low > b' ' && high < 0x7f
-}
-
 /// Where a header's line begins in the bytes that it was parsed from.
 fn place_of(header: &httparse::Header<'_>, input: &[u8]) -> usize {
     header.name.as_ptr().addr() - input.as_ptr().addr()
-}
-
-/// The headers that say how the message is to be read.
-#[derive(Default)]
-struct Fields {
-    length: Option<usize>,
-    chunked: bool,
-    hosts: u32,
-    framing: Framing,
-    closes: bool,
-    expects_continue: bool,
-    lengths: Lengths,
-}
-
-impl Fields {
-    fn read(headers: &[httparse::Header<'_>], is_http_11: bool) -> Result<Fields, Error> {
-        let mut fields = Fields::default();
-        for header in headers {
-            fields.lengths.note(header.name);
-            // Most are told from those that count by their length.
-            match header.name.len() {
-                4 if header.name.eq_ignore_ascii_case("host") => fields.hosts += 1,
-                6 if header.name.eq_ignore_ascii_case("expect") => fields.expect(header.value, is_http_11)?,
-                10 if header.name.eq_ignore_ascii_case("connection") => fields.closes |= closes(header.value),
-                14 if header.name.eq_ignore_ascii_case("content-length") => fields.measure(header.value)?,
-                17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
-                    fields.encode(header.value, is_http_11)?
-                }
-                _ => {}
-            }
-        }
-        if fields.hosts > 1 {
-            return Err(Error::Malformed("more than one Host"));
-        }
-        fields.framing = match (fields.length, fields.chunked) {
-            (Some(_), true) => return Err(Error::Malformed("both Content-Length and Transfer-Encoding")),
-            (Some(length), false) => Framing::Length(length),
-            (None, true) => Framing::Chunked,
-            (None, false) => Framing::Length(0),
-        };
-        Ok(fields)
-    }
-
-    fn measure(&mut self, value: &[u8]) -> Result<(), Error> {
-        // Even two that agree: some party on the way may have joined or split them (RFC 9112 section 6.3).
-        if self.length.replace(content_length(value.trim_ascii())?).is_some() {
-            return Err(Error::Malformed("more than one Content-Length"));
-        }
-        Ok(())
-    }
-
-    fn encode(&mut self, value: &[u8], is_http_11: bool) -> Result<(), Error> {
-        if self.chunked {
-            return Err(Error::Malformed("more than one Transfer-Encoding"));
-        }
-        self.chunked = transfer_coding(value.trim_ascii(), is_http_11)?;
-        Ok(())
-    }
-
-    fn expect(&mut self, value: &[u8], is_http_11: bool) -> Result<(), Error> {
-        if !value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
-            return Err(Error::UnknownExpectation);
-        }
-        // An HTTP/1.0 sender does not know what 100 means (RFC 9110 section 10.1.1).
-        self.expects_continue = is_http_11;
-        Ok(())
-    }
-}
-
-/// Whether a Connection header asks for the end of the connection.
-fn closes(value: &[u8]) -> bool {
-    // What browsers and proxies send.
-    !value.eq_ignore_ascii_case(b"keep-alive")
-        && value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
-}
-
-/// Digits and nothing else (RFC 9110 section 8.6): no sign, no list, no white space inside.
-fn content_length(value: &[u8]) -> Result<usize, Error> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Error::Malformed("Content-Length is not a number"));
-    }
-    let digits = std::str::from_utf8(value).expect("digits are ASCII");
-    // A number too large for the machine is too large for any limit.
-    Ok(digits.parse().unwrap_or(usize::MAX))
-}
-
-fn transfer_coding(value: &[u8], is_http_11: bool) -> Result<bool, Error> {
-    if !is_http_11 {
-        return Err(Error::Malformed("Transfer-Encoding in HTTP/1.0"));
-    }
-    if value.eq_ignore_ascii_case(b"chunked") {
-        return Ok(true);
-    }
-    let codings: Vec<&[u8]> = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).collect();
-    match codings.iter().position(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
-        // The end of the body is known, what is in it is not (RFC 9112 section 6.1).
-        Some(at) if at == codings.len() - 1 && codings.iter().all(|coding| !coding.is_empty()) => {
-            Err(Error::NotImplemented("the transfer coding is not known here"))
-        }
-        // Where the body ends is anybody's guess (RFC 9112 section 6.3).
-        _ => Err(Error::Malformed("Transfer-Encoding does not end in chunked, once")),
-    }
 }
 
 /// The target from its path on: a proxy's absolute-form loses scheme and host (RFC 9112 section 3.2).
@@ -516,6 +357,21 @@ mod tests {
             }
             let bytewise: Vec<usize> = (0..sample.len()).collect();
             assert_eq!(read(sample.as_bytes(), &bytewise), expected, "{sample:?} byte by byte");
+        }
+    }
+
+    /// What is read at once is read in the same way line by line, or not at once.
+    #[test]
+    fn any_byte_anywhere_reads_the_same_at_once_and_in_pieces() {
+        let sample = b"GET /a?b HTTP/1.1\r\nA: b\r\nConnection:close\r\nContent-Length: 1\r\n\r\nx";
+        for at in 0..sample.len() {
+            for byte in 0..=u8::MAX {
+                let mut input = sample.to_vec();
+                input[at] = byte;
+                assert_eq!(read(&input, &[]), read(&input, &[1]), "{}", input.escape_ascii());
+                input.insert(at, b'b');
+                assert_eq!(read(&input, &[]), read(&input, &[1]), "{}", input.escape_ascii());
+            }
         }
     }
 

@@ -8,6 +8,8 @@
 mod chunked;
 mod decoder;
 mod error;
+mod fields;
+mod plain;
 pub mod query;
 mod request;
 mod response;

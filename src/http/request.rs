@@ -93,7 +93,7 @@ impl<'a> Request<'a> {
 
     /// The values of a header, one for each line that has it, in order. `name` in any case.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let lines = if self.lengths.include(name) { self.headers } else { b"" };
+        let lines = if self.lengths.include(name.len()) { self.headers } else { b"" };
         lines.split(|&byte| byte == b'\n').filter_map(move |line| {
             let (key, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
@@ -114,17 +114,17 @@ impl<'a> Request<'a> {
 pub(super) struct Lengths(u64);
 
 impl Lengths {
-    pub(super) fn note(&mut self, name: &str) {
-        self.0 |= Lengths::bit(name);
+    pub(super) fn note(&mut self, length: usize) {
+        self.0 |= Lengths::bit(length);
     }
 
-    fn include(self, name: &str) -> bool {
-        self.0 & Lengths::bit(name) != 0
+    fn include(self, length: usize) -> bool {
+        self.0 & Lengths::bit(length) != 0
     }
 
     /// The long ones share a bit.
-    fn bit(name: &str) -> u64 {
-        1 << name.len().min(63)
+    fn bit(length: usize) -> u64 {
+        1 << length.min(63)
     }
 }
 

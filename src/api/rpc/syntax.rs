@@ -8,7 +8,7 @@
 //! On its way it writes down where the long values of the outer levels end, so that whoever takes the text apart afterwards
 //! jumps over them.
 
-use crate::json;
+use crate::run::run_of;
 
 /// A walk through a text that is to be JSON.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl Checker {
         while self.at < end {
             if let State::String(_) = self.state {
                 // Most of a text is the insides of strings.
-                self.at += json::run_of(&text[self.at..end], is_plain);
+                self.at += run_of(&text[self.at..end], is_plain);
                 if self.at == end {
                     break;
                 }

@@ -1,0 +1,69 @@
+//! The request that nearly all are: whole, GET or POST of a path by HTTP/1.1, all of it in order.
+//!
+//! It is read where it stands, from its first byte to its last, once. Whatever is unusual is left to the
+//! [`Decoder`](super::Decoder), which knows what to make of it or what to say against it: here nothing is refused.
+
+use std::borrow::Cow;
+
+use crate::run::{below, beyond_ascii, is, longer_run, no_word, short_run};
+
+use super::error::Limits;
+use super::fields::{Fields, Framing};
+use super::request::{Method, Request};
+
+/// Header lines of one request. Browsers send some twenty, proxies add a few.
+pub(super) const HEADERS_MAX: usize = 100;
+
+/// The request that `input` begins with, and how long it is, if it is such a one.
+pub(super) fn at_once<'a>(limits: &Limits, input: &'a [u8]) -> Option<(Request<'a>, usize)> {
+    let searched = &input[..input.len().min(limits.head_bytes)];
+    let (method, rest) = match searched {
+        [b'G', b'E', b'T', b' ', rest @ ..] => (Method::Get, rest),
+        [b'P', b'O', b'S', b'T', b' ', rest @ ..] => (Method::Post, rest),
+        _ => return None,
+    };
+    let (target, rest) = rest.split_at(longer_run(rest, ends_target));
+    let headers = rest.strip_prefix(b" HTTP/1.1\r\n").filter(|_| target.first() == Some(&b'/'))?;
+    let (mut fields, mut rest, mut lines) = (Fields::default(), headers, 0);
+    let behind = loop {
+        if let Some(behind) = rest.strip_prefix(b"\r\n") {
+            break behind;
+        }
+        let (name, value);
+        (name, value, rest) = line(rest).filter(|_| lines < HEADERS_MAX)?;
+        fields.note(name, value, true).ok()?;
+        lines += 1;
+    };
+    let Ok(Framing::Length(length)) = fields.settle() else { return None };
+    let start = searched.len() - behind.len();
+    let body = input[start..].get(..length).filter(|_| length <= limits.body_bytes)?;
+    let request = Request {
+        method,
+        target,
+        headers: &headers[..headers.len() - behind.len()],
+        lengths: fields.lengths,
+        body: Cow::Borrowed(body),
+        is_http_11: true,
+        keep_alive: !fields.closes,
+    };
+    Some((request, start + length))
+}
+
+/// Name and value of the header that `text` begins with, the value with the white space around it, and what stands behind
+/// the line.
+fn line(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (name, rest) = text.split_at(short_run(text, no_word));
+    let rest = rest.strip_prefix(b":").filter(|_| !name.is_empty())?;
+    let (value, rest) = rest.split_at(longer_run(rest, ends_value));
+    Some((name, value, rest.strip_prefix(b"\r\n")?))
+}
+
+/// What is not visible ASCII (RFC 3986 section 2).
+fn ends_target(word: u64) -> u64 {
+    below(word, b' ' + 1) | is(word, 0x7f) | beyond_ascii(word)
+}
+
+/// What is no part of a value (RFC 9110 section 5.5), and tabs, which may be.
+fn ends_value(word: u64) -> u64 {
+    below(word, b' ') | is(word, 0x7f)
+}
