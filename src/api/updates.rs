@@ -205,7 +205,7 @@ pub(super) struct Poll<'a> {
 
 /// Who the page says that it is, and with which key.
 struct Claim<'a> {
-    id: Cow<'a, str>,
+    id: Cow<'a, [u8]>,
     key: Cow<'a, [u8]>,
 }
 
@@ -316,7 +316,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Ids and keys.
-    pub(super) fn claims(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub(super) fn claims(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.claims.iter().map(|claim| (&*claim.id, &*claim.key))
     }
 
@@ -439,18 +439,19 @@ impl<'a> Claim<'a> {
 }
 
 /// Id and key, which the last separator stands between. `None` without one, or if the whole is not UTF-8.
-fn split(value: &[u8]) -> Option<(&str, &[u8])> {
+fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !value.is_ascii() {
+        std::str::from_utf8(value).ok()?;
+    }
     // Keys are of one length, and no digit is part of a separator: mostly one look tells.
     if let Some((rest, key)) = value.split_last_chunk::<KEY_DIGITS>()
         && let Some(id) = rest.strip_suffix(SEPARATOR)
-        && key.iter().fold(0, |odd, &byte| odd | byte & 0x80 | u8::from(byte == b'_')) == 0
+        && key.iter().fold(0, |odd, &byte| odd | u8::from(byte == b'_')) == 0
     {
-        return Some((std::str::from_utf8(id).ok()?, key));
+        return Some((id, key));
     }
     let at = memchr::memmem::rfind(value, SEPARATOR)?;
-    let (id, key) = (&value[..at], &value[at + SEPARATOR.len()..]);
-    std::str::from_utf8(key).ok()?;
-    Some((std::str::from_utf8(id).ok()?, key))
+    Some((&value[..at], &value[at + SEPARATOR.len()..]))
 }
 
 #[cfg(test)]
@@ -460,7 +461,7 @@ mod tests {
     #[test]
     fn a_client_id_is_split_at_the_last_separator() {
         let split = |value: &str| split(value.as_bytes()).map(|(id, key)| (id.to_owned(), key.to_owned()));
-        let pair = |id: &str, key: &str| Some((id.to_owned(), key.as_bytes().to_owned()));
+        let pair = |id: &str, key: &str| Some((id.as_bytes().to_owned(), key.as_bytes().to_owned()));
         assert_eq!(split("a_!!_b_!!_key"), pair("a_!!_b", "key"));
         assert_eq!(split("_!!_"), pair("", ""));
         assert_eq!(split("a_!_key"), None);

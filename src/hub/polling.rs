@@ -49,12 +49,12 @@ impl Hub {
     /// # Errors
     /// [`WaitError`] if one of them is unknown, its key is wrong, or it has too many polls; then nothing has happened to
     /// any (WIRE P11, L4).
-    pub fn wait<'a, K: AsRef<[u8]>>(
+    pub fn wait<I: AsRef<[u8]>, K: AsRef<[u8]>>(
         &mut self,
         now: Ms,
         owner: Owner,
         usual: &mut Key<Client>,
-        ids_and_keys: impl IntoIterator<Item = (&'a str, K)>,
+        ids_and_keys: impl IntoIterator<Item = (I, K)>,
         protocol: Protocol,
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
@@ -66,11 +66,11 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::wait`].
-    pub fn stream<'a, K: AsRef<[u8]>>(
+    pub fn stream<I: AsRef<[u8]>, K: AsRef<[u8]>>(
         &mut self,
         now: Ms,
         owner: Owner,
-        ids_and_keys: impl IntoIterator<Item = (&'a str, K)>,
+        ids_and_keys: impl IntoIterator<Item = (I, K)>,
         since: Since,
         transport: Transport,
     ) -> Result<Key<Waiter>, WaitError> {
@@ -78,12 +78,12 @@ impl Hub {
         self.park(now, owner, usual, ids_and_keys, (Protocol::Resume(since), transport), Ms::MAX)
     }
 
-    fn park<'a, K: AsRef<[u8]>>(
+    fn park<I: AsRef<[u8]>, K: AsRef<[u8]>>(
         &mut self,
         now: Ms,
         owner: Owner,
         usual: &mut Key<Client>,
-        ids_and_keys: impl IntoIterator<Item = (&'a str, K)>,
+        ids_and_keys: impl IntoIterator<Item = (I, K)>,
         (protocol, transport): (Protocol, Transport),
         deadline: Ms,
     ) -> Result<Key<Waiter>, WaitError> {
@@ -91,11 +91,11 @@ impl Hub {
         let (mut is_crowded, mut forgotten) = (false, 0);
         for (id, key) in ids_and_keys {
             let (client, found) = match self.clients.get(*usual) {
-                Some(found) if *found.id == *id => (*usual, found),
-                _ => self
-                    .client_named(id)
-                    .map(|client| (client, &self.clients[client]))
-                    .ok_or(WaitError::UnknownClient)?,
+                Some(found) if *found.id.as_bytes() == *id.as_ref() => (*usual, found),
+                _ => {
+                    let named = std::str::from_utf8(id.as_ref()).ok().and_then(|id| self.client_named(id));
+                    named.map(|client| (client, &self.clients[client])).ok_or(WaitError::UnknownClient)?
+                }
             };
             if !found.key.matches(key.as_ref()) {
                 return Err(WaitError::WrongKey);
