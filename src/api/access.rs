@@ -27,7 +27,7 @@ use super::secret::Secret;
 pub struct Access {
     allow: Vec<IpNet>,
     trusted_proxy: Vec<IpNet>,
-    /// Names by which callers on this machine may know it, besides `localhost`; in lower case.
+    /// Names by which callers on this machine may know it, besides `localhost`, in any case.
     hosts: Vec<String>,
     token: Option<Secret>,
 }
@@ -99,7 +99,7 @@ impl Access {
         Access {
             allow: config.rpc_allow.clone(),
             trusted_proxy: config.trusted_proxy.clone(),
-            hosts: config.rpc_host.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            hosts: config.rpc_host.clone(),
             token: None,
         }
     }
@@ -166,8 +166,9 @@ impl Access {
     fn check_host(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let Some(host) = request.header("host") else { return Ok(()) };
         let is_known = std::str::from_utf8(host).is_ok_and(|host| {
-            let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-            name == "localhost" || address(host).is_some() || self.hosts.contains(&name)
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+            let is_name = |known: &str| known.eq_ignore_ascii_case(name);
+            is_name("localhost") || self.hosts.iter().any(|known| is_name(known)) || address(host).is_some()
         });
         if is_known { Ok(()) } else { Err(Refusal::UnknownHost(Quoted(host).to_string())) }
     }
@@ -234,8 +235,11 @@ fn read_forwarded(line: &[u8], chain: &mut Vec<IpAddr>) -> Option<()> {
 /// An address, perhaps with a port, IPv6 perhaps in brackets.
 fn address(node: &str) -> Option<IpAddr> {
     let bracketed = node.strip_prefix('[').and_then(|node| node.strip_suffix(']'));
-    let plain = bracketed.unwrap_or(node).parse::<IpAddr>().ok();
-    plain.or_else(|| node.parse::<SocketAddr>().ok().map(|socket| socket.ip())).map(|address| address.to_canonical())
+    let plain = || bracketed.unwrap_or(node).parse::<IpAddr>().ok();
+    let with_port = || node.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    // No IPv4 address has a colon, and no IPv6 address is without.
+    let found = if node.contains(':') { with_port().or_else(plain) } else { plain() };
+    found.map(|address| address.to_canonical())
 }
 
 impl fmt::Display for Refusal {

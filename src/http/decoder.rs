@@ -17,7 +17,7 @@ use super::chunked::Chunked;
 use super::error::{Error, Limits};
 use super::fields::{Fields, Framing};
 use super::plain::{HEADERS_MAX, at_once};
-use super::request::{Lengths, Method, Request};
+use super::request::{Method, Request, Shapes};
 
 /// What the bytes amount to.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ struct Head {
     method: Method,
     target: Range<usize>,
     headers: Range<usize>,
-    lengths: Lengths,
+    shapes: Shapes,
     framing: Framing,
     is_http_11: bool,
     keep_alive: bool,
@@ -212,7 +212,7 @@ impl Head {
             method,
             target: target_end - target.len()..target_end,
             headers: parsed.headers.first().map_or(end - 2, |header| place_of(header, input))..end,
-            lengths: fields.lengths,
+            shapes: fields.shapes,
             framing,
             is_http_11,
             keep_alive: is_http_11 && !fields.closes,
@@ -228,7 +228,7 @@ impl Head {
             method: self.method,
             target: &input[self.target],
             headers: &input[self.headers],
-            lengths: self.lengths,
+            shapes: self.shapes,
             body,
             is_http_11: self.is_http_11,
             keep_alive: self.keep_alive,

@@ -1,7 +1,7 @@
 //! The headers that say how a message is to be read: where its body ends, and whether another may come behind it.
 
 use super::error::Error;
-use super::request::Lengths;
+use super::request::Shapes;
 
 /// What the headers of a request come to, line by line. Next, behind the last: [`Fields::settle`].
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub(super) struct Fields {
     hosts: u32,
     pub(super) closes: bool,
     pub(super) expects_continue: bool,
-    pub(super) lengths: Lengths,
+    pub(super) shapes: Shapes,
 }
 
 /// How the end of a body is found.
@@ -26,7 +26,7 @@ pub(super) enum Framing {
 impl Fields {
     /// Takes a header, of which the value may have white space around it.
     pub(super) fn note(&mut self, name: &[u8], value: &[u8], is_http_11: bool) -> Result<(), Error> {
-        self.lengths.note(name.len());
+        self.shapes.note(name);
         // Most are told from those that count by their length.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,

@@ -41,7 +41,7 @@ pub(super) fn at_once<'a>(limits: &Limits, input: &'a [u8]) -> Option<(Request<'
         method,
         target,
         headers: &headers[..headers.len() - behind.len()],
-        lengths: fields.lengths,
+        shapes: fields.shapes,
         body: Cow::Borrowed(body),
         is_http_11: true,
         keep_alive: !fields.closes,

@@ -52,7 +52,7 @@ pub struct Request<'a> {
     pub(super) target: &'a [u8],
     /// The header lines, already found to be well-formed.
     pub(super) headers: &'a [u8],
-    pub(super) lengths: Lengths,
+    pub(super) shapes: Shapes,
     /// The body; borrowed unless it came in chunks.
     pub body: Cow<'a, [u8]>,
     /// Whether the sender speaks HTTP/1.1: it knows chunks, and can go on in another protocol.
@@ -93,11 +93,12 @@ impl<'a> Request<'a> {
 
     /// The values of a header, one for each line that has it, in order. `name` in any case.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let lines = if self.lengths.include(name.len()) { self.headers } else { b"" };
-        lines.split(|&byte| byte == b'\n').filter_map(move |line| {
-            let (key, value) = line.split_at_checked(name.len())?;
-            let value = value.strip_prefix(b":")?;
-            key.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+        let lines = self.shapes.include(name.as_bytes()).then_some(self.headers);
+        let behind = |lines: &&'a [u8]| memchr(b'\n', lines).map(|end| &lines[end + 1..]);
+        std::iter::successors(lines, behind).filter_map(move |lines| {
+            let (key, rest) = lines.split_at_checked(name.len())?;
+            let rest = rest.strip_prefix(b":").filter(|_| key.eq_ignore_ascii_case(name.as_bytes()))?;
+            Some(rest[..memchr(b'\n', rest).unwrap_or(rest.len())].trim_ascii())
         })
     }
 
@@ -108,23 +109,24 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Which lengths the names of a request's headers have: enough to say of most names, without a look at the lines, that no
-/// line has them.
+/// Which shapes the names of a request's headers have, a length and a first letter each: enough to say of most names,
+/// without a look at the lines, that no line has them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lengths(u64);
+pub(super) struct Shapes(u64);
 
-impl Lengths {
-    pub(super) fn note(&mut self, length: usize) {
-        self.0 |= Lengths::bit(length);
+impl Shapes {
+    pub(super) fn note(&mut self, name: &[u8]) {
+        self.0 |= Shapes::bit(name);
     }
 
-    fn include(self, length: usize) -> bool {
-        self.0 & Lengths::bit(length) != 0
+    fn include(self, name: &[u8]) -> bool {
+        self.0 & Shapes::bit(name) != 0
     }
 
-    /// The long ones share a bit.
-    fn bit(length: usize) -> u64 {
-        1 << length.min(63)
+    /// Several share a bit. The first letter tells most of a length apart; in either case it has the same lower bits.
+    fn bit(name: &[u8]) -> u64 {
+        let first = usize::from(name.first().copied().unwrap_or_default());
+        1 << ((name.len() * 8 + first % 8) % 64)
     }
 }
 
