@@ -17,6 +17,12 @@ pub fn write(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[start..]);
 }
 
+/// How many digits a number has.
+#[must_use]
+pub fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
 /// The digits of `u64::MAX`.
 const DIGITS_MAX: usize = 20;
 
@@ -40,6 +46,7 @@ mod tests {
         #[test]
         fn numbers_are_written_as_the_standard_library_writes_them(number: u64, shift in 0..64_u32) {
             prop_assert_eq!(written(number >> shift), format!("x{}", number >> shift));
+            prop_assert_eq!(super::digits(number >> shift), written(number >> shift).len() - 1);
         }
     }
 }

@@ -66,7 +66,8 @@ pub fn escape_fragment(out: &mut Vec<u8>, text: &str) {
 }
 
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'<')
+    // Not `&&`, so that many bytes are looked at at a time.
+    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\') & (byte != b'<')
 }
 
 fn escape_char(out: &mut Vec<u8>, char: char) {

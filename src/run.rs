@@ -1,10 +1,17 @@
 //! How far a kind of bytes goes: what parsers and writers ask most of the time, as most of what they see is of one kind.
 
-/// How many bytes at the beginning are of a kind. They are looked at 32 at a time, which the compiler makes one look.
+/// How many bytes at the beginning are of a kind. They are looked at 32 at a time, then 8, which the compiler makes one look
+/// each.
 pub fn run_of(bytes: &[u8], is_of: impl Fn(u8) -> bool) -> usize {
-    let all = |step: &&[u8; 32]| step.iter().fold(true, |all, &byte| all & is_of(byte));
-    let whole = bytes.as_chunks().0.iter().take_while(all).count() * 32;
-    whole + bytes[whole..].iter().take_while(|&&byte| is_of(byte)).count()
+    let mut run = whole_steps::<32>(bytes, &is_of);
+    run += whole_steps::<8>(&bytes[run..], &is_of);
+    run + bytes[run..].iter().take_while(|&&byte| is_of(byte)).count()
+}
+
+/// The same by steps of so many bytes, as far as all of a step are of the kind.
+fn whole_steps<const STEP: usize>(bytes: &[u8], is_of: impl Fn(u8) -> bool) -> usize {
+    let all = |step: &&[u8; STEP]| step.iter().fold(true, |all, &byte| all & is_of(byte));
+    bytes.as_chunks().0.iter().take_while(all).count() * STEP
 }
 
 /// The same for short runs, of which the end is most: eight bytes are one number, in which `stops` sets the highest bit of
@@ -37,7 +44,7 @@ pub fn below(word: u64, end: u8) -> u64 {
 
 /// For [`short_run`]: a byte that is this one.
 pub fn is(word: u64, byte: u8) -> u64 {
-    below(word ^ EACH * u64::from(byte), 1)
+    below(word ^ (EACH * u64::from(byte)), 1)
 }
 
 /// For [`short_run`]: bytes beyond ASCII.
@@ -53,7 +60,7 @@ pub fn no_word(word: u64) -> u64 {
     let letter = |bits: u64| from(bits, b'a') & !from(bits, b'z' + 1);
     let digit = from(low, b'0') & !from(low, b'9' + 1);
     let hyphen = from(low, b'-') & !from(low, b'-' + 1);
-    (!(letter(low | EACH * 0x20) | digit | hyphen) | word) & HIGH
+    (!(letter(low | (EACH * 0x20)) | digit | hyphen) | word) & HIGH
 }
 
 const EACH: u64 = u64::from_le_bytes([1; 8]);

@@ -5,6 +5,7 @@
 //! the parts of it are the parts of every other shape.
 
 use crate::clock::Ms;
+use crate::decimal;
 use crate::json;
 use crate::slots::Key;
 
@@ -86,9 +87,14 @@ impl Reason {
 impl Message {
     /// Renders a message of no channel yet. `id` counts within its channel, `seq` over the whole hub.
     pub(super) fn new(at: Ms, seq: u64, id: u64, kind: Kind, from: Sender<'_>, text: &str) -> Message {
-        let mut triple = Vec::with_capacity(text.len() + 48);
+        let from_bytes = match from {
+            Sender::Id(id) => id.len() + 2,
+            Sender::Json(value) => value.len(),
+        };
+        // Exact if nothing in it is escaped: then it need not be moved into a box of its size.
+        let mut triple = Vec::with_capacity(decimal::digits(id) + text.len() + from_bytes + r#"[,"",]"#.len());
         triple.push(b'[');
-        triple.extend_from_slice(id.to_string().as_bytes());
+        decimal::write(&mut triple, id);
         triple.push(b',');
         let text_at = u8::try_from(triple.len()).expect("an id has 20 digits at most");
         json::write_str(&mut triple, text);

@@ -96,7 +96,7 @@ impl<'a> Call<'a, '_, '_> {
 /// The members of an object that may be left out.
 pub(super) fn options<'a>(call: &Call<'a, '_, '_>, at: usize) -> Result<Members<'a>, Fault> {
     match call.optional(at) {
-        None => Ok(Members::new()),
+        None => Ok(Members::default()),
         Some(value) if value.kind() == Kind::Object => members(value),
         Some(_) => Err(Fault::Arguments("options is not an object".to_owned())),
     }
@@ -108,7 +108,7 @@ pub(super) fn members(object: Json<'_>) -> Result<Members<'_>, Fault> {
 }
 
 pub(super) fn none_left(options: &Members<'_>) -> Result<(), Fault> {
-    match options.keys().next() {
+    match options.first_name() {
         Some(name) => Err(Fault::Arguments(format!("there is no option '{name}'"))),
         None => Ok(()),
     }

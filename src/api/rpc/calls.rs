@@ -116,7 +116,7 @@ impl Calls {
         let Some(request) = text.root().members() else {
             return Some(Refusal::request("the request has too many members").write(answer.out()));
         };
-        let two = says_two(&request) && request.contains_key("id");
+        let two = says_two(&request) && request.get("id").is_some();
         if !two && !names_method(&request) {
             return Some(Refusal::request("the member method is missing or no string").write(answer.out()));
         }
@@ -131,7 +131,7 @@ impl Calls {
         let two = if request.kind() == Kind::Object { request.members().filter(says_two) } else { None };
         if let Some(request) = two {
             batch.has_two = true;
-            let is_notification = !request.contains_key("id") && names_method(&request);
+            let is_notification = request.get("id").is_none() && names_method(&request);
             let running = Running::of(&request, Dialect::Two, Some(batch.open), is_notification, answer);
             self.perform(running, request, text, service, answer);
         } else {
@@ -158,7 +158,7 @@ impl Calls {
         });
         let dialect = running.dialect;
         let running = self.running.insert(running);
-        match dispatch(service, request, dialect, out) {
+        match dispatch(service, &request, dialect, out) {
             Ok(Some(work)) => running.work = work,
             Ok(None) => self.finish(text, answer, Ok(())),
             Err(fault) => self.finish(text, answer, Err(fault)),
@@ -218,7 +218,7 @@ impl Running {
 }
 
 fn says_two(request: &Members<'_>) -> bool {
-    request.get("jsonrpc").is_some_and(|version| version.as_str() == r#""2.0""#)
+    request.get("jsonrpc").is_some_and(|version| version.is_string("2.0"))
 }
 
 fn names_method(request: &Members<'_>) -> bool {
@@ -236,18 +236,19 @@ pub(super) fn write_id(out: &mut Vec<u8>, dialect: Dialect, id: Json<'_>) {
 /// Calls a method. What it does not do at once comes back.
 fn dispatch(
     service: &mut Service<'_>,
-    mut request: Members<'_>,
+    request: &Members<'_>,
     dialect: Dialect,
     out: &mut Vec<u8>,
 ) -> Result<Option<Work>, Fault> {
-    let Some(name) = request.remove("method").filter(|method| method.kind() == Kind::String) else {
+    let Some(name) = request.get("method").filter(|method| method.kind() == Kind::String) else {
         return Err(Fault::Request("the member method is missing or no string"));
     };
     let name = name.unquote();
-    let Some(method) = METHODS.iter().find(|method| method.name == name) else {
+    let Ok(at) = METHODS.binary_search_by_key(&&*name, |method| method.name) else {
         return Err(Fault::UnknownMethod(name.into_owned()));
     };
-    let arguments = bind(method, dialect, request.remove("params").unwrap_or(Json::NULL))?;
+    let method = &METHODS[at];
+    let arguments = bind(method, dialect, request.get("params").unwrap_or(Json::NULL))?;
     let mut call = Call { service, arguments, out, rest: None };
     (method.call)(&mut call)?;
     Ok(call.rest)

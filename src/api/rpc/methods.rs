@@ -309,7 +309,7 @@ fn bind_names<'a>(method: &Method, least: usize, mut named: Members<'a>) -> Resu
             value => values.push(value.unwrap_or(Json::NULL)),
         }
     }
-    match named.keys().next() {
+    match named.first_name() {
         Some(extra) => Err(Fault::Arguments(format!("{}() got an unexpected argument '{extra}'", method.name))),
         None => Ok(values),
     }

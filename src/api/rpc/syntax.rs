@@ -108,6 +108,13 @@ impl Checker {
                     break;
                 }
             }
+            if let State::Word(rest) = self.state
+                && text[self.at..end].starts_with(rest)
+            {
+                self.at += rest.len();
+                self.state = State::Over;
+                continue;
+            }
             self.state = self.next(text[self.at]).map_err(|what| Malformed { at: self.at, what })?;
             self.at += 1;
         }
@@ -288,7 +295,8 @@ impl Digits {
 const NO_UTF8: &str = "UTF-8";
 
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7f) && byte != b'"' && byte != b'\\'
+    // Not `&&`, so that many bytes are looked at at a time.
+    (0x20..=0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// Which of the open lists and objects are objects: a bit each.

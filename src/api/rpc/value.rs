@@ -5,9 +5,9 @@
 //! Lists and objects are walked element by element; a walk is one number, so it can pause between two turns.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use crate::json;
+use crate::run::{below, is, short_run};
 
 /// A text that has been read, and where its long values begin and end.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,9 @@ pub(super) struct Walk {
     at: usize,
 }
 
-/// The members of an object. Of several of one name the last counts (WIRE J13).
-pub(super) type Members<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
+/// The members of an object, sorted by name. Of several of one name the last counts (WIRE J13).
+#[derive(Debug, Default)]
+pub(super) struct Members<'a>(Vec<(Cow<'a, [u8]>, Json<'a>)>);
 
 /// Members of an object that is taken in at once, such as a request: the longest of ours has a dozen.
 const MEMBERS_MAX: usize = 256;
@@ -53,7 +54,7 @@ pub(super) enum Kind {
 impl<'a> Text<'a> {
     /// All of it.
     pub(super) fn root(self) -> Json<'a> {
-        self.value_at(self.begin)
+        Json { text: self, start: self.skip_space(self.begin), end: self.bytes.trim_ascii_end().len() }
     }
 
     /// The value that begins behind white space at `at`.
@@ -101,7 +102,7 @@ impl<'a> Text<'a> {
     fn end_of_string(self, start: usize) -> usize {
         let mut at = start + 1;
         loop {
-            at += memchr::memchr2(b'"', b'\\', &self.bytes[at..]).expect(READ_ONCE);
+            at += short_run(&self.bytes[at..], |word| is(word, b'"') | is(word, b'\\') | below(word, b' '));
             if self.bytes[at] == b'"' {
                 return at + 1;
             }
@@ -144,10 +145,10 @@ impl<'a> Json<'a> {
     /// # Panics
     /// If it is none: the caller has looked.
     pub(super) fn members(self) -> Option<Members<'a>> {
-        let (mut walk, mut members) = (self.walk(), Members::new());
+        let (mut walk, mut members) = (self.walk(), Members::default());
         while let Some((name, value)) = walk.next_member(self.text) {
-            members.insert(name.unquote(), value);
-            if members.len() > MEMBERS_MAX {
+            members.insert(name.bytes(), value);
+            if members.0.len() > MEMBERS_MAX {
                 return None;
             }
         }
@@ -179,6 +180,21 @@ impl<'a> Json<'a> {
         Cow::Owned(serde_json::from_str(quoted).expect(READ_ONCE))
     }
 
+    /// The same as bytes.
+    fn bytes(self) -> Cow<'a, [u8]> {
+        let inside = &self.text.bytes[self.start + 1..self.end - 1];
+        if inside.contains(&b'\\') {
+            Cow::Owned(self.unquote().into_owned().into_bytes())
+        } else {
+            Cow::Borrowed(inside)
+        }
+    }
+
+    /// Whether it is a string of this text.
+    pub(super) fn is_string(self, text: &str) -> bool {
+        self.kind() == Kind::String && *self.bytes() == *text.as_bytes()
+    }
+
     /// A string as it is; what is not a string as its JSON text (WIRE M8).
     pub(super) fn text(self) -> Cow<'a, str> {
         if self.kind() == Kind::String {
@@ -187,6 +203,34 @@ impl<'a> Json<'a> {
         let mut text = Vec::new();
         json::write_text(&mut text, self.as_str());
         Cow::Owned(String::from_utf8(text).expect("JSON is written in ASCII"))
+    }
+}
+
+impl<'a> Members<'a> {
+    fn insert(&mut self, name: Cow<'a, [u8]>, value: Json<'a>) {
+        match self.place(&name) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (name, value)),
+        }
+    }
+
+    /// The value of a name.
+    pub(super) fn get(&self, name: &str) -> Option<Json<'a>> {
+        self.place(name.as_bytes()).ok().map(|at| self.0[at].1)
+    }
+
+    /// Takes a name away, and gives its value.
+    pub(super) fn remove(&mut self, name: &str) -> Option<Json<'a>> {
+        self.place(name.as_bytes()).ok().map(|at| self.0.remove(at).1)
+    }
+
+    /// The first name.
+    pub(super) fn first_name(&self) -> Option<Cow<'_, str>> {
+        self.0.first().map(|(name, _)| String::from_utf8_lossy(name))
+    }
+
+    fn place(&self, name: &[u8]) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| (**other).cmp(name))
     }
 }
 
@@ -226,7 +270,12 @@ mod tests {
     fn rebuilt(json: Json<'_>) -> Value {
         match json.kind() {
             Kind::Object => {
-                Value::Object(json.members().unwrap().into_iter().map(|(k, v)| (k.into_owned(), rebuilt(v))).collect())
+                let members = json.members().unwrap().0.into_iter();
+                Value::Object(
+                    members
+                        .map(|(name, value)| (String::from_utf8(name.into_owned()).unwrap(), rebuilt(value)))
+                        .collect(),
+                )
             }
             Kind::Array => json.elements().map(rebuilt).collect(),
             Kind::String => Value::from(json.unquote()),
@@ -269,8 +318,15 @@ mod tests {
     #[test]
     fn of_several_members_of_one_name_the_last_counts_and_there_are_not_too_many() {
         let bytes = br#" {"a": 1, "\u0061": [2], "b": "x"} "#;
-        let members = Text { bytes, begin: 0, long: &[] }.root().members().unwrap();
-        assert_eq!((members.len(), members["a"].as_str()), (2, "[2]"));
+        let mut members = Text { bytes, begin: 0, long: &[] }.root().members().unwrap();
+        let text = |value: Option<Json<'static>>| value.map(Json::as_str);
+        assert_eq!((text(members.get("a")), text(members.get("c"))), (Some("[2]"), None));
+        assert_eq!(text(members.remove("a")), Some("[2]"));
+        assert_eq!((text(members.get("a")), members.first_name().as_deref()), (None, Some("b")));
+        assert_eq!(text(members.remove("b")), Some(r#""x""#));
+        assert!(members.first_name().is_none());
+        let again = format!("{{{}}}", vec![r#""a":1"#; MEMBERS_MAX + 1].join(","));
+        assert!(Text { bytes: again.as_bytes(), begin: 0, long: &[] }.root().members().is_some());
         let many: Vec<String> = (0..=MEMBERS_MAX).map(|at| format!("\"{at}\":0")).collect();
         let many = format!("{{{}}}", many.join(","));
         assert!(Text { bytes: many.as_bytes(), begin: 0, long: &[] }.root().members().is_none());
