@@ -122,7 +122,7 @@ pub(super) struct Sweep {
 pub(super) enum Marked {
     /// One is to begin.
     Begun,
-    /// One is under way.
+    /// One is under way, or nobody waits.
     UnderWay,
     /// One is under way, and should come first: before it has come round, messages may fall out that somebody waits for.
     Urgent,
@@ -242,6 +242,8 @@ impl Channel {
                 let is_half = takes_room && sweep.behind as usize == self.policy.history.div_ceil(2);
                 if is_half { Marked::Urgent } else { Marked::UnderWay }
             }
+            // Who comes to wait is looked at by itself.
+            None if self.parked == 0 => Marked::UnderWay,
             None => {
                 self.sweep = Some(Sweep { left: index(self.subscribers.len()), again: false, behind: 0 });
                 Marked::Begun
@@ -551,9 +553,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_visited_where_nobody_waits() {
+        let mut channel = channel(SystemShare::Shared);
+        channel.subscribers.push(Subscriber { client: Key::unpack(7), at: 0 });
+        assert_eq!(channel.mark(SAID), Marked::UnderWay);
+        assert!(channel.sweep.is_none());
+    }
+
+    #[test]
     fn a_sweep_survives_that_everybody_leaves() {
         let mut channel = channel(SystemShare::Shared);
         channel.subscribers.push(Subscriber { client: Key::unpack(7), at: 0 });
+        channel.parked = 1;
         channel.mark(SAID);
         channel.subscribers = List::new();
         assert!(channel.visit().is_none() && channel.sweep.is_none());

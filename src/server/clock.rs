@@ -82,7 +82,11 @@ impl Clock {
 
     /// The time since the start. The date is renewed when a second has passed.
     pub fn begin_turn(&mut self) -> Ms {
-        self.turn = instant();
+        self.begin_turn_at(instant())
+    }
+
+    fn begin_turn_at(&mut self, turn: Instant) -> Ms {
+        self.turn = turn;
         let now = Ms::from(self.turn.duration_since(self.started));
         if now >= self.date_until {
             self.date = httpdate::fmt_http_date(wall_clock());
@@ -91,18 +95,19 @@ impl Clock {
         now
     }
 
-    /// The loop has slept, for this long at most if it was told. If much more has passed since the last turn began, the process
-    /// was stopped (SIGSTOP, a machine that was moved or slept): nobody could be heard meanwhile, and that is nobody's fault.
-    /// So that time does not count for any deadline, the sleep included, as who was to wake us could not. Returns it, if it is
-    /// so.
-    pub(super) fn forgive(&mut self, slept_max: Option<Duration>) -> Option<Duration> {
-        let stopped = instant().duration_since(self.turn);
-        if stopped < slept_max? + STOPPED_LEAST {
-            return None;
+    /// Begins a turn when the loop has slept, for this long at most if it was told. If much more has passed since the last turn
+    /// began, the process was stopped (SIGSTOP, a machine that was moved or slept): nobody could be heard meanwhile, and that is
+    /// nobody's fault. So that time does not count for any deadline, the sleep included, as who was to wake us could not. Gives
+    /// it, if it is so.
+    pub(super) fn wake(&mut self, slept_max: Option<Duration>) -> (Ms, Option<Duration>) {
+        let woken = instant();
+        let passed = woken.duration_since(self.turn);
+        let stopped = slept_max.and_then(|most| (passed >= most + STOPPED_LEAST).then_some(passed));
+        if let Some(stopped) = stopped {
+            self.started += stopped;
+            self.date_until = Ms::ZERO;
         }
-        self.started += stopped;
-        self.date_until = Ms::ZERO;
-        Some(stopped)
+        (self.begin_turn_at(woken), stopped)
     }
 
     /// Begins one kind of the turn's work.

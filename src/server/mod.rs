@@ -215,10 +215,11 @@ impl Server {
     /// The whole program.
     fn turn(&mut self) -> io::Result<()> {
         let slept_max = self.wait()?;
-        if let Some(stopped) = self.clock.forgive(slept_max) {
+        let (now, stopped) = self.clock.wake(slept_max);
+        self.now = now;
+        if let Some(stopped) = stopped {
             warn!("the process was stopped for {:.1} s; deadlines wait for as long", stopped.as_secs_f64());
         }
-        self.now = self.clock.begin_turn();
         self.api.hub.live_in(self.now, self.memory.look(self.now));
         self.note_events();
         self.accept();
@@ -305,8 +306,14 @@ impl Server {
 
     /// Does what is due: the peers' deadlines and the hub's, in turns.
     fn expire(&mut self) {
+        let is_due = |server: &Server| {
+            [server.reminders.next(), server.api.hub.next_timeout()].into_iter().flatten().any(|at| at <= server.now)
+        };
+        if !is_due(self) {
+            return;
+        }
         self.clock.begin(Work::Expire);
-        while [self.reminders.next(), self.api.hub.next_timeout()].into_iter().flatten().any(|at| at <= self.now) {
+        while is_due(self) {
             let mut late = std::mem::take(&mut self.late);
             self.reminders.expire(self.now, &mut EXPIRIES_PER_STEP.clone(), &mut late);
             for key in late.drain(..) {
@@ -347,6 +354,9 @@ impl Server {
 
     /// Writes what the hub owes, one answer after the other, as long as the turn's share lasts.
     fn deliver(&mut self) {
+        if !self.api.hub.has_answers() {
+            return;
+        }
         self.clock.begin(Work::Deliver);
         while self.api.hub.has_answers() && self.clock.has_time() {
             let Some(answer) = self.api.hub.next_answer(self.now, &mut LOOKS_PER_STEP.clone()) else { continue };
