@@ -11,7 +11,8 @@ use std::process::Command;
 use support::metrics::{Scraper, exchange, families, samples};
 use support::streams::{Events, WebSocket};
 use support::{
-    BINARY, Client, Connection, PATIENCE, Response, Server, Shape, get, poll_path, post, request, said, since, until,
+    BINARY, Client, Connection, Nest, PATIENCE, Response, Server, Shape, Signal, get, poll_path, post, request, said,
+    since, until,
 };
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -519,6 +520,29 @@ fn calls_are_refused_for_a_reason() {
         [told["refused_calls_total{reason=no_token}"], told["refused_calls_total{reason=wrong_token}"]],
         [2.0; 2]
     );
+}
+
+// --- the configuration
+
+#[test]
+fn reloads_are_counted_and_a_bad_one_is_seen_until_it_is_mended() {
+    let nest = Nest::new("metrics-reload");
+    let file = nest.file("shaveet.toml", "poll-timeout = \"20s\"\n");
+    let (server, mut scraper) = start(&["--config", file.to_str().expect("a path in UTF-8")]);
+    let begun = scraper.read();
+    let (good, read) = ("config_last_reload_successful", "config_last_reload_success_timestamp_seconds");
+    assert_eq!((begun[good], begun[read]), (1.0, begun["process_start_time_seconds"]));
+    fs::write(&file, "poll-timeout = \"soon\"\n").expect("it is ours");
+    server.signal(Signal::HUP);
+    scraper.until("config_reloads_total{result=refused}", |count| count == 1.0);
+    let bad = scraper.read();
+    assert_eq!((bad[good], bad[read], bad["config_reloads_total{result=done}"]), (0.0, begun[read], 0.0));
+    fs::write(&file, "max-clients = 7\n").expect("it is ours");
+    server.signal(Signal::HUP);
+    scraper.until("config_reloads_total{result=done}", |count| count == 1.0);
+    let mended = scraper.read();
+    assert_eq!((mended[good], mended["limit{limit=max-clients}"]), (1.0, 7.0));
+    assert!(mended[read] > begun[read] && mended["config_last_reload_duration_seconds"] > 0.0);
 }
 
 // --- memory and time

@@ -59,6 +59,8 @@ pub struct Edge {
     pub malformed: u64,
     /// Limits, by their knob.
     pub limits: [(&'static str, usize); 3],
+    /// How the configuration was read again.
+    pub reloads: Reloads,
     /// Bytes that all history may take.
     pub history_max: usize,
     /// Bytes that the process has asked the allocator for.
@@ -73,6 +75,26 @@ pub struct Edge {
     pub started: Duration,
     /// Bytes of it that are in memory, as the kernel counts; `None` if it does not say.
     pub resident_bytes: Option<u64>,
+}
+
+/// How often the configuration was read again, and how it went.
+#[derive(Clone, Debug, Default)]
+pub struct Reloads {
+    done: u64,
+    refused: u64,
+    /// When the last one was done, since 1970.
+    done_at: Option<Duration>,
+    is_last_refused: bool,
+    last_took: Duration,
+}
+
+impl Reloads {
+    /// It was read again at this time, which took so long; it was taken over, or refused as it was wrong.
+    pub fn note(&mut self, is_good: bool, at: Duration, took: Duration) {
+        *if is_good { &mut self.done } else { &mut self.refused } += 1;
+        self.done_at = if is_good { Some(at) } else { self.done_at };
+        (self.is_last_refused, self.last_took) = (!is_good, took);
+    }
 }
 
 impl Api {
@@ -107,6 +129,7 @@ impl Api {
         write_times(&mut page, edge, tally);
         self.write_losses(&mut page, edge, tally);
         write_memory(&mut page, edge, usage);
+        write_reloads(&mut page, edge);
         write_process(&mut page, edge);
         page.end();
         Response { status: Status::OK, headers: format.headers(), body: &body }.write(out, date, exchange);
@@ -235,6 +258,19 @@ fn write_memory(page: &mut Exposition<'_>, edge: &Edge, usage: Usage) {
     }
     page.gauge("shaveet_history_limit_bytes", "Memory that all history may take (--history-total).")
         .is(edge.history_max);
+}
+
+/// How it was to read the configuration again (SIGHUP).
+fn write_reloads(page: &mut Exposition<'_>, edge: &Edge) {
+    let Reloads { done, refused, done_at, is_last_refused, last_took } = &edge.reloads;
+    page.counter("shaveet_config_reloads", "How often the configuration was read again.")
+        .by("result", [("done", *done), ("refused", *refused)]);
+    page.gauge("shaveet_config_last_reload_successful", "Whether the last time it was taken over.")
+        .is(u64::from(!is_last_refused));
+    page.gauge("shaveet_config_last_reload_success_timestamp_seconds", "When it was taken over, or read first.")
+        .is(done_at.unwrap_or(edge.started).as_secs_f64());
+    page.gauge("shaveet_config_last_reload_duration_seconds", "How long the last one held the loop up.")
+        .is(last_took.as_secs_f64());
 }
 
 /// What every process has, by the names that everybody uses for it.

@@ -67,7 +67,7 @@ impl Clock {
         let started = instant();
         let mut clock = Clock {
             started,
-            started_at: wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            started_at: Clock::since_1970(),
             date: String::new(),
             date_until: Ms::ZERO,
             turn: started,
@@ -138,6 +138,16 @@ impl Clock {
     /// How long the turns were.
     pub(super) fn turns(&self) -> &Turns {
         &self.turns
+    }
+
+    /// The wall clock's time: for what happens seldom.
+    pub(super) fn since_1970() -> Duration {
+        wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+
+    /// How long the turn has lasted.
+    pub(super) fn in_turn(&self) -> Duration {
+        self.spent()
     }
 
     /// When it was started, since 1970.

@@ -1,6 +1,6 @@
 //! What the server counts, and what it knows beside that when somebody asks for `/metrics`.
 
-use crate::api::{Edge, Format};
+use crate::api::{Edge, Format, Reloads};
 use crate::http::{Error, Exchange};
 
 use super::Server;
@@ -16,6 +16,7 @@ pub(super) struct Counts {
     /// What all peers' buffers take now.
     pub(super) buffer_bytes: usize,
     pub(super) refused: Refused,
+    pub(super) reloads: Reloads,
 }
 
 /// How often something was refused, by the knob that is the limit.
@@ -74,7 +75,7 @@ impl Server {
     }
 
     fn edge(&self) -> Edge {
-        let Counts { accepted, received_bytes, sent_bytes, buffer_bytes, refused } = &self.counts;
+        let Counts { accepted, received_bytes, sent_bytes, buffer_bytes, refused, reloads } = &self.counts;
         let Refused { connections, of_address, new_of_address, descriptors, .. } = refused;
         let (turns, connections_now) = (self.clock.turns(), self.peers.len());
         let (memory_used, memory_max) = self.memory.used_and_max();
@@ -105,6 +106,7 @@ impl Server {
                 ("max-channels", self.config.max_channels),
                 ("max-connections", self.config.max_connections),
             ],
+            reloads: reloads.clone(),
             history_max: self.config.history_total,
             memory_used,
             memory_max,

@@ -6,7 +6,7 @@
 
 use log::{error, info, warn};
 
-use super::Server;
+use super::{Clock, Server};
 use crate::api::Secret;
 use crate::config::knobs::Acts;
 use crate::config::{Log, Settings, Sources};
@@ -30,13 +30,21 @@ impl Server {
 
     /// Reads the configuration again and takes over what can be.
     pub(super) fn reload(&mut self) {
-        let Some(Origin { sources, settings }) = &self.origin else { return };
+        let before = self.clock.in_turn();
+        if let Some(is_good) = self.read_again() {
+            self.counts.reloads.note(is_good, Clock::since_1970(), self.clock.in_turn() - before);
+        }
+    }
+
+    /// Whether the configuration was good; `None` if there is none to be read.
+    fn read_again(&mut self) -> Option<bool> {
+        let Origin { sources, settings } = self.origin.as_ref()?;
         let (new, token) = match sources.read().map_err(|error| error.to_string()).and_then(with_token) {
             Ok(new) => new,
             Err(problems) => {
                 error!("reload: nothing is changed, as the configuration is wrong");
                 problems.lines().for_each(|problem| error!("reload: {problem}"));
-                return;
+                return Some(false);
             }
         };
         let (settings, changes) = settings.followed_by(new);
@@ -57,6 +65,7 @@ impl Server {
             None => info!("reload: nothing is new; there is no file of settings (--config)"),
         }
         self.origin = self.origin.take().map(|origin| Origin { settings, ..origin });
+        Some(true)
     }
 
     fn take_over(&mut self, settings: &Settings, token: Option<Secret>) {
