@@ -48,8 +48,9 @@ impl Hub {
             queued: false,
             owes_word: false,
         });
-        self.enlist(waiter);
+        self.clients[client].polls_mut().push(waiter);
         let channel = &mut self.channels[fact.channel];
+        channel.parked += 1;
         channel.append(now, fact.message);
         channel.mark(Kind::Application);
         self.sweeps.push_back(fact.channel);

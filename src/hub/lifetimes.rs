@@ -140,8 +140,8 @@ impl Hub {
 
     /// Has a departed client back, with its subscriptions and its position (WIRE L3).
     pub(super) fn revive(&mut self, now: Ms, client: Key<Client>) {
-        self.departed.remove(&mut self.clients, client);
         self.tally.returned += 1;
+        self.departed.remove(&mut self.clients, client);
         self.clients[client].seen = now;
         self.remind_of_expiry(client);
         for at in 0..self.clients[client].subscriptions.len() {

@@ -159,7 +159,7 @@ impl Hub {
 
     /// Puts a poll on the lists of its clients. True if something may be due to it already: mostly nothing is, as the page
     /// has had everything a moment ago, and then nobody need look again.
-    pub(super) fn enlist(&mut self, key: Key<Waiter>) -> bool {
+    fn enlist(&mut self, key: Key<Waiter>) -> bool {
         let Hub { clients, channels, waiters, .. } = self;
         let waiter = &waiters[key];
         let mut may_be_due = waiter.protocol == Protocol::Resume(Since::Lost);

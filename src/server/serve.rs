@@ -252,14 +252,16 @@ impl Server {
                 let visit = Visit { now, date, owner, address: peer.address, entrance: peer.entrance };
                 let outcome = self.api.handle(visit, &request, exchange, &mut peer.habit, &mut self.output);
                 peer.is_page = matches!(outcome, Outcome::Parked(_));
-                if let Outcome::Metrics(format) = outcome {
-                    self.write_metrics(format, exchange);
-                }
-                let peer = &mut self.peers[key];
                 match outcome {
-                    Outcome::Answered | Outcome::Metrics(_) if keep_alive => return Next::Request(used),
-                    Outcome::Answered | Outcome::Metrics(_) => {
-                        peer.phase = Phase::Closing { drain: used < input.len() || peer.readable }
+                    Outcome::Answered if keep_alive => return Next::Request(used),
+                    Outcome::Answered => peer.phase = Phase::Closing { drain: used < input.len() || peer.readable },
+                    Outcome::Metrics(format) => {
+                        self.write_metrics(format, exchange);
+                        if keep_alive {
+                            return Next::Request(used);
+                        }
+                        let peer = &mut self.peers[key];
+                        peer.phase = Phase::Closing { drain: used < input.len() || peer.readable };
                     }
                     // What it finds to do comes in turns with that of others.
                     Outcome::Working(mut working) => {
