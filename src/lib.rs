@@ -29,5 +29,6 @@ pub mod paged;
 pub mod run;
 pub mod server;
 pub mod slots;
+pub mod state;
 pub mod websocket;
 pub mod wheel;

@@ -22,13 +22,14 @@
 //! is the one filled by the very last of them. Nobody keeps a key to the dead that long: reminders fire within minutes.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use slab::Slab;
 
 /// Names one value of a [`Slots<T>`], for as long as that value lives, and never another. Eight bytes, free to copy.
@@ -102,6 +103,19 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
+/// As the number that [`Key::pack`] makes.
+impl<T> Serialize for Key<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pack().serialize(serializer)
+    }
+}
+
+impl<'a, T> Deserialize<'a> for Key<T> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Key<T>, D::Error> {
+        u64::deserialize(deserializer).map(Key::unpack)
+    }
+}
+
 /// A table of values that are found by [`Key`]; see the [module](self) for the idea.
 ///
 /// Insertion, look-up and removal take constant time, but for the page that is asked for or given back now and then.
@@ -125,6 +139,34 @@ impl<T> Slots<T> {
     /// An empty table that holds no memory yet.
     pub fn new() -> Slots<T> {
         Slots { pages: Vec::new(), open: BTreeSet::new(), len: 0, generation: NonZeroU32::MAX }
+    }
+
+    /// A table of which everything was written down: its values under their keys, in no order, and the last generation that it
+    /// gave. Of two values for one slot the later counts.
+    pub fn restored(generation: u32, entries: impl IntoIterator<Item = (Key<T>, T)>) -> Slots<T> {
+        let mut slots = Slots { generation: NonZeroU32::new(generation).unwrap_or(NonZeroU32::MAX), ..Slots::new() };
+        let mut by_page: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for (key, value) in entries {
+            let (page, slot) = place(key);
+            by_page.entry(page).or_default().push((slot, (key.generation, value)));
+        }
+        for (page, entries) in by_page {
+            slots.open.extend(slots.pages.len()..page);
+            slots.pages.resize_with(page, Slab::new);
+            let mut slab = Slab::from_iter(entries);
+            slab.reserve_exact(PAGE - slab.len());
+            slots.len += slab.len();
+            if slab.len() < PAGE {
+                slots.open.insert(page);
+            }
+            slots.pages.push(slab);
+        }
+        slots
+    }
+
+    /// The last generation that was given.
+    pub fn generation(&self) -> u32 {
+        self.generation.get()
     }
 
     /// Takes the value in and says under which key.
@@ -350,6 +392,11 @@ mod tests {
         let mut keys: Vec<(Key<u32>, u64)> = Vec::new(); // Of the living and the dead.
         let growth = rng.u32(2..6);
         for _ in 0..500 {
+            if rng.u32(0..100) == 0 {
+                let mut entries: Vec<_> = slots.iter().map(|(key, &value)| (key, value)).collect();
+                rng.shuffle(&mut entries);
+                slots = Slots::restored(slots.generation(), entries);
+            }
             let deed = rng.u32(0..10);
             if deed < growth || keys.is_empty() {
                 let value = rng.u32(..);

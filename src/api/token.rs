@@ -26,6 +26,12 @@ impl Epoch {
         Epoch(number)
     }
 
+    /// Its number, for what outlives the process.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The token of a position.
     #[must_use]
     pub fn token(self, seq: u64) -> Token {

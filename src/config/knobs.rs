@@ -38,6 +38,8 @@ pub enum Group {
     Listening,
     /// Who may do what.
     Access,
+    /// What outlives the server.
+    State,
     /// How long things take.
     Timers,
     /// What channels keep.
@@ -81,8 +83,8 @@ pub enum Acts {
 
 impl Group {
     /// All of them, in the table's order.
-    pub const ALL: [Group; 6] =
-        [Group::Listening, Group::Access, Group::Timers, Group::History, Group::Limits, Group::Logging];
+    pub const ALL: [Group; 7] =
+        [Group::Listening, Group::Access, Group::State, Group::Timers, Group::History, Group::Limits, Group::Logging];
 
     /// What stands above its knobs.
     #[must_use]
@@ -90,6 +92,7 @@ impl Group {
         match self {
             Group::Listening => "Listening",
             Group::Access => "Access",
+            Group::State => "State",
             Group::Timers => "Timers (10ms to 1d)",
             Group::History => "History (for all channels: N; for those whose names begin so: chat-=N)",
             Group::Limits => "Limits (sizes from 1KiB to 1GiB)",
@@ -277,6 +280,43 @@ pub static KNOBS: &[Knob] = &[
         reason: "Whoever reaches it gets a client, and may speak in one channel.",
         acts: Acts::AtOnce,
         read: |draft, text| set(&mut draft.config.demo, values::on_or_off(text)),
+    },
+    Knob {
+        name: "state",
+        group: Group::State,
+        form: Form::One,
+        value: "FILE",
+        allowed: "the path of a file",
+        default: Preset::Absent("nothing is kept"),
+        help: "Keep what is known over a restart in this file: clients, subscriptions, positions, history. It is written when the \
+               server stops",
+        reason: "The original kept nothing.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.state, values::path(text)),
+    },
+    Knob {
+        name: "state-interval",
+        group: Group::State,
+        form: Form::One,
+        value: "TIME",
+        allowed: TIMES,
+        default: Preset::Absent("only when it stops"),
+        help: "Write it this often besides, for when the server is killed",
+        reason: "Pages are told a gap after a kill in any case; it is written in some milliseconds of each such time.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.state_interval, values::timer(text)),
+    },
+    Knob {
+        name: "state-ignore",
+        group: Group::State,
+        form: Form::Switch,
+        value: "ON",
+        allowed: "on, off",
+        default: Preset::Value("off"),
+        help: "Start without what is in the file, which is put aside",
+        reason: "Clients that pages have would be forgotten.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.state_ignore, values::on_or_off(text)),
     },
     Knob {
         name: "poll-timeout",

@@ -53,6 +53,13 @@ pub struct Config {
     /// Whether `/demo` is served, where anybody gets a client and may speak in one channel.
     pub demo: bool,
 
+    /// A file that keeps over a restart what the server knows.
+    pub state: Option<PathBuf>,
+    /// How often it is written while the server runs, [`Ms::ZERO`] for never.
+    pub state_interval: Ms,
+    /// Whether what stands in it is put aside, and the server starts without.
+    pub state_ignore: bool,
+
     /// Origins whose pages may read answers; empty: all (WIRE P1).
     pub allow_origin: Vec<String>,
 
@@ -191,6 +198,9 @@ impl Draft {
             rpc_allow: Vec::new(),
             trusted_proxy: Vec::new(),
             demo: false,
+            state: None,
+            state_interval: Ms::ZERO,
+            state_ignore: false,
             allow_origin: Vec::new(),
             poll_timeout: Ms::ZERO,
             max_idle: Ms::ZERO,

@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Ms;
 use crate::json;
 use crate::names::Named;
@@ -16,6 +18,7 @@ use super::client::Client;
 use super::freed::Trace;
 use super::message::{Kind, Message};
 use super::policy::{Policy, SystemShare};
+use super::record::{ChannelRecord, LossesRecord};
 use super::ring::{Loss, Ring};
 use super::subscription::{Subscriber, index};
 
@@ -68,8 +71,8 @@ struct Losses {
 }
 
 /// The newest message of a kind that fell out.
-#[derive(Clone, Copy, Debug)]
-struct Fallen {
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Fallen {
     seq: u64,
     id: u64,
     loss: Loss,
@@ -137,20 +140,83 @@ impl Named for Channel {
 impl Channel {
     /// A channel without messages. `before` is what there was of that name.
     pub(super) fn new(now: Ms, name: &str, policy: Arc<Policy>, before: Trace) -> Channel {
+        let is_known = before.last_id > 0;
+        let fallen = before.fallen.map(|seq| aged(seq, before.last_id));
+        Channel {
+            newest: before.newest,
+            losses: is_known.then(|| Box::new(Losses { fallen, spared: None })),
+            unknown: if is_known { 0 } else { before.fallen[0] },
+            last_id: before.last_id,
+            ..Channel::empty(now, name, policy)
+        }
+    }
+
+    /// The channel that was written down, without its messages.
+    pub(super) fn restored(record: &ChannelRecord<'_>, policy: Arc<Policy>) -> Channel {
+        Channel {
+            newest: record.newest,
+            losses: record.losses.as_ref().map(|losses| Box::new(Losses::restored(losses))),
+            unknown: record.unknown,
+            last_id: record.last_id,
+            ..Channel::empty(record.used, &record.name, policy)
+        }
+    }
+
+    /// What is written down of it, beside its messages.
+    pub(super) fn record(&self, at: Key<Channel>) -> ChannelRecord<'_> {
+        ChannelRecord {
+            at,
+            name: self.name().into(),
+            last_id: self.last_id,
+            newest: self.newest,
+            unknown: self.unknown,
+            losses: self.losses.as_ref().map(|losses| losses.record()),
+            used: self.used,
+        }
+    }
+
+    /// Puts a message back that was written down, behind the others; older ones go if the policy says another thing now. One
+    /// that came while the channel was being written is newer than the channel says.
+    pub(super) fn put_back(&mut self, now: Ms, message: Message) {
+        self.last_id = self.last_id.max(message.id);
+        let newest = &mut self.newest[index_of(message.kind)];
+        *newest = message.seq.max(*newest);
+        self.push(now, message);
+    }
+
+    /// All that was written down of its messages is back. If the newest is not among them, the channel was freed while it was
+    /// being written.
+    pub(super) fn end_put_back(&mut self, now: Ms) {
+        if self.newest_held().is_some_and(|newest| newest < self.last_seq()) {
+            self.lose_all(now);
+        }
+    }
+
+    fn newest_held(&self) -> Option<u64> {
+        self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max()
+    }
+
+    /// The first message after this place, where a place is a ring and a `seq` in it: first those of one ring, then those of
+    /// the other.
+    pub(super) fn next_message(&self, (ring, seq): (usize, u64)) -> Option<(usize, &Message)> {
+        let found =
+            |ring: usize, seq| Some((ring, self.rings[ring].get(self.rings[ring].between(seq, u64::MAX).next()?)));
+        found(ring, seq).or_else(|| if ring == 0 { found(1, 0) } else { None })
+    }
+
+    fn empty(now: Ms, name: &str, policy: Arc<Policy>) -> Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
         json::write_str(&mut name_json, name);
         let name_json = String::from_utf8(name_json).expect("it is ASCII").into_boxed_str();
-        let is_known = before.last_id > 0;
-        let fallen = before.fallen.map(|seq| aged(seq, before.last_id));
         Channel {
             name: (name_json[1..name_json.len() - 1] != *name).then(|| Box::new(name.into())),
             name_json,
             policy,
             rings: Default::default(),
-            newest: before.newest,
-            losses: is_known.then(|| Box::new(Losses { fallen, spared: None })),
-            unknown: if is_known { 0 } else { before.fallen[0] },
-            last_id: before.last_id,
+            newest: [0; 2],
+            losses: None,
+            unknown: 0,
+            last_id: 0,
             subscribers: List::new(),
             parked: 0,
             held: 0,
@@ -170,6 +236,10 @@ impl Channel {
         self.last_id = message.id;
         self.newest[index_of(message.kind)] = message.seq;
         self.used = now;
+        self.push(now, message);
+    }
+
+    fn push(&mut self, now: Ms, message: Message) {
         let (ring, count) = match (message.kind, self.policy.history_system) {
             (Kind::System(_), SystemShare::Own(count)) => (1, count),
             _ => (0, self.policy.history),
@@ -411,12 +481,27 @@ impl Channel {
     /// Asserts what must always hold (for [`Hub::check`](super::Hub::check)).
     pub(super) fn check(&self) {
         self.rings.iter().for_each(Ring::check);
-        let newest = self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max();
+        let newest = self.newest_held();
         // One of a name that was used before begins empty.
         assert!(newest.is_none_or(|newest| newest == self.last_seq()), "the newest message stays");
         for fallen in self.fallen().into_iter().flatten() {
             assert!(fallen.seq <= self.last_seq() && fallen.id <= self.last_id);
         }
+    }
+}
+
+impl Losses {
+    fn restored(record: &LossesRecord) -> Losses {
+        let spared = record
+            .spared
+            .as_ref()
+            .map(|(clients, before)| Spared { clients: clients.as_slice().into(), before: *before });
+        Losses { fallen: record.fallen, spared }
+    }
+
+    fn record(&self) -> LossesRecord {
+        let spared = self.spared.as_ref().map(|spared| (spared.clients.to_vec(), spared.before));
+        LossesRecord { fallen: self.fallen, spared }
     }
 }
 

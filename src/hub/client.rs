@@ -135,6 +135,11 @@ impl ClientKey {
         ClientKey(random)
     }
 
+    /// The bytes that it was made of.
+    pub(super) fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+
     /// The 32 hex digits.
     #[must_use]
     pub fn hex(&self) -> [u8; 32] {

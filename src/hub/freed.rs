@@ -4,11 +4,13 @@
 //! cannot have any more. Of each name some numbers are kept under its hash, and no more than so many: of what is beyond,
 //! only the newest `seq` is known, and every new channel is taken for one that may have had messages up to there.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 
 use hashbrown::HashTable;
 
 use crate::paged::Queue;
+
+use super::record::FreedRecord;
 
 /// Names that are remembered, at some 60 bytes each.
 const NAMES_MAX: usize = if cfg!(test) { 100 } else { 5_000 };
@@ -26,7 +28,7 @@ pub(super) struct Trace {
 /// What is remembered of names.
 #[derive(Debug, Default)]
 pub(super) struct Freed {
-    hasher: RandomState,
+    hasher: Seeded,
     /// Who was freed first in front; of a name that is in use again a leftover without a trace.
     names: Queue<Name>,
     /// How many have left `names` at its front: the number of the first one there.
@@ -43,16 +45,43 @@ struct Name {
     trace: Option<Trace>,
 }
 
+/// Hashes as nobody can foresee who does not know the seed, and as can be done again who does.
+#[derive(Debug)]
+struct Seeded(u64);
+
+impl Default for Seeded {
+    fn default() -> Seeded {
+        Seeded(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+/// Something whose hash is written down beside those of the names.
+const PROBE: &str = "shaveet";
+
 impl Freed {
     /// A channel has been freed, which was made by [`Freed::take`]: so there is no trace of its name.
     pub(super) fn note(&mut self, name: &str, trace: Trace) {
         if trace.last_id == 0 {
             return;
         }
-        let Freed { hasher, names, first, numbers, floor } = self;
-        let hash = hasher.hash_one(name);
+        self.remember(Name { hash: self.hasher.hash_one(name), trace: Some(trace) });
+    }
+
+    fn remember(&mut self, name: Name) {
+        let Freed { names, first, numbers, floor, .. } = self;
+        let hash = name.hash;
         let number = first.wrapping_add(u32::try_from(names.len()).expect("no more than so many are kept"));
-        names.push_back(Name { hash, trace: Some(trace) });
+        names.push_back(name);
         numbers.insert_unique(hash, number, |&number| names[index(*first, number)].hash);
         while numbers.len() > NAMES_MAX || names.len() > 2 * NAMES_MAX {
             let oldest = names.front().expect("there are more than so many");
@@ -64,6 +93,32 @@ impl Freed {
             names.pop_front();
             *first = first.wrapping_add(1);
         }
+    }
+
+    /// What is written down of it.
+    pub(super) fn record(&self) -> FreedRecord {
+        let of_name = |name: &Name| name.trace.map(|trace| (name.hash, trace.last_id, trace.newest, trace.fallen));
+        FreedRecord {
+            seed: self.hasher.0,
+            probe: self.hasher.hash_one(PROBE),
+            floor: self.floor,
+            names: self.names.iter().filter_map(of_name).collect(),
+        }
+    }
+
+    /// What was written down. A build of this program that hashes in another way finds none of the names: it knows only how
+    /// far all of them have come.
+    pub(super) fn restored(record: &FreedRecord) -> Freed {
+        let mut freed = Freed { hasher: Seeded(record.seed), floor: record.floor, ..Freed::default() };
+        let is_same = freed.hasher.hash_one(PROBE) == record.probe;
+        for &(hash, last_id, newest, fallen) in &record.names {
+            if is_same {
+                freed.remember(Name { hash, trace: Some(Trace { last_id, newest, fallen }) });
+            } else {
+                freed.floor = newest[0].max(newest[1]).max(freed.floor);
+            }
+        }
+        freed
     }
 
     /// A channel of that name is made: what there was before.

@@ -86,7 +86,7 @@ impl Hub {
     }
 
     /// Ends the polls of a client whose deadline has come, and has it reminded of the next one.
-    fn end_late_polls(&mut self, now: Ms, client: Key<Client>) {
+    pub(super) fn end_late_polls(&mut self, now: Ms, client: Key<Client>) {
         let mut next = Ms::MAX;
         for at in 0..self.clients[client].polls().len() {
             let waiter = self.clients[client].polls()[at];

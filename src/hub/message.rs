@@ -4,12 +4,15 @@
 //! to the n-th reader is a copy. They are kept in the shape that the original wire uses, `[41,"text","alice"]` (WIRE P2);
 //! the parts of it are the parts of every other shape.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Ms;
 use crate::decimal;
 use crate::json;
 use crate::slots::Key;
 
 use super::client::Client;
+use super::record::MessageRecord;
 
 /// A message as it stands in its channel's ring.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub enum Sender<'a> {
 }
 
 /// Whether the web application says it or the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// The web application.
     Application,
@@ -56,7 +59,7 @@ pub enum Kind {
 }
 
 /// Why a client comes or goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// The web application subscribed it.
     Subscribed,
@@ -92,12 +95,50 @@ impl Message {
             Sender::Json(value) => value.len(),
         };
         // Exact if nothing in it is escaped: then it need not be moved into a box of its size.
-        let mut triple = Vec::with_capacity(decimal::digits(id) + text.len() + from_bytes + r#"[,"",]"#.len());
+        let size = decimal::digits(id) + text.len() + from_bytes + r#"[,"",]"#.len();
+        Message::render(at, seq, id, kind, size, |triple| json::write_str(triple, text), from)
+    }
+
+    /// The message that was written down.
+    pub(super) fn restored(record: &MessageRecord<'_>) -> Message {
+        let MessageRecord { seq, id, at, kind, text_json, from_json, ref bounds } = *record;
+        let size = decimal::digits(id) + text_json.len() + from_json.len() + "[,,]".len();
+        let from = Sender::Json(from_json);
+        let mut message = Message::render(at, seq, id, kind, size, |triple| triple.extend_from_slice(text_json), from);
+        if let Some((expires, excluded)) = bounds {
+            message.bound(*expires, excluded.as_slice().into());
+        }
+        message
+    }
+
+    /// What is written down of it.
+    pub(super) fn record(&self) -> MessageRecord<'_> {
+        MessageRecord {
+            seq: self.seq,
+            id: self.id,
+            at: self.at,
+            kind: self.kind,
+            text_json: self.text_json(),
+            from_json: self.from_json(),
+            bounds: self.bounds.as_ref().map(|bounds| (bounds.expires, bounds.excluded.to_vec())),
+        }
+    }
+
+    fn render(
+        at: Ms,
+        seq: u64,
+        id: u64,
+        kind: Kind,
+        size: usize,
+        write_text: impl FnOnce(&mut Vec<u8>),
+        from: Sender<'_>,
+    ) -> Message {
+        let mut triple = Vec::with_capacity(size);
         triple.push(b'[');
         decimal::write(&mut triple, id);
         triple.push(b',');
         let text_at = u8::try_from(triple.len()).expect("an id has 20 digits at most");
-        json::write_str(&mut triple, text);
+        write_text(&mut triple);
         triple.push(b',');
         let from_at = u32::try_from(triple.len()).expect("a message is far smaller than 4 GiB: bodies are limited");
         match from {

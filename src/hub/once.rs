@@ -9,6 +9,7 @@ use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 
 use super::Placed;
+use super::record::OnceRecord;
 
 /// How long a key is remembered: longer than anybody retries one call.
 const WINDOW: Ms = Ms::from_secs(300);
@@ -74,6 +75,22 @@ impl Once {
         let note = self.notes.insert(Note { key: key.into(), noted: now, placed });
         self.names.insert(key, note);
         self.order.push_back(note);
+    }
+
+    /// What is written down of the next note at or after `cursor`, which moves past it; as [`Slots::next_from`].
+    pub(super) fn next_record(&self, cursor: &mut u32, budget: &mut u32) -> Option<OnceRecord<'_>> {
+        let (_, Note { key, noted, placed: Placed { id, seq } }) = self.notes.next_from(cursor, budget)?;
+        Some(OnceRecord { key: key.as_ref().into(), noted: *noted, id: *id, seq: *seq })
+    }
+
+    /// What was written down, in any order.
+    pub(super) fn restored(mut records: Vec<OnceRecord<'_>>) -> Once {
+        let mut once = Once::default();
+        records.sort_by_key(|record| record.noted);
+        for OnceRecord { key, noted, id, seq } in records {
+            once.note(noted, &key, Placed { id, seq });
+        }
+        once
     }
 
     fn forget_oldest(&mut self) {

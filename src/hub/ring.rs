@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Ms;
 
 use super::message::Message;
@@ -20,7 +22,7 @@ const AGED_MAX: usize = 2000;
 const FEW: usize = 3;
 
 /// Why a message is not there any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
     /// The channel keeps only so many.
     Count,

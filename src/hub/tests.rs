@@ -3,6 +3,7 @@
 use super::*;
 
 mod canary;
+mod snapshot;
 mod streams;
 
 /// The original's history and times (WIRE C4, section 6).

@@ -5,6 +5,7 @@
 //! ([`Hub::cancel`](super::Hub::cancel)). A stream stays after its answer and waits for the next. It has no queue: while its
 //! answer is on the way it is not asked, and then it goes on from its position.
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
@@ -17,7 +18,7 @@ use super::client::Client;
 pub struct Owner(pub u64);
 
 /// By what a poll says how far its page has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// The original's: it says nothing, and the hub believes that what has left the process has arrived.
     Original,
@@ -26,7 +27,7 @@ pub enum Protocol {
 }
 
 /// Where a page of the resume protocol wants to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Since {
     /// At what its client has acknowledged; acknowledges nothing.
     Acknowledged,
@@ -37,7 +38,7 @@ pub enum Since {
 }
 
 /// By what a page hears. The hub asks little more than whether the waiter stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
     /// A poll: one answer.
     Poll,
@@ -89,7 +90,7 @@ pub(super) struct Member {
 
 /// Where a waiter stands. Next: `Parked` to `Over` or `Sent`, `Over` to `Sent`; after `Sent` a poll is removed, and a stream
 /// is `Parked` again, or `Over` if that was to come meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     /// It waits for news.
     Parked,
@@ -102,7 +103,7 @@ pub(super) enum State {
 }
 
 /// What comes after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Then {
     /// The end: it was a poll's, or a stream's last.
     Leaves,
@@ -113,7 +114,7 @@ pub(super) enum Then {
 }
 
 /// Why a poll is answered though nothing may be due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// Its time is up.
     Time,

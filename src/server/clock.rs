@@ -17,6 +17,8 @@ pub struct Clock {
     started: Instant,
     /// The same since 1970.
     started_at: Duration,
+    /// The time at the start: not 0 for a server that goes on from what another knew.
+    begun_at: Ms,
     /// The value of the Date header, and when it stops being true.
     date: String,
     date_until: Ms,
@@ -42,6 +44,8 @@ pub enum Work {
     Deliver,
     /// Calls that are too large for one turn.
     Jobs,
+    /// The state, while it is being written.
+    Save,
     /// Peers that have gone: nobody waits for it, so it is the last.
     Farewell,
 }
@@ -49,7 +53,7 @@ pub enum Work {
 /// Microseconds of a turn by which each kind of work has to stop: half a millisecond in all. One accept, request or
 /// answer takes some 10 us and is not interrupted. Serving and delivering have the most, and about the same, as pages that
 /// are answered come back.
-const STOP_US: [u64; 6] = [50, 200, 250, 420, 470, 500];
+const STOP_US: [u64; 7] = [50, 200, 250, 420, 460, 480, 500];
 
 /// What each of them has in any case, if those before it took too long: then a turn is longer, but nobody starves.
 const LEAST_US: u64 = 20;
@@ -64,10 +68,16 @@ impl Clock {
     /// A clock at its start: the time is 0.
     #[must_use]
     pub fn start() -> Clock {
+        Clock::start_at(Ms::ZERO)
+    }
+
+    /// A clock that goes on where another was.
+    pub(super) fn start_at(begun_at: Ms) -> Clock {
         let started = instant();
         let mut clock = Clock {
             started,
             started_at: Clock::since_1970(),
+            begun_at,
             date: String::new(),
             date_until: Ms::ZERO,
             turn: started,
@@ -87,7 +97,7 @@ impl Clock {
 
     fn begin_turn_at(&mut self, turn: Instant) -> Ms {
         self.turn = turn;
-        let now = Ms::from(self.turn.duration_since(self.started));
+        let now = self.begun_at + Ms::from(self.turn.duration_since(self.started));
         if now >= self.date_until {
             self.date = httpdate::fmt_http_date(wall_clock());
             self.date_until = now + Ms::from_secs(1);
@@ -214,6 +224,11 @@ fn wall_clock() -> SystemTime {
 /// CPU time of the whole process.
 pub(super) fn process_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+/// The wall clock in milliseconds since 1970, for what outlives the process.
+pub(super) fn wall_ms() -> u64 {
+    Ms::from(wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()).0
 }
 
 fn cpu_time() -> Duration {

@@ -14,6 +14,8 @@ use socket2::{Domain, Protocol, Type};
 
 use crate::config::Address;
 
+use super::storage::StateError;
+
 /// A socket that is listened on.
 #[derive(Debug)]
 pub(super) enum Listener {
@@ -44,6 +46,8 @@ pub enum BindError {
     Address(Address, io::Error),
     /// The file of the API's token cannot be read, or holds none.
     Token(PathBuf, io::Error),
+    /// The state cannot be kept, or gone on from.
+    State(StateError),
     /// The system refuses what the event loop needs.
     Loop(io::Error),
 }
@@ -195,6 +199,7 @@ impl fmt::Display for BindError {
             BindError::Token(path, cause) => {
                 return write!(f, "cannot read the token in {} (--rpc-token-file): {cause}", path.display());
             }
+            BindError::State(error) => return write!(f, "{error}"),
             BindError::Loop(cause) => return write!(f, "cannot set up the event loop: {cause}"),
         };
         let is_path = matches!(address, Address::Unix(_));

@@ -20,6 +20,7 @@ mod proof;
 mod reload;
 mod serve;
 mod signals;
+mod storage;
 mod stream;
 mod visitors;
 
@@ -39,6 +40,7 @@ use crate::wheel::Wheel;
 
 pub use clock::{Clock, Turns, Work};
 pub use listener::{BindError, BoundAddress};
+pub use storage::StateError;
 
 use accept::Door;
 use lines::Lines;
@@ -48,6 +50,7 @@ use metrics::Counts;
 use peer::{Peer, Phase, Wait};
 use reload::Origin;
 use signals::Signals;
+use storage::{Past, Storage};
 use visitors::Visitors;
 
 /// Events taken from the kernel at once.
@@ -108,6 +111,7 @@ pub struct Server {
     counts: Counts,
     /// Descriptors that are no peers'.
     own_descriptors: u64,
+    storage: Option<Storage>,
     /// A signal has come.
     stopping: Option<Stop>,
 }
@@ -139,10 +143,21 @@ impl Server {
             let token = Token(FIRST_LISTENER - at);
             poll.registry().register(listener.source(), token, Interest::READABLE).map_err(BindError::Loop)?;
         }
-        let mut clock = Clock::start();
+        // After listening: if that fails another server runs, perhaps, and the state is its own.
+        let mut storage = Storage::open(&config).map_err(BindError::State)?;
+        let limits = config.hub_limits();
+        let past = match &storage {
+            Some(storage) => storage.past(limits.clone()).map_err(BindError::State)?,
+            None => None,
+        };
+        let Past { now, hub, epoch } =
+            past.unwrap_or_else(|| Past { now: Ms::ZERO, hub: Hub::new(Ms::ZERO, limits), epoch: None });
+        let mut clock = Clock::start_at(now);
         let now = clock.begin_turn();
-        let hub = Hub::new(now, config.hub_limits());
-        let epoch = random().map_err(BindError::Loop)?;
+        if let Some(storage) = &mut storage {
+            storage.begin(now);
+        }
+        let epoch = epoch.map_or_else(random, Ok).map_err(BindError::Loop)?;
         let seed = random().map_err(BindError::Loop)?;
         let mut api = Api::new(&config, hub, clock.date(), epoch, seed);
         if let Some(path) = &config.rpc_token_file {
@@ -172,6 +187,7 @@ impl Server {
             press: Press::new(cors),
             counts: Counts::default(),
             own_descriptors: metrics::open_descriptors(),
+            storage,
             stopping: None,
         })
     }
@@ -197,7 +213,7 @@ impl Server {
     /// Serves until SIGINT or SIGTERM comes: then it answers the parked polls empty and returns within a second.
     ///
     /// # Errors
-    /// If the kernel refuses to wait for events.
+    /// If the kernel refuses to wait for events, or the state cannot be written.
     pub fn run(mut self) -> io::Result<()> {
         while !self.is_done() {
             self.turn()?;
@@ -208,6 +224,9 @@ impl Server {
             assert_eq!(self.counts.buffer_bytes, buffered, "buffers are counted as they grow and shrink");
         }
         debug!("turns: {}", self.clock.turns());
+        if let Some(storage) = &mut self.storage {
+            storage.write_whole(self.now, self.api.epoch.number(), &self.api.hub).map_err(io::Error::other)?;
+        }
         info!("stopped");
         Ok(())
     }
@@ -229,6 +248,7 @@ impl Server {
         self.end_polls();
         self.deliver();
         self.work();
+        self.save();
         self.see_off();
         self.clock.end_turn();
         Ok(())
@@ -244,7 +264,8 @@ impl Server {
     /// Returns for how long at most.
     fn wait(&mut self) -> io::Result<Option<Duration>> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
-        let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at];
+        let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
+        let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at, saves_at];
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
@@ -391,6 +412,16 @@ impl Server {
             if !self.clock.has_time() {
                 break;
             }
+        }
+    }
+
+    /// Writes some of the state, while it is being written.
+    fn save(&mut self) {
+        if let Some(storage) = self.storage.as_mut().filter(|_| self.stopping.is_none())
+            && storage.due(self.now) <= self.now
+        {
+            self.clock.begin(Work::Save);
+            storage.write_some(self.now, self.api.epoch.number(), &self.api.hub, || self.clock.has_time());
         }
     }
 

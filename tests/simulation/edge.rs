@@ -9,8 +9,9 @@ use shaveet::api::{Api, Habit, Outcome, Parked, Press, Progress, Streaming, Visi
 use shaveet::clock::Ms;
 use shaveet::config::Config;
 use shaveet::http::{Decoder, Exchange, Method, Step};
-use shaveet::hub::{Hub, Owner, Waiter};
+use shaveet::hub::{Hub, Owner, Record, Restoration, Resumption, Snapshot, Waiter};
 use shaveet::slots::Key;
+use shaveet::state::{Header, Reader, Writer};
 
 /// What all answers are dated with.
 const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
@@ -70,6 +71,34 @@ impl Edge {
             next: first_connection,
             press: Press::default(),
         }
+    }
+
+    /// Another process takes over: it has a hub that is made of what this one has written down, in as small steps as can be.
+    pub(crate) fn take_over(&mut self, now: Ms, away: Ms) {
+        let header = Header { program: String::new(), epoch: 0, now, wall_ms: 0 };
+        let mut writer = Writer::begin(Vec::new(), true, &header).expect("memory takes everything");
+        let mut snapshot = Snapshot::begin(true);
+        while !snapshot.is_over() {
+            if let Some(record) = self.api.hub.next_record(&mut snapshot, &mut 1) {
+                writer.put(&record).expect("memory takes everything");
+            }
+        }
+        let bytes = writer.finish().expect("memory takes everything");
+        let mut reader = Reader::open(&bytes).expect("it is as it was written");
+        let mut restoration = Restoration::begin(self.config.hub_limits());
+        self.api.hub = loop {
+            let record: Record<'_> = reader.read().expect("the last record makes the hub");
+            if let Some(hub) = restoration.take(Resumption { now, away }, record) {
+                break hub;
+            }
+        };
+        self.press = Press::default();
+    }
+
+    /// All connections are gone, and had nothing parked.
+    pub(crate) fn hang_up(&mut self) {
+        assert_eq!(self.api.hub.stats().waiters, 0);
+        self.connections.clear();
     }
 
     pub(crate) fn connect(&mut self) -> u64 {

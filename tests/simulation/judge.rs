@@ -157,8 +157,9 @@ impl Model {
             told.perhaps_application |= perhaps && !is_system;
             told.ways.extend(self.ways(channel, after).filter(|_| perhaps));
             let Some(newest) = of_kind().rfind(is_hers) else {
-                // What an ended subscription has lost is known only roughly when some of it had expired.
-                let perhaps = subscription.until.is_some() && of_kind().any(|message| message.fate == Fate::Expired);
+                // What an ended subscription has lost is known only roughly when some of it had expired, or was not for it.
+                let is_nobodys = |message: &Message| message.fate == Fate::Expired || is_lost(&message);
+                let perhaps = subscription.until.is_some() && of_kind().any(is_nobodys);
                 told.perhaps_application |= perhaps && !is_system;
                 told.ways.extend(self.ways(channel, after).filter(|_| perhaps));
                 continue;
@@ -170,6 +171,13 @@ impl Model {
                     told.perhaps_application |= !is_system;
                     told.ways.extend(self.ways(channel, newest.seq - 1));
                 }
+                continue;
+            }
+            // Then it may stand for all that was lost up to one that was not for the reader either, and is told with that.
+            let is_later = |message: &Message| message.seq > due.upto && is_lost(&message);
+            if perhaps && of_kind().any(is_later) {
+                told.perhaps_application |= !is_system;
+                told.ways.extend(self.ways(channel, newest.seq - 1));
                 continue;
             }
             told.is_real = true;

@@ -210,6 +210,23 @@ impl Model {
         }
     }
 
+    /// The hub has been written down, and read again after this time: it does not count for those who were here.
+    pub(crate) fn restore(&mut self, away: Ms) {
+        for client in self.clients.iter_mut().filter(|client| client.is_here) {
+            (client.created, client.seen) = (client.created + away, client.seen + away);
+        }
+        self.departed.sort_by_key(|&client| (self.clients[client].departed_at, client));
+        // The hand begins anew, with who was published to first.
+        let mut kept: Vec<_> =
+            (0..self.channels.len()).filter(|&channel| self.kept(channel).next().is_some()).collect();
+        kept.sort_by_key(|&channel| self.channels[channel].messages.last().map(|message| message.seq));
+        for (at, channel) in self.channels.iter_mut().enumerate() {
+            channel.is_queued = kept.contains(&at);
+            channel.used_lately = channel.is_queued;
+        }
+        self.hand = kept.into();
+    }
+
     // --- the web application's calls
 
     pub(crate) fn create_client(&mut self, now: Ms, name: &str, given: &str) -> Result<(), Fault> {

@@ -33,12 +33,25 @@ pub(crate) enum Step {
     Advance(u16),
     /// The hub does what is due, so many reminders of it.
     Expire(u8),
-    /// The server starts anew and has forgotten everything; if it was stopped, it has answered its polls.
-    Restart { is_stopped: bool },
+    /// The server starts anew.
+    Restart(Restart),
+    /// Another process takes the server over, with its connections.
+    TakeOver,
     /// Everything under way comes to its end.
     Settle,
     /// These calls, and all pages poll and read until nothing is due.
     Round(Vec<Call>),
+}
+
+/// How a server came to start anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Restart {
+    /// It was killed, and has forgotten everything.
+    Killed,
+    /// It was stopped, so it has answered its polls, and has forgotten everything.
+    Stopped,
+    /// It was stopped, and goes on after so many seconds from what it has written down.
+    Saved { away_s: u8 },
 }
 
 /// A poll.
@@ -153,12 +166,13 @@ pub(crate) fn one(random: &mut Rng, steps: &mut Vec<Step>) {
         830..860 => Step::Break { connection: byte, is_heard: random.bool() },
         860..910 => Step::Advance(if random.u8(..) < 200 { random.u16(0..20) } else { random.u16(0..700) }),
         910..940 => Step::Expire(if random.bool() { random.u8(1..4) } else { 255 }),
-        940..942 => Step::Restart { is_stopped: random.bool() },
-        942..950 => Step::Settle,
-        950..953 => gathering(random),
+        940..943 => Step::Restart(restart(random)),
+        943..946 => Step::TakeOver,
+        946..954 => Step::Settle,
+        954..957 => gathering(random),
         _ => Step::Round((0..random.usize(1..12)).map(|_| everyday_call(random)).collect()),
     });
-    if let Some(Step::Restart { .. }) = steps.last() {
+    if let Some(Step::Restart(Restart::Killed | Restart::Stopped)) = steps.last() {
         steps.push(gathering(random));
     }
 }
@@ -193,6 +207,14 @@ impl Polling {
             is_held: false,
             is_last: false,
         }
+    }
+}
+
+fn restart(random: &mut Rng) -> Restart {
+    match random.u8(0..4) {
+        0 => Restart::Killed,
+        1 => Restart::Stopped,
+        _ => Restart::Saved { away_s: if random.bool() { 0 } else { random.u8(..) } },
     }
 }
 

@@ -9,7 +9,7 @@ use shaveet::config::Config;
 use super::edge::{Edge, Heard};
 use super::judge::Said;
 use super::model::{Fault, Model, Refusal, SLACK, Since as Place, State, Transport};
-use super::step::{Call, Credential, Dialect, Past, Polling, Since, Step};
+use super::step::{Call, Credential, Dialect, Past, Polling, Restart, Since, Step};
 
 /// Names of clients; an admin, and one that looks as if its key had begun.
 const CLIENTS: [&str; 6] = ["alice", "bob", "admin-1", "d\u{e9}_!!_x", "e", "f"];
@@ -161,7 +161,11 @@ impl World {
             Step::Advance(ms) => self.now += Ms(u64::from(*ms)),
             Step::Expire(255) => self.expire_all(),
             Step::Expire(count) => self.expire(usize::from(*count)),
-            Step::Restart { is_stopped } => self.restart(*is_stopped),
+            Step::Restart(how) => self.restart(*how),
+            Step::TakeOver => {
+                self.edge.take_over(self.now, Ms::ZERO);
+                self.model.restore(Ms::ZERO);
+            }
             Step::Settle => self.settle(),
             Step::Round(calls) => self.round(calls),
         }
@@ -515,8 +519,8 @@ impl World {
         self.settle();
     }
 
-    fn restart(&mut self, is_stopped: bool) {
-        if is_stopped {
+    fn restart(&mut self, how: Restart) {
+        if let Restart::Stopped | Restart::Saved { .. } = how {
             let mut from = 0;
             while !self.edge.api.hub.end_waiting_from(&mut from, 3) {}
             let parked: Vec<u64> = self.model.polls.keys().copied().collect();
@@ -524,11 +528,19 @@ impl World {
             self.settle();
             assert_eq!(self.model.polls.len(), 0, "a server that stops answers everybody");
         }
-        self.starts += 1;
         self.note(|| "the server starts anew".to_owned());
-        self.edge = Edge::new(self.now, &self.config, self.starts, self.last_connection);
-        self.model = Model::new(&self.config);
-        self.epoch = token_head(self.starts);
+        if let Restart::Saved { away_s } = how {
+            let away = Ms::from_secs(away_s.into());
+            self.now += away;
+            self.edge.take_over(self.now, away);
+            self.edge.hang_up();
+            self.model.restore(away);
+        } else {
+            self.starts += 1;
+            self.edge = Edge::new(self.now, &self.config, self.starts, self.last_connection);
+            self.model = Model::new(&self.config);
+            self.epoch = token_head(self.starts);
+        }
         self.connections.clear();
     }
 
