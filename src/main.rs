@@ -15,7 +15,7 @@ use shaveet::api::Entrance;
 use shaveet::cli::daemon::{self, Role};
 use shaveet::cli::{self, Deed, check};
 use shaveet::config::{Log, Settings, Sources};
-use shaveet::server::Server;
+use shaveet::server::{Beginning, Server};
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Allocator;
 
@@ -51,19 +51,30 @@ fn serve(settings: Settings, sources: Sources, listens: fn() -> io::Result<()>) 
     let config = settings.config().clone();
     let demo = config.demo;
     log_to_stderr(&config.log);
-    let mut server = match Server::bind(config, || HEAP.allocated()) {
+    let used = || HEAP.allocated();
+    let begun = match Beginning::of_this_process() {
+        Beginning::Anew => Server::bind(config, used).inspect(|server| greet(server, demo)),
+        Beginning::TakeOver => Server::inherit(config, used),
+        Beginning::Trial => {
+            return Server::try_to_inherit(&config).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+        }
+    };
+    let mut server = match begun {
         Ok(server) => server,
         Err(error) => return failed(&error),
     };
     server.reads_again(sources, settings);
-    // Whoever started us may not read what we print: no reason to stop.
-    let addresses = server.addresses();
-    let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();
-    let _ = io::stdout().write_all(greeting(&addresses, demo).as_bytes());
     match listens().and_then(|()| server.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+fn greet(server: &Server, demo: bool) {
+    let addresses = server.addresses();
+    let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();
+    // Whoever started us may not read what we print: no reason to stop.
+    let _ = io::stdout().write_all(greeting(&addresses, demo).as_bytes());
 }
 
 /// One line for each event: time, level, message. A level is the logger's affair no more, so that it can change.

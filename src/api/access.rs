@@ -14,6 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::http::Request;
@@ -33,7 +34,7 @@ pub struct Access {
 }
 
 /// By which listener a connection has come in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entrance {
     /// For pages and for the web application.
     #[default]

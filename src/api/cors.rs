@@ -5,6 +5,8 @@
 //! is refused before it takes anything: its browser would not let it read the answer, and the messages would be gone. A
 //! request that names no origin is of the server's own, of a script tag, or of no browser at all.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::http::Request;
 
@@ -37,7 +39,7 @@ struct Heads {
 }
 
 /// Who reads an answer, as an index of heads that never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reader(u16);
 
 /// Anybody.
@@ -107,16 +109,22 @@ impl Cors {
     }
 
     pub(super) fn answer(&self, reader: Reader, shape: Shape) -> &str {
-        &self.heads[usize::from(reader.0)].answers[shape as usize]
+        &self.heads(reader).answers[shape as usize]
     }
 
     /// The same for a stream of events.
     pub(super) fn events(&self, reader: Reader) -> &str {
-        &self.heads[usize::from(reader.0)].events
+        &self.heads(reader).events
     }
 
     pub(super) fn preflight(&self, reader: Reader) -> &str {
-        &self.heads[usize::from(reader.0)].preflight
+        &self.heads(reader).preflight
+    }
+
+    /// The process before this one may have had another list, under which a poll was parked. Then no origin is named, or another
+    /// than its own: its page cannot read the answer, and asks again.
+    fn heads(&self, reader: Reader) -> &Heads {
+        self.heads.get(usize::from(reader.0)).unwrap_or(&self.heads[usize::from(NAMELESS.0)])
     }
 }
 

@@ -5,6 +5,7 @@
 //! message can break the framing.
 
 use log::debug;
+use serde::{Deserialize, Serialize};
 
 use crate::http::{Exchange, Framing, Method, Request, Response, Status};
 use crate::hub::{Answer, Ending, Transport, WaitError};
@@ -16,7 +17,7 @@ use super::updates::{Poll, RETRY_MS, refuse_origin};
 use super::{Api, Epoch, Outcome, Visit};
 
 /// How one stream of events is written.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Events {
     framing: Framing,
     pub(super) keep_alive: bool,

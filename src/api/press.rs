@@ -6,6 +6,8 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::decimal;
 use crate::http::{Exchange, Response, Status};
@@ -18,7 +20,7 @@ use super::updates::{Habit, Parked};
 use super::{Epoch, PLAIN_TEXT, not_found, write_message};
 
 /// What the page makes of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Shape {
     /// The original's protocol: a function is called.
     Original,

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use log::debug;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status, write_switch};
@@ -20,7 +21,7 @@ use super::updates::{Poll, RETRY_MS, refuse_origin};
 use super::{Api, Epoch, Outcome, PLAIN_TEXT, Token, Visit};
 
 /// What is kept of one WebSocket.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Socket {
     decoder: Decoder,
     /// A ping goes out with the next answer.

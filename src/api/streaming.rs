@@ -2,6 +2,8 @@
 //!
 //! `events.rs` begins streams of server-sent events and writes them, `socket.rs` WebSockets.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Ms;
 use crate::hub::{Answer, Ending, Waiter};
 use crate::slots::Key;
@@ -11,7 +13,7 @@ use super::events::{self, Events};
 use super::socket::{self, Socket};
 
 /// A stream, on the connection that it has for itself.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Streaming {
     /// The hub's name for it.
     pub waiter: Key<Waiter>,
@@ -24,7 +26,7 @@ pub struct Streaming {
 }
 
 /// How a stream is spoken.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Wire {
     /// Server-sent events, in the body of an answer.
     Events(Events),

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use log::debug;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
@@ -22,7 +23,7 @@ use super::press::{Shape, write_error};
 use super::{Api, Outcome, PLAIN_TEXT, Token, Visit, not_found};
 
 /// How a parked poll is to be answered.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Parked {
     /// The hub's name for it.
     pub waiter: Key<Waiter>,
@@ -35,7 +36,7 @@ pub struct Parked {
 }
 
 /// What is kept of a connection's last poll, as the next one is mostly like it: then nothing has to be allocated.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Habit {
     callback: Box<[u8]>,
     client: Key<Client>,

@@ -1,9 +1,11 @@
 //! Answers, written out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::decimal;
 
 /// What an answer must know of its request: copied out, so that a parked poll keeps three bytes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
     /// The request was HEAD: the answer has no body, only its length (RFC 9110 section 9.3.2).
     pub head_only: bool,

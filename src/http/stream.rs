@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
+
 use super::response::Exchange;
 
 /// How the other end finds the end of an answer whose length nobody knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Framing {
     /// By the last chunk (RFC 9112 section 7.1). The connection can go on behind it.
     Chunked,

@@ -300,6 +300,12 @@ impl Hub {
         waiter.queued && !waiter.is_original() && waiter.clients().all(|client| self.clients[client].moved < now)
     }
 
+    /// Whether there is such a poll or stream.
+    #[must_use]
+    pub fn knows(&self, waiter: Key<Waiter>) -> bool {
+        self.waiters.contains(waiter)
+    }
+
     /// Whether [`Hub::next_answer`] may have something.
     #[must_use]
     pub fn has_answers(&self) -> bool {

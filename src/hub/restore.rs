@@ -160,6 +160,7 @@ impl Hub {
         let clients: Vec<_> = self.clients.iter().map(|(key, client)| (key, client.is_here())).collect();
         for (client, is_here) in clients {
             for at in 0..self.clients[client].subscriptions.len() {
+                self.subscriptions += 1;
                 let subscription = &self.clients[client].subscriptions[at];
                 let has_ended = subscription.has_ended();
                 let channel = &mut self.channels[subscription.channel];
@@ -196,6 +197,7 @@ impl Hub {
         }
         let waiters: Vec<_> = self.waiters.iter().map(|(key, _)| key).collect();
         for waiter in waiters {
+            self.tally.parked[self.waiters[waiter].medium()] += 1;
             self.look_at(waiter);
         }
         // There may be more than may come back now.

@@ -5,7 +5,7 @@
 //! forgotten something (a new epoch). Without a pause they are the hub, to the last position.
 //!
 //! Clients come before channels, as a channel outlives its subscriptions: what a record points to is there, or was gone
-//! already. Reminders, counts and lists are not written down, as they follow from the rest.
+//! already. Reminders, counts and lists are not written down, as they follow from the rest; nor are canaries.
 
 use crate::slots::Key;
 
@@ -14,7 +14,7 @@ use super::channel::Channel;
 use super::client::{Client, Presence};
 use super::record::{ClientRecord, HubRecord, Record, SubscriptionRecord, WaiterRecord};
 use super::subscription::{Seat, Subscription};
-use super::waiter::Waiter;
+use super::waiter::{Transport, Waiter};
 
 /// How far a walk through all of a hub has come.
 #[derive(Debug)]
@@ -63,11 +63,13 @@ impl Hub {
             let cursor = &mut snapshot.cursor;
             match snapshot.section {
                 Section::Clients => match self.clients.next_from(cursor, budget) {
+                    Some((_, client)) if client.is_canary => {}
                     Some((key, client)) => return Some(Record::Client(client.record(key, snapshot.with_waiters))),
                     None if *budget > 0 => snapshot.enter(Section::Channels),
                     None => {}
                 },
                 Section::Channels => match self.channels.next_from(cursor, budget) {
+                    Some((_, channel)) if channel.is_canary => {}
                     Some((key, channel)) => {
                         snapshot.section = Section::Messages(key, (0, 0));
                         return Some(Record::Channel(channel.record(key)));
@@ -92,6 +94,7 @@ impl Hub {
                     None => {}
                 },
                 Section::Waiters => match self.waiters.next_from(cursor, budget) {
+                    Some((_, waiter)) if waiter.transport == Transport::Canary => {}
                     Some((key, waiter)) => return Some(Record::Waiter(waiter.record(key))),
                     None if *budget > 0 => snapshot.enter(Section::Hub),
                     None => {}

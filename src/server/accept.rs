@@ -3,15 +3,14 @@
 use std::io;
 
 use log::{debug, info, warn};
-use mio::{Interest, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clock::Ms;
 
-use super::Server;
 use super::clock::Work;
 use super::peer::Peer;
 use super::visitors::Excess;
+use super::{INTEREST, Server, token};
 
 /// How long the door stays closed when descriptors have run out. The crowd waits in the kernel's backlog meanwhile.
 const PAUSE: Ms = Ms(250);
@@ -128,9 +127,7 @@ impl Server {
                 let entrance = self.entrance(at);
                 let registry = self.poll.registry();
                 let key = self.peers.insert_with(|key| {
-                    let token = Token(usize::try_from(key.pack()).expect("a token has 64 bits"));
-                    // For both, and never again: a full socket that empties makes an event of its own.
-                    let registered = registry.register(stream.source(), token, Interest::READABLE | Interest::WRITABLE);
+                    let registered = registry.register(stream.source(), token(key), INTEREST);
                     let mut peer = Peer::new(stream, address, entrance);
                     peer.hung_up = registered.is_err();
                     peer

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use socket2::{Domain, Protocol, Type};
 
 use crate::config::Address;
+use crate::state::Damage;
 
 use super::storage::StateError;
 
@@ -46,6 +48,8 @@ pub enum BindError {
     Address(Address, io::Error),
     /// The file of the API's token cannot be read, or holds none.
     Token(PathBuf, io::Error),
+    /// What was handed over by the program before is not what it should be.
+    Estate(Damage),
     /// The state cannot be kept, or gone on from.
     State(StateError),
     /// The system refuses what the event loop needs.
@@ -82,6 +86,13 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(BoundAddress::Tcp),
             Listener::Unix(_, path) => Ok(BoundAddress::Unix(path.clone())),
+        }
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener, _) => listener.as_fd(),
         }
     }
 
@@ -140,6 +151,13 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
 }
 
 impl Stream {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+
     pub(super) fn source(&mut self) -> &mut dyn Source {
         match self {
             Stream::Tcp(stream) => stream,
@@ -199,6 +217,7 @@ impl fmt::Display for BindError {
             BindError::Token(path, cause) => {
                 return write!(f, "cannot read the token in {} (--rpc-token-file): {cause}", path.display());
             }
+            BindError::Estate(damage) => return write!(f, "cannot go on where the program before was: {damage}"),
             BindError::State(error) => return write!(f, "{error}"),
             BindError::Loop(cause) => return write!(f, "cannot set up the event loop: {cause}"),
         };

@@ -11,10 +11,12 @@
 mod accept;
 mod buffer;
 mod clock;
+mod handover;
 mod lines;
 mod listener;
 mod memory;
 mod metrics;
+mod passing;
 mod peer;
 mod proof;
 mod reload;
@@ -22,6 +24,7 @@ mod serve;
 mod signals;
 mod storage;
 mod stream;
+mod upgrade;
 mod visitors;
 
 use std::io;
@@ -32,7 +35,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::api::{Api, Cors, Entrance, Press, Readiness, Secret};
 use crate::clock::Ms;
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::hub::Hub;
 use crate::paged::Queue;
 use crate::slots::{Key, Slots};
@@ -41,8 +44,10 @@ use crate::wheel::Wheel;
 pub use clock::{Clock, Turns, Work};
 pub use listener::{BindError, BoundAddress};
 pub use storage::StateError;
+pub use upgrade::{Beginning, VARIABLE as UPGRADE_VARIABLE};
 
 use accept::Door;
+use handover::Inherited;
 use lines::Lines;
 use listener::Listener;
 use memory::Memory;
@@ -51,6 +56,7 @@ use peer::{Peer, Phase, Wait};
 use reload::Origin;
 use signals::Signals;
 use storage::{Past, Storage};
+use upgrade::{Program, Upgrade};
 use visitors::Visitors;
 
 /// Events taken from the kernel at once.
@@ -112,6 +118,9 @@ pub struct Server {
     /// Descriptors that are no peers'.
     own_descriptors: u64,
     storage: Option<Storage>,
+    program: Program,
+    /// Another program is to take its place.
+    upgrade: Option<Upgrade>,
     /// A signal has come.
     stopping: Option<Stop>,
 }
@@ -136,22 +145,31 @@ impl Server {
     /// # Errors
     /// [`BindError`] names the address that cannot be listened on.
     pub fn bind(config: Config, used: fn() -> usize) -> Result<Server, BindError> {
+        let limits = config.hub_limits();
+        let past = |storage: Option<&Storage>| storage.map_or(Ok(None), |storage| storage.past(limits));
+        Server::assemble(config, used, Vec::new(), past)
+    }
+
+    /// The same with some listeners that are there already, and with what is known from before.
+    fn assemble(
+        config: Config,
+        used: fn() -> usize,
+        inherited: Vec<Inherited>,
+        past: impl FnOnce(Option<&Storage>) -> Result<Option<Past>, StateError>,
+    ) -> Result<Server, BindError> {
+        let program = Program::this();
         let poll = Poll::new().map_err(BindError::Loop)?;
         let signals = Signals::register(poll.registry(), SIGNALS).map_err(BindError::Loop)?;
-        let mut listeners = bind_all(&config)?;
+        let mut listeners = bind_all(&config, inherited)?;
         for (at, listener) in listeners.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER - at);
             poll.registry().register(listener.source(), token, Interest::READABLE).map_err(BindError::Loop)?;
         }
         // After listening: if that fails another server runs, perhaps, and the state is its own.
         let mut storage = Storage::open(&config).map_err(BindError::State)?;
-        let limits = config.hub_limits();
-        let past = match &storage {
-            Some(storage) => storage.past(limits.clone()).map_err(BindError::State)?,
-            None => None,
-        };
-        let Past { now, hub, epoch } =
-            past.unwrap_or_else(|| Past { now: Ms::ZERO, hub: Hub::new(Ms::ZERO, limits), epoch: None });
+        let past = past(storage.as_ref()).map_err(BindError::State)?;
+        let fresh = || Past { now: Ms::ZERO, hub: Hub::new(Ms::ZERO, config.hub_limits()), epoch: None };
+        let Past { now, hub, epoch } = past.unwrap_or_else(fresh);
         let mut clock = Clock::start_at(now);
         let now = clock.begin_turn();
         if let Some(storage) = &mut storage {
@@ -188,6 +206,8 @@ impl Server {
             counts: Counts::default(),
             own_descriptors: metrics::open_descriptors(),
             storage,
+            program,
+            upgrade: None,
             stopping: None,
         })
     }
@@ -250,6 +270,7 @@ impl Server {
         self.work();
         self.save();
         self.see_off();
+        self.go_on_upgrading();
         self.clock.end_turn();
         Ok(())
     }
@@ -265,12 +286,14 @@ impl Server {
     fn wait(&mut self) -> io::Result<Option<Duration>> {
         let stops_at = self.stopping.map(|stop| stop.deadline);
         let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
-        let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at(), stops_at, saves_at];
+        let upgrades_at = self.upgrade.as_ref().map(Upgrade::until);
+        let own = [stops_at, saves_at, upgrades_at];
+        let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at()].into_iter().chain(own);
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
             Some(Duration::ZERO)
         } else {
-            next.into_iter().flatten().min().map(|at| (at - self.now).as_duration())
+            next.flatten().min().map(|at| (at - self.now).as_duration())
         };
         match self.poll.poll(&mut self.events, timeout) {
             // A signal: an early turn.
@@ -305,6 +328,9 @@ impl Server {
             }
             if wishes.stop {
                 self.stop();
+            }
+            if wishes.upgrade {
+                self.begin_upgrade();
             }
         }
     }
@@ -446,6 +472,9 @@ impl Server {
             info!("stopping: {} connections, {} parked polls", self.peers.len(), self.api.hub.stats().waiters);
             self.listeners.clear();
             self.door.shut();
+            if self.upgrade.is_some() {
+                self.give_up_upgrade("the server stops");
+            }
             self.stopping = Some(Stop { deadline: self.now + STOP, polls: Some(0), peers: 0, is_looking: false });
         }
     }
@@ -489,12 +518,23 @@ impl Server {
     }
 }
 
-/// Listens everywhere, for the API alone last.
-fn bind_all(config: &Config) -> Result<Vec<Listener>, BindError> {
-    let shared = config.listen.iter().map(|address| Listener::bind(address, None));
-    let for_rpc = config.rpc_listen.iter().map(|address| Listener::bind(address, Some(config.rpc_socket_mode)));
-    shared.chain(for_rpc).collect()
+/// Listens everywhere, for the API alone last. What is inherited need not be bound; what of it is not wanted any more is closed.
+fn bind_all(config: &Config, mut inherited: Vec<Inherited>) -> Result<Vec<Listener>, BindError> {
+    let shared = config.listen.iter().map(|address| (address, None));
+    let for_rpc = config.rpc_listen.iter().map(|address| (address, Some(config.rpc_socket_mode)));
+    let bind = |(address, mode): (&Address, Option<u32>)| {
+        Inherited::take(&mut inherited, address, mode.is_some()).map_or_else(|| Listener::bind(address, mode), Ok)
+    };
+    shared.chain(for_rpc).map(bind).collect()
 }
+
+/// By which the kernel names a peer.
+fn token(key: Key<Peer>) -> Token {
+    Token(usize::try_from(key.pack()).expect("a token has 64 bits"))
+}
+
+/// For both, and never again: a full socket that empties makes an event of its own.
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];

@@ -5,6 +5,8 @@
 use std::io;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::{Entrance, Habit, Parked, Proof, Streaming, Working};
 use crate::clock::Ms;
 use crate::config::Config;
@@ -46,7 +48,7 @@ pub(super) struct Peer {
 }
 
 /// What a peer is about.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Its requests are answered one after the other. Next: `Parked` by a poll, `Closing` by an answer that is the last.
     Serving,
@@ -59,8 +61,10 @@ pub(super) enum Phase {
     Streaming { streaming: Box<Streaming>, is_answered: bool },
     /// A call takes several turns, or its answer does; the server has it in line for its next turn, but for while a piece
     /// of the answer is in the outbox. If the peer goes the call is done all the same. Next: `Serving`, or `Closing`.
+    #[serde(skip)]
     Working { call: Box<Working>, is_in_line: bool },
     /// It has asked whether the server is ready, and a canary is on its way. Next: `Answering`.
+    #[serde(skip)]
     Proving(Proof),
     /// The poll's answer is in the outbox. Next: `Serving` when it has left whole, `Closing` if it is the last.
     Answering { waiter: Key<Waiter>, keep_alive: bool },
@@ -130,6 +134,16 @@ impl Peer {
         }
     }
 
+    /// What has not left yet of what it was sent.
+    pub(super) fn unsent(&self) -> &[u8] {
+        self.outbox.bytes()
+    }
+
+    /// Keeps bytes for when the socket takes some.
+    pub(super) fn keep_unsent(&mut self, bytes: &[u8]) {
+        self.outbox.push(bytes);
+    }
+
     /// Whether everything it was sent has left.
     pub(super) fn has_taken_all(&self) -> bool {
         self.outbox.is_empty()
@@ -153,6 +167,11 @@ impl Peer {
     /// Whether a call of it is not done or not answered.
     pub(super) fn is_working(&self) -> bool {
         matches!(self.phase, Phase::Working { .. })
+    }
+
+    /// Whether it is in the middle of something that no other process could go on with.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Working { .. } | Phase::Proving(_))
     }
 
     /// Writes, behind what is still in the outbox.

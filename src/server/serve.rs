@@ -33,9 +33,11 @@ impl Server {
             let sent = peer.flush();
             self.settle(key, sent);
         }
-        let mut reads = 1;
+        let (mut reads, is_settling) = (1, self.is_settling());
         while let Some(peer) = self.peers.get_mut(key) {
             match peer.phase {
+                // What comes now is for the program to come.
+                Phase::Serving if is_settling => break,
                 Phase::Serving if peer.has_taken_all() && peer.unread && self.clock.has_time() => {
                     self.answer_inbox(key);
                 }

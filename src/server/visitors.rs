@@ -78,6 +78,13 @@ impl Visitors {
         Ok(())
     }
 
+    /// A connection that was counted by the one whose place this server takes.
+    pub(super) fn was_here(&mut self, address: Option<IpAddr>) {
+        if let Some(visitor) = visitor(address) {
+            *self.open.entry(visitor).or_default() += 1;
+        }
+    }
+
     /// A connection that had come has gone.
     pub(super) fn leave(&mut self, address: Option<IpAddr>) {
         let Some(visitor) = visitor(address) else { return };

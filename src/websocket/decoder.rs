@@ -4,6 +4,8 @@
 //! far. Between two messages it is one word. Control frames come out where they stand, also in the middle of a message
 //! (RFC 6455 section 5.4). What is wrong is refused at the first byte that shows it, text that is no UTF-8 too.
 
+use serde::{Deserialize, Serialize};
+
 use super::{CONTROL_BYTES_MAX, CloseCode, Opcode};
 
 /// What the bytes amount to.
@@ -69,11 +71,11 @@ pub struct Limits {
 }
 
 /// How far one connection has come with the frame and the message it is sending.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Decoder(Option<Box<Partial>>);
 
 /// What has come of something that is not whole.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Partial {
     /// The head of a frame, while it is not whole.
     head: Head,
@@ -86,13 +88,13 @@ struct Partial {
 }
 
 /// The first bytes of a frame: two, up to eight of a length, four of a mask.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Head {
     bytes: [u8; 14],
     length: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Frame {
     opcode: Opcode,
     is_last: bool,
@@ -102,7 +104,7 @@ struct Frame {
     left: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Message {
     is_text: bool,
     bytes: Vec<u8>,

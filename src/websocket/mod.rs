@@ -19,8 +19,10 @@ pub use handshake::{Accept, Refusal, VERSION, accept};
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What a frame is (section 5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Opcode {
     Continuation,
     Text,
