@@ -93,7 +93,9 @@ impl<'s> Company<'s> {
         assert_eq!(self.original.news(), json!({"room": [says(id, text)]}));
         assert_eq!(said(&self.resuming.answer().json()), [text]);
         assert_eq!(self.events.message()["data"], text);
-        let object = self.web.object();
+        // It may hear in between that nothing is new.
+        let object = std::iter::repeat_with(|| self.web.object()).find(|object| !said(object).is_empty());
+        let object = object.expect("they do not end");
         assert_eq!(said(&object), [text]);
         // And its word is heard.
         self.web.acknowledge(&since(&object));
@@ -217,6 +219,34 @@ fn a_program_that_cannot_begin_changes_nothing() {
     installed.replace(fs::read(BINARY).expect("the program"));
     upgrade(&server);
     company.hear(1, "hello");
+}
+
+/// `shaveet upgrade PID`: its exit code, and what it says.
+fn command(pid: u32) -> (Option<i32>, String) {
+    let output = Command::new(BINARY).args(["upgrade", &pid.to_string()]).output().expect("the binary starts");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).expect("a text"))
+}
+
+#[test]
+fn the_command_says_what_has_become_of_it() {
+    let installed = Installed::new("upgrade-command");
+    let server = installed.start(&["--presence", "off"]);
+    let company = Company::gather(&server);
+    for _ in 0..2 {
+        let expected = format!("process {} runs the program that is installed now\n", server.pid());
+        assert_eq!(command(server.pid()), (Some(0), expected));
+    }
+    company.hear(1, "hello");
+    // Whoever does not know the signal is left alone.
+    let mut other = Command::new("sleep").arg("60").spawn().expect("a process");
+    let (code, said) = command(other.id());
+    assert!(code == Some(1) && said.contains("is no server of this kind"), "{said}");
+    assert_eq!(other.try_wait().expect("it is our child"), None);
+    other.kill().expect("it runs");
+    other.wait().expect("it is our child");
+    let (code, said) = command(other.id());
+    assert!(code == Some(1) && said.contains(&format!("there is no process {}", other.id())), "{said}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod check;
 pub mod daemon;
 mod manual;
 pub mod reference;
+pub mod upgrade;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -38,6 +39,8 @@ pub enum Deed {
     Check(Box<Settings>),
     /// Print this.
     Print(String),
+    /// Have the server of this process become the program that is installed now.
+    Upgrade(u32),
 }
 
 /// Why nothing is done.
@@ -86,6 +89,7 @@ pub fn try_parse(
         Some(("completions", named)) => {
             return Ok(Deed::Print(manual::completions(*named.get_one("shell").expect("it is required"))));
         }
+        Some(("upgrade", named)) => return Ok(Deed::Upgrade(*named.get_one("PID").expect("it is required"))),
         _ => {}
     }
     let mut sources = Sources::default();
@@ -122,24 +126,28 @@ pub fn command() -> Command {
         .subcommand_help_heading("Subcommands (without one it is the server)")
 }
 
-fn subcommands() -> [Command; 4] {
+fn subcommands() -> [Command; 5] {
     let check = Command::new("check")
         .about("Check the configuration and print what counts of it, and where each value comes from")
         .after_help("What it prints can be used as a file. The exit code is 2 if something is wrong.")
         .args(server_flags());
+    let upgrade = Command::new("upgrade")
+        .about("Have a running server become the program that is installed now; nobody is hung up on")
+        .after_help("The same as SIGUSR2, but says whether it has. The exit code is 1 if it has not: it goes on as before then.")
+        .arg(Arg::new("PID").help("The server's process").required(true).value_parser(value_parser!(u32)));
     let shell = Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell));
     let completions =
         Command::new("completions").about("Print what a shell reads to complete command lines").arg(shell);
-    let subcommand = Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(["check", "completions", "man"]);
+    let subcommand = Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(["check", "upgrade", "completions", "man"]);
     let man = Command::new("man").about("Print the manual page, or that of a subcommand").arg(subcommand);
     let reference = Command::new("reference").about("Print docs/configuration").hide(true);
-    [check, completions, man, reference]
+    [check, upgrade, completions, man, reference]
 }
 
 const ABOUT: &str = "\
 A push server for web applications. The web application creates clients, subscribes them to channels and publishes \
-messages by JSON-RPC; its pages get their messages by long polls. Everything is kept in memory, and HTTP is spoken in \
-plain: put it behind the web server that your pages come from.";
+messages by JSON-RPC; its pages get their messages by long polls. Everything is kept in memory (and, with --state, over a \
+restart), and HTTP is spoken in plain: put it behind the web server that your pages come from.";
 
 // Lines of less than 80 columns: a narrow terminal would fold the table.
 const AFTER_HELP: &str = "\
