@@ -102,7 +102,7 @@ fn the_polls_of_a_server_that_stops_end_by_as_many_as_the_budget_says() {
     (0..1_000).for_each(|at| park(&mut hub, at, &format!("room{at}")));
     while let Some(_answer) = hub.next_answer(NOW, &mut 1_000_000) {}
     let (mut from, mut ended) = (0, 0);
-    while !hub.end_waiting_from(&mut from, 64) {
+    while !hub.end_waiting_from(&mut from, &mut 64, &mut u64::MAX.clone()) {
         let answers = std::iter::from_fn(|| hub.next_answer(NOW, &mut 1_000_000).map(|_| ())).count();
         assert!(answers <= 64);
         ended += answers;

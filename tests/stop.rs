@@ -4,7 +4,11 @@ mod support;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::{Connection, Nest, Server, Signal, get, joins, post, texts, timed};
+use support::streams::{Events, WebSocket};
+use support::{Connection, Nest, Server, Shape, Signal, get, joins, post, texts, timed, until};
+
+/// When a page that is sent away comes back.
+const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=5000;
 
 /// What "within a second" may be on a machine that has other things to do.
 const SOON: Duration = Duration::from_secs(3);
@@ -66,6 +70,42 @@ fn a_poll_that_had_news_gets_them() {
     server.publish("room", "last words");
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(texts(&poll.news(), "room"), ["last words"]);
+}
+
+#[test]
+fn a_crowd_is_answered_bit_by_bit_and_a_second_signal_ends_it_at_once() {
+    const CROWD: usize = 3000;
+    let mut server = Server::with(&["--max-polls", "1000", "--drain", "10s"]);
+    let clients: Vec<_> = (0..3).map(|id| server.client(&id.to_string())).collect();
+    let paths = clients.iter().map(|client| Shape::Object.path(&[client], "")).collect::<Vec<_>>();
+    let mut polls: Vec<Connection> = (0..CROWD).map(|_| server.connect()).collect();
+    for (at, poll) in polls.iter_mut().enumerate() {
+        poll.send(get(&paths[at % paths.len()]));
+    }
+    let all = format!("shaveet_parked{{transport=\"resume\"}} {CROWD}\n");
+    until("all are parked", || server.get("/metrics").text().contains(&all));
+    drop(clients);
+    server.signal(Signal::TERM);
+    let answer = polls[0].answer().json();
+    assert!(RETRY_MS.contains(&answer["retry_ms"].as_u64().unwrap()), "{answer}");
+    // The others are told in the three seconds to come.
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().code(), Some(0));
+    assert!(server.log().contains("stopping at once"), "{}", server.log());
+    polls.last_mut().unwrap().closes();
+}
+
+#[test]
+fn streams_are_told_why_they_end() {
+    let server = Server::with(&["--presence", "off"]);
+    let (alice, bob) = (server.subscriber("alice", &["room"]), server.subscriber("bob", &["room"]));
+    let (mut events, mut socket) = (Events::open(&alice, None), WebSocket::open(&bob, None));
+    server.publish("room", "last words");
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(events.message()["data"], "last words");
+    assert_eq!(events.next(), None);
+    assert!(events.retry_ms.is_some_and(|retry| RETRY_MS.contains(&retry)));
+    assert_eq!(socket.closes(), Some(1001));
 }
 
 #[test]

@@ -319,6 +319,19 @@ pub static KNOBS: &[Knob] = &[
         read: |draft, text| set(&mut draft.config.state_ignore, values::on_or_off(text)),
     },
     Knob {
+        name: "drain",
+        group: Group::Timers,
+        form: Form::One,
+        value: "TIME",
+        allowed: "0s to 10m, written as 500ms or 5s",
+        default: Preset::Value("5s"),
+        help: "Over how much time a server that stops answers the parked polls and streams, each page to come back after a time of its \
+               own; 1000 a second at least, so a few take none of it. 0s for all at once",
+        reason: "A crowd that returns within a second is the next server's first load.",
+        acts: Acts::AtOnce,
+        read: |draft, text| set(&mut draft.config.drain, values::drain(text)),
+    },
+    Knob {
         name: "poll-timeout",
         group: Group::Timers,
         form: Form::One,

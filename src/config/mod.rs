@@ -63,6 +63,8 @@ pub struct Config {
     /// Origins whose pages may read answers; empty: all (WIRE P1).
     pub allow_origin: Vec<String>,
 
+    /// Over how much time a server that stops answers those who wait, if they are many; [`Ms::ZERO`] for at once.
+    pub drain: Ms,
     /// A parked poll without news is answered empty after this time (WIRE P7).
     pub poll_timeout: Ms,
     /// A client that has not polled for this time is collected (WIRE L1).
@@ -202,6 +204,7 @@ impl Draft {
             state_interval: Ms::ZERO,
             state_ignore: false,
             allow_origin: Vec::new(),
+            drain: Ms::ZERO,
             poll_timeout: Ms::ZERO,
             max_idle: Ms::ZERO,
             min_alive: Ms::ZERO,

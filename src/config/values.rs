@@ -19,12 +19,17 @@ type Read<T> = Result<T, String>;
 /// A timer that is shorter keeps the server busy with nothing.
 const SHORTEST: Duration = Duration::from_millis(10);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Below, not even a browser's headers fit; above, one request could take a small machine's memory.
 const SIZES: RangeInclusive<usize> = 1024..=1024 * 1024 * 1024;
 
 pub(super) fn timer(text: &str) -> Read<Ms> {
     time(text, DAY)
+}
+
+pub(super) fn drain(text: &str) -> Read<Ms> {
+    if text == "0s" || text == "0" { Ok(Ms::ZERO) } else { time(text, 10 * MINUTE) }
 }
 
 pub(super) fn long_time(text: &str) -> Read<Ms> {

@@ -312,13 +312,16 @@ impl Hub {
         !self.ready.is_empty() || !self.sweeps.is_empty()
     }
 
-    /// Answers the parked polls from a place in their table on, empty unless something is due: the server stops. Looks at
-    /// `budget` places and moves `from` past them. True when there are no more; who comes meanwhile may be left out.
-    pub fn end_waiting_from(&mut self, from: &mut u32, mut budget: u32) -> bool {
-        while let Some((waiter, _)) = self.waiters.next_from(from, &mut budget) {
+    /// Answers `polls` of the parked polls from a place in their table on, empty unless something is due: the server stops. Looks
+    /// at `budget` places and moves `from` past them. Both say how much is left of them. True when there are no more polls; who
+    /// comes meanwhile may be left out.
+    pub fn end_waiting_from(&mut self, from: &mut u32, budget: &mut u32, polls: &mut u64) -> bool {
+        while *polls > 0 {
+            let Some((waiter, _)) = self.waiters.next_from(from, budget) else { return *budget > 0 };
             self.end_waiting(waiter, Ending::Stopping);
+            *polls -= 1;
         }
-        budget > 0
+        false
     }
 
     /// A parked poll is to be answered now, with nothing if nothing is due. A stream ends, when its answer has left if one

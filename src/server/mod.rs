@@ -11,6 +11,7 @@
 mod accept;
 mod buffer;
 mod clock;
+mod drain;
 mod handover;
 mod lines;
 mod listener;
@@ -47,6 +48,7 @@ pub use storage::StateError;
 pub use upgrade::{Beginning, VARIABLE as UPGRADE_VARIABLE};
 
 use accept::Door;
+use drain::Stop;
 use handover::Inherited;
 use lines::Lines;
 use listener::Listener;
@@ -69,14 +71,8 @@ pub const LOOKS_PER_STEP: u32 = 128;
 /// us for each of its channels.
 pub const EXPIRIES_PER_STEP: u32 = 8;
 
-/// Polls that are ended, or peers that are looked at, in one turn of a server that stops, at some 50 ns each.
-const STOPPED_PER_TURN: u32 = 2048;
-
 /// The shared buffer that all sockets are read into: most requests are taken straight from it.
 const INPUT_BYTES: usize = 64 << 10;
-
-/// What a stopping server gives its last answers to leave, less than the second that it promises.
-const STOP: Ms = Ms(800);
 
 const SIGNALS: Token = Token(usize::MAX);
 
@@ -123,19 +119,6 @@ pub struct Server {
     upgrade: Option<Upgrade>,
     /// A signal has come.
     stopping: Option<Stop>,
-}
-
-/// How far a server has come with stopping.
-#[derive(Clone, Copy, Debug)]
-struct Stop {
-    /// By then the last answers must have left.
-    deadline: Ms,
-    /// The parked polls before this place are ended, those behind it are still to be; `None` when all are.
-    polls: Option<u32>,
-    /// The peers before this place have got all that they get.
-    peers: u32,
-    /// More of them can be looked at at once.
-    is_looking: bool,
 }
 
 impl Server {
@@ -230,7 +213,7 @@ impl Server {
         }
     }
 
-    /// Serves until SIGINT or SIGTERM comes: then it answers the parked polls empty and returns within a second.
+    /// Serves until SIGINT or SIGTERM comes: then it answers the parked polls bit by bit, and returns when all have their answers.
     ///
     /// # Errors
     /// If the kernel refuses to wait for events, or the state cannot be written.
@@ -284,7 +267,7 @@ impl Server {
     /// The one place where the process sleeps: until something happens, or is due, or not at all if work is left over.
     /// Returns for how long at most.
     fn wait(&mut self) -> io::Result<Option<Duration>> {
-        let stops_at = self.stopping.map(|stop| stop.deadline);
+        let stops_at = self.stopping.as_ref().map(Stop::wakes_at);
         let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
         let upgrades_at = self.upgrade.as_ref().map(Upgrade::until);
         let own = [stops_at, saves_at, upgrades_at];
@@ -464,57 +447,6 @@ impl Server {
                 break;
             }
         }
-    }
-
-    /// Begins to stop: nobody new comes in, and everybody who waits is answered.
-    fn stop(&mut self) {
-        if self.stopping.is_none() {
-            info!("stopping: {} connections, {} parked polls", self.peers.len(), self.api.hub.stats().waiters);
-            self.listeners.clear();
-            self.door.shut();
-            if self.upgrade.is_some() {
-                self.give_up_upgrade("the server stops");
-            }
-            self.stopping = Some(Stop { deadline: self.now + STOP, polls: Some(0), peers: 0, is_looking: false });
-        }
-    }
-
-    /// A server that stops answers some more of the parked polls. Those that come now are ended as they come.
-    fn end_polls(&mut self) {
-        if let Some(Stop { polls: polls @ Some(_), .. }) = &mut self.stopping {
-            let place = polls.get_or_insert_default();
-            if self.api.hub.end_waiting_from(place, STOPPED_PER_TURN) {
-                *polls = None;
-            }
-        }
-    }
-
-    /// Whether more can be done about stopping at once.
-    fn is_stopping_on(&self) -> bool {
-        self.stopping.is_some_and(|stop| stop.polls.is_some() || stop.is_looking)
-    }
-
-    /// Whether everybody has got all that they get, or the time for it is over. Looks at some more of the peers.
-    fn is_done(&mut self) -> bool {
-        let Some(stop) = &mut self.stopping else { return false };
-        if self.now >= stop.deadline {
-            return true;
-        }
-        let is_idle = self.lines.are_empty() && self.jobs.is_empty();
-        if stop.polls.is_some() || self.api.hub.has_answers() || !is_idle {
-            return false;
-        }
-        let mut budget = STOPPED_PER_TURN;
-        let mut place = stop.peers;
-        stop.is_looking = false;
-        while let Some((_, peer)) = self.peers.next_from(&mut place, &mut budget) {
-            if !peer.has_taken_all() || peer.waiter().is_some() || peer.is_working() {
-                return false;
-            }
-            stop.peers = place;
-        }
-        stop.is_looking = budget == 0;
-        budget > 0
     }
 }
 

@@ -522,7 +522,7 @@ impl World {
     fn restart(&mut self, how: Restart) {
         if let Restart::Stopped | Restart::Saved { .. } = how {
             let mut from = 0;
-            while !self.edge.api.hub.end_waiting_from(&mut from, 3) {}
+            while !self.edge.api.hub.end_waiting_from(&mut from, &mut 3, &mut 2) {}
             let parked: Vec<u64> = self.model.polls.keys().copied().collect();
             parked.into_iter().for_each(|key| self.model.end(key, super::model::Ending::Stopping));
             self.settle();

@@ -162,7 +162,7 @@ fn a_stream_ends_at_once_or_when_its_answer_has_left() {
     // The server stops: with what is due.
     let waiter =
         world.hub.stream(world.now, Owner(2), [("a", &*key_of("b").to_string())], Since::At(0), Transport::Events);
-    world.hub.end_waiting_from(&mut 0, u32::MAX);
+    world.hub.end_waiting_from(&mut 0, &mut u32::MAX.clone(), &mut u64::MAX.clone());
     assert_eq!(world.hear_stream(), Some((vec![1], vec![], Some(world.hub.position()), Some(Ending::Stopping))));
     world.hub.delivered(world.now, waiter.unwrap());
     assert_eq!(world.hub.stats().waiters, 0);
