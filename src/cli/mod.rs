@@ -138,7 +138,8 @@ fn subcommands() -> [Command; 5] {
     let shell = Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell));
     let completions =
         Command::new("completions").about("Print what a shell reads to complete command lines").arg(shell);
-    let subcommand = Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(["check", "upgrade", "completions", "man"]);
+    let subcommand =
+        Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(["check", "upgrade", "completions", "man"]);
     let man = Command::new("man").about("Print the manual page, or that of a subcommand").arg(subcommand);
     let reference = Command::new("reference").about("Print docs/configuration").hide(true);
     [check, upgrade, completions, man, reference]

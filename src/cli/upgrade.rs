@@ -31,7 +31,8 @@ pub fn upgrade(pid: u32) -> Result<String, String> {
     let before = times(pid).map_err(failed)?;
     kill_process(process, Signal::USR2).map_err(|error| failed(error.into()))?;
     for _ in 0..LOOKS {
-        if times(pid).map_err(failed)? > before {
+        // It has not begun before it listens to signals again.
+        if times(pid).map_err(failed)? > before && takes_signal(pid).map_err(failed)? {
             return Ok(format!("process {pid} runs the program that is installed now\n"));
         }
         #[allow(clippy::disallowed_methods, reason = "this is no server: nobody waits but its user")]

@@ -226,11 +226,6 @@ pub(super) fn process_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
-/// The wall clock in milliseconds since 1970, for what outlives the process.
-pub(super) fn wall_ms() -> u64 {
-    Ms::from(wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()).0
-}
-
 fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

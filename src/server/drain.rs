@@ -9,6 +9,7 @@ use log::info;
 use crate::clock::Ms;
 
 use super::Server;
+use super::supervisor::Supervisor;
 
 /// Polls that are ended, or peers that are looked at, in one turn, at some 50 ns each.
 const LOOKS_PER_TURN: u32 = 2048;
@@ -66,6 +67,7 @@ impl Server {
             stop.deadline = self.now;
             return;
         }
+        Supervisor::stops();
         let parked = self.api.hub.stats().waiters;
         info!("stopping: {} connections, {parked} parked polls", self.peers.len());
         self.listeners.clear();

@@ -20,7 +20,7 @@ use crate::hub::{Resumption, Snapshot};
 use crate::slots::{Key, Slots};
 use crate::state::{Damage, Reader, Writer};
 
-use super::listener::{Listener, Stream};
+use super::listener::{Listener, Stream, UnixPath};
 use super::peer::{Peer, Phase};
 use super::storage::{self, Past};
 use super::{BindError, INTEREST, Server, passing, token};
@@ -40,6 +40,8 @@ struct ListenerRecord {
     /// As it is configured.
     address: String,
     is_for_calls: bool,
+    /// A supervisor has made it.
+    is_supervised: bool,
 }
 
 /// A connection. Its phase, its habit, and what is in its inbox and its outbox follow.
@@ -68,9 +70,11 @@ type Buffers = [Vec<u8>; 2];
 /// A listener that was handed over, and for what.
 #[derive(Debug)]
 pub(super) struct Inherited {
-    address: String,
-    is_for_calls: bool,
-    listener: Listener,
+    pub(super) address: Address,
+    pub(super) is_for_calls: bool,
+    /// A supervisor has made it.
+    pub(super) is_supervised: bool,
+    pub(super) listener: Listener,
 }
 
 /// A server that was handed over.
@@ -91,8 +95,10 @@ impl Server {
         }
         let addresses = self.config.listen.iter().map(|address| (address, false));
         let addresses = addresses.chain(self.config.rpc_listen.iter().map(|address| (address, true)));
-        let record =
-            |(address, is_for_calls): (&Address, bool)| ListenerRecord { address: address.to_string(), is_for_calls };
+        let record = |(address, is_for_calls): (&Address, bool)| {
+            let is_supervised = self.supervised.contains(address);
+            ListenerRecord { address: address.to_string(), is_for_calls, is_supervised }
+        };
         let (peers, generation) = (self.peers.len(), self.peers.generation());
         writer.put(&ServerRecord { listeners: addresses.map(record).collect(), peers, generation })?;
         for (at, peer) in self.peers.iter() {
@@ -124,6 +130,8 @@ impl Server {
     /// Goes on with the connections of the one before.
     pub(super) fn adopt(&mut self, peers: Slots<Peer>) {
         self.peers = peers;
+        // They were there when it was counted what is open.
+        self.own_descriptors = self.own_descriptors.saturating_sub(self.peers.len() as u64);
         let mut cursor = 0;
         while let Some((key, _)) = self.peers.next_from(&mut cursor, &mut u32::MAX.clone()) {
             let peer = &mut self.peers[key];
@@ -156,6 +164,12 @@ impl Inventory {
         Ok(Inventory { past: Past { now, hub, epoch }, listeners, generation, peers })
     }
 
+    /// Addresses for pages that a supervisor had handed over.
+    pub(super) fn supervised(&self) -> Vec<Address> {
+        let supervised = self.listeners.iter().filter(|one| one.is_supervised && !one.is_for_calls);
+        supervised.filter_map(|one| one.address.parse().ok()).collect()
+    }
+
     /// Whether it has a listener for what is configured.
     pub(super) fn has(&self, address: &Address, is_for_calls: bool) -> bool {
         self.listeners.iter().any(|one| one.address == address.to_string() && one.is_for_calls == is_for_calls)
@@ -178,13 +192,16 @@ impl Estate {
     fn make(inventory: Inventory, mut sockets: impl Iterator<Item = OwnedFd>) -> Option<Estate> {
         let Inventory { past, listeners: records, generation, peers: people } = inventory;
         let mut listeners = Vec::new();
-        for ListenerRecord { address, is_for_calls } in records {
-            let socket = sockets.next()?;
-            let listener = match address.strip_prefix("unix:") {
-                Some(path) => Listener::Unix(UnixListener::from_std(socket.into()), path.into()),
-                None => Listener::Tcp(TcpListener::from_std(socket.into())),
+        for ListenerRecord { address, is_for_calls, is_supervised } in records {
+            let (socket, address) = (sockets.next()?, address.parse().ok()?);
+            let listener = match &address {
+                Address::Unix(path) => {
+                    let path = UnixPath { path: path.clone(), is_ours: !is_supervised };
+                    Listener::Unix(UnixListener::from_std(socket.into()), path)
+                }
+                Address::Tcp(_) | Address::Everywhere(_) => Listener::Tcp(TcpListener::from_std(socket.into())),
             };
-            listeners.push(Inherited { address, is_for_calls, listener });
+            listeners.push(Inherited { address, is_for_calls, is_supervised, listener });
         }
         let mut peers = Vec::new();
         for (record, phase, habit, [inbox, unsent]) in people {
@@ -208,7 +225,7 @@ impl Estate {
 impl Inherited {
     /// Takes the listener for what is configured out of those that were handed over.
     pub(super) fn take(all: &mut Vec<Inherited>, address: &Address, is_for_calls: bool) -> Option<Listener> {
-        let is_it = |one: &Inherited| one.address == address.to_string() && one.is_for_calls == is_for_calls;
+        let is_it = |one: &Inherited| one.address == *address && one.is_for_calls == is_for_calls;
         all.iter().position(is_it).map(|at| all.swap_remove(at).listener)
     }
 }

@@ -22,7 +22,15 @@ use super::storage::StateError;
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, UnixPath),
+}
+
+/// Where a Unix socket is.
+#[derive(Debug)]
+pub(super) struct UnixPath {
+    pub(super) path: PathBuf,
+    /// It goes with the listener; somebody else's stays.
+    pub(super) is_ours: bool,
 }
 
 /// A connection's socket.
@@ -48,6 +56,8 @@ pub enum BindError {
     Address(Address, io::Error),
     /// The file of the API's token cannot be read, or holds none.
     Token(PathBuf, io::Error),
+    /// What a supervisor has handed over is nothing to listen on.
+    HandedOver(io::Error),
     /// What was handed over by the program before is not what it should be.
     Estate(Damage),
     /// The state cannot be kept, or gone on from.
@@ -66,7 +76,8 @@ impl Listener {
         let bound = match address {
             Address::Tcp(socket) => bind_tcp(*socket).map(Listener::Tcp),
             Address::Everywhere(port) => bind_everywhere(*port).map(Listener::Tcp),
-            Address::Unix(path) => bind_unix(path, mode).map(|listener| Listener::Unix(listener, path.clone())),
+            Address::Unix(path) => bind_unix(path, mode)
+                .map(|listener| Listener::Unix(listener, UnixPath { path: path.clone(), is_ours: true })),
         };
         bound.map_err(|cause| BindError::Address(address.clone(), cause))
     }
@@ -85,7 +96,7 @@ impl Listener {
     pub(super) fn address(&self) -> io::Result<BoundAddress> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(BoundAddress::Tcp),
-            Listener::Unix(_, path) => Ok(BoundAddress::Unix(path.clone())),
+            Listener::Unix(_, UnixPath { path, .. }) => Ok(BoundAddress::Unix(path.clone())),
         }
     }
 
@@ -104,10 +115,10 @@ impl Listener {
     }
 }
 
-/// The path of a Unix socket goes with it.
+/// The path of a Unix socket goes with it, if we have made it.
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
+        if let Listener::Unix(_, UnixPath { path, is_ours: true }) = self {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -216,6 +227,9 @@ impl fmt::Display for BindError {
             BindError::Address(address, cause) => (address, cause),
             BindError::Token(path, cause) => {
                 return write!(f, "cannot read the token in {} (--rpc-token-file): {cause}", path.display());
+            }
+            BindError::HandedOver(cause) => {
+                return write!(f, "what was handed over (LISTEN_FDS) is no listener: {cause}");
             }
             BindError::Estate(damage) => return write!(f, "cannot go on where the program before was: {damage}"),
             BindError::State(error) => return write!(f, "{error}"),

@@ -25,6 +25,7 @@ mod serve;
 mod signals;
 mod storage;
 mod stream;
+mod supervisor;
 mod upgrade;
 mod visitors;
 
@@ -58,6 +59,7 @@ use peer::{Peer, Phase, Wait};
 use reload::Origin;
 use signals::Signals;
 use storage::{Past, Storage};
+use supervisor::Supervisor;
 use upgrade::{Program, Upgrade};
 use visitors::Visitors;
 
@@ -114,6 +116,9 @@ pub struct Server {
     /// Descriptors that are no peers'.
     own_descriptors: u64,
     storage: Option<Storage>,
+    supervisor: Supervisor,
+    /// The addresses of listeners that it has handed over.
+    supervised: Vec<Address>,
     program: Program,
     /// Another program is to take its place.
     upgrade: Option<Upgrade>,
@@ -128,18 +133,23 @@ impl Server {
     /// # Errors
     /// [`BindError`] names the address that cannot be listened on.
     pub fn bind(config: Config, used: fn() -> usize) -> Result<Server, BindError> {
+        let inherited = supervisor::listeners(&config).map_err(BindError::HandedOver)?;
         let limits = config.hub_limits();
         let past = |storage: Option<&Storage>| storage.map_or(Ok(None), |storage| storage.past(limits));
-        Server::assemble(config, used, Vec::new(), past)
+        Server::assemble(config, used, inherited, past)
     }
 
     /// The same with some listeners that are there already, and with what is known from before.
     fn assemble(
-        config: Config,
+        mut config: Config,
         used: fn() -> usize,
         inherited: Vec<Inherited>,
         past: impl FnOnce(Option<&Storage>) -> Result<Option<Past>, StateError>,
     ) -> Result<Server, BindError> {
+        let supervised: Vec<Address> =
+            inherited.iter().filter(|one| one.is_supervised).map(|one| one.address.clone()).collect();
+        let for_pages = inherited.iter().filter(|one| one.is_supervised && !one.is_for_calls);
+        supervisor::amend(&mut config, for_pages.map(|one| &one.address));
         let program = Program::this();
         let poll = Poll::new().map_err(BindError::Loop)?;
         let signals = Signals::register(poll.registry(), SIGNALS).map_err(BindError::Loop)?;
@@ -189,6 +199,8 @@ impl Server {
             counts: Counts::default(),
             own_descriptors: metrics::open_descriptors(),
             storage,
+            supervisor: Supervisor::of_this_process(now),
+            supervised,
             program,
             upgrade: None,
             stopping: None,
@@ -218,6 +230,7 @@ impl Server {
     /// # Errors
     /// If the kernel refuses to wait for events, or the state cannot be written.
     pub fn run(mut self) -> io::Result<()> {
+        Supervisor::is_ready();
         while !self.is_done() {
             self.turn()?;
         }
@@ -254,6 +267,7 @@ impl Server {
         self.save();
         self.see_off();
         self.go_on_upgrading();
+        self.supervisor.turns(self.now);
         self.clock.end_turn();
         Ok(())
     }
@@ -270,7 +284,7 @@ impl Server {
         let stops_at = self.stopping.as_ref().map(Stop::wakes_at);
         let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
         let upgrades_at = self.upgrade.as_ref().map(Upgrade::until);
-        let own = [stops_at, saves_at, upgrades_at];
+        let own = [stops_at, saves_at, upgrades_at, self.supervisor.due()];
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at()].into_iter().chain(own);
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
@@ -307,7 +321,9 @@ impl Server {
         if signalled {
             let wishes = self.signals.take();
             if wishes.reload {
+                Supervisor::reloads();
                 self.reload();
+                Supervisor::is_ready();
             }
             if wishes.stop {
                 self.stop();

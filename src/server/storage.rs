@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::hub::{Hub, Limits, Restoration, Resumption, Snapshot};
 use crate::state::{Damage, Header, Reader, WHOLE_AT, Writer};
 
-use super::clock::wall_ms;
+use super::clock::Clock;
 
 /// What a record says whose keys must stay with the one who runs the server.
 const MODE: u32 = 0o600;
@@ -254,6 +254,11 @@ pub(super) fn restore<'a>(reader: &mut Reader<'a>, limits: Limits, at: Resumptio
             return Ok(hub);
         }
     }
+}
+
+/// The wall clock, for what outlives the process.
+fn wall_ms() -> u64 {
+    Ms::from(Clock::since_1970()).0
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -20,6 +20,7 @@ use crate::config::Config;
 
 use super::handover::{Estate, Inventory, read_all};
 use super::listener::Listener;
+use super::supervisor::{self, Supervisor};
 use super::{BindError, Server};
 
 /// Says in the environment of a program how it is to begin: [`TRIAL`], or the number of times that the process has become
@@ -91,6 +92,8 @@ impl Program {
         let path = self.path.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let mut command = Command::new(path);
         command.args(&self.arguments).stdin(stdin).env(VARIABLE, how);
+        // What a supervisor had handed over at the start is handed over with the rest.
+        command.env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
         Ok(command)
     }
 }
@@ -174,6 +177,7 @@ impl Server {
 
     /// Comes back only if it fails.
     fn become_another(&mut self) -> io::Error {
+        Supervisor::reloads();
         info!("upgrade: {} connections are handed over", self.peers.len());
         let handed =
             self.bequeath().and_then(|sockets| self.program.command(sockets, &(self.program.times + 1).to_string()));
@@ -211,6 +215,8 @@ impl Server {
         let state = rustix::io::dup(rustix::stdio::stdin()).map_err(|error| BindError::Loop(error.into()))?;
         let bytes = read_all(state.into()).map_err(BindError::Loop)?;
         let inventory = Inventory::read(&bytes, config).map_err(BindError::Estate)?;
+        let mut config = config.clone();
+        supervisor::amend(&mut config, &inventory.supervised());
         if let Some(path) = &config.rpc_token_file {
             Secret::read(path).map_err(|error| BindError::Token(path.clone(), error))?;
         }

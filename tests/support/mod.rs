@@ -58,6 +58,16 @@ impl Server {
         if listeners == 0 {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        Server::begin(command, arguments, listeners.max(1))
+    }
+
+    /// The same for one that is given its listeners, one of TCP and one of a path.
+    pub(crate) fn run_bare(command: Command, arguments: &[&str]) -> Server {
+        let for_calls = arguments.iter().filter(|a| **a == "--rpc-listen").count();
+        Server::begin(command, arguments, 2 - for_calls)
+    }
+
+    fn begin(mut command: Command, arguments: &[&str], listeners: usize) -> Server {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SHAVEET_") || name == "RUST_LOG" {
                 command.env_remove(name);
@@ -74,7 +84,7 @@ impl Server {
         let said = lines(process.stdout.take().expect("is piped"));
         let mut server = Server { process, addresses: Vec::new(), for_calls: Vec::new(), log };
         let for_calls = arguments.iter().filter(|a| **a == "--rpc-listen").count();
-        while server.addresses.len() < listeners.max(1) || server.for_calls.len() < for_calls {
+        while server.addresses.len() < listeners || server.for_calls.len() < for_calls {
             match said.recv_timeout(PATIENCE) {
                 Ok(line) => {
                     server.addresses.extend(line.strip_prefix("listening on ").map(address));
