@@ -4,7 +4,7 @@
 //! Pages hold a request open and get the messages.
 //!
 //! ```text
-//!   main -> cli, config -> server -> api -> { hub, http, websocket } -> { slots, names, paged, wheel, state, clock, json, decimal, histogram, run }
+//!   main -> cli, config -> server -> api -> { hub, http, websocket } -> { slots, names, paged, wheel, state, clock, json, decimal, histogram, few, run }
 //! ```
 //!
 //! Cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decimal;
+pub mod few;
 pub mod histogram;
 pub mod http;
 pub mod hub;

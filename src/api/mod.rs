@@ -71,6 +71,8 @@ pub struct Api {
     max_name: usize,
     /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
     jitter: fastrand::Rng,
+    /// The same for a connection's polls, which all end alike early.
+    seed: u64,
     /// How many steps of some us a call is given before it has to wait for its turn.
     pub steps_at_once: u32,
     /// The body being written; kept for its memory.
@@ -134,6 +136,7 @@ impl Api {
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
             jitter: fastrand::Rng::with_seed(seed),
+            seed,
             steps_at_once: STEPS_AT_ONCE,
             body: Vec::new(),
         }

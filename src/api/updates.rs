@@ -93,7 +93,9 @@ impl Api {
                 .write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let shortened = self.jitter.u64(0..=self.poll_timeout.0 / JITTER_PART);
+        // Each connection's by a part of its own: so its next poll never ends before the last would have, and the reminder that
+        // is on its way does for all.
+        let shortened = fastrand::Rng::with_seed(self.seed ^ visit.owner.0).u64(0..=self.poll_timeout.0 / JITTER_PART);
         let deadline = visit.now + (self.poll_timeout - Ms(shortened));
         match self.hub.wait(visit.now, visit.owner, &mut habit.client, poll.claims(), protocol, deadline) {
             Ok(waiter) => {

@@ -47,19 +47,17 @@ pub enum Stage {
 /// How far one connection has come with the request it is sending.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    phase: Phase,
+    /// How far a request has come of which only a part is there; `None` between two requests, as nearly always.
+    part: Option<Box<Part>>,
 }
 
-#[derive(Debug, Default)]
-enum Phase {
-    /// Nothing of a request has come. Next: `Head`.
-    #[default]
-    Idle,
+#[derive(Debug)]
+enum Part {
     /// Looking for the end of the head. `line` is where the line being read begins, `first` whether it is the first.
-    /// Next: `Body`, or `Idle` with a request.
+    /// Next: `Body`, or a request.
     Head { line: usize, first: bool },
-    /// The head is whole, the body is not. Next: `Idle` with a request.
-    Body(Box<Pending>),
+    /// The head is whole, the body is not. Next: a request.
+    Body(Pending),
 }
 
 #[derive(Debug)]
@@ -92,11 +90,10 @@ impl Decoder {
     /// Whether part of a request has come, and which part is missing. `None` between two requests.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
-        match &self.phase {
-            Phase::Idle => None,
-            Phase::Head { .. } => Some(Stage::Head),
-            Phase::Body(_) => Some(Stage::Body),
-        }
+        self.part.as_deref().map(|part| match part {
+            Part::Head { .. } => Stage::Head,
+            Part::Body(_) => Stage::Body,
+        })
     }
 
     /// Looks at everything that has come since the end of the last request.
@@ -107,13 +104,13 @@ impl Decoder {
         if input.is_empty() {
             return Ok(Step::More);
         }
-        let pending = match std::mem::take(&mut self.phase) {
-            Phase::Idle => match at_once(limits, input) {
+        let pending = match self.part.take().map(|part| *part) {
+            None => match at_once(limits, input) {
                 Some((request, used)) => return Ok(Step::Request { request, used }),
                 None => self.begin(limits, input, 0, true)?,
             },
-            Phase::Head { line, first } => self.begin(limits, input, line, first)?,
-            Phase::Body(pending) => Some(*pending),
+            Some(Part::Head { line, first }) => self.begin(limits, input, line, first)?,
+            Some(Part::Body(pending)) => Some(pending),
         };
         match pending {
             Some(pending) => self.body(limits, input, pending),
@@ -151,7 +148,7 @@ impl Decoder {
         if input.len() >= limits.head_bytes {
             return Err(if first { Error::TargetTooLong } else { Error::HeadTooLarge });
         }
-        self.phase = Phase::Head { line, first };
+        self.part = Some(Box::new(Part::Head { line, first }));
         Ok(None)
     }
 
@@ -167,7 +164,7 @@ impl Decoder {
         let Some(end) = end else {
             // Who has begun to send the body does not wait any more.
             let owed = std::mem::take(&mut pending.owes_continue) && input.len() == start;
-            self.phase = Phase::Body(Box::new(pending));
+            self.part = Some(Box::new(Part::Body(pending)));
             return Ok(if owed { Step::Continue } else { Step::More });
         };
         let body = match pending.chunked {

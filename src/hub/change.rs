@@ -79,11 +79,11 @@ impl Hub {
         let longest = now + self.limits.departed_age;
         match &mut self.clients[key].presence {
             Presence::Here { .. } => self.remind_of_expiry(key),
-            Presence::Departed { until, .. } if *until > longest => {
-                *until = longest;
+            Presence::Departed(departure) if departure.until > longest => {
+                departure.until = longest;
                 self.remind_of_end(key, longest);
             }
-            Presence::Departed { .. } => {}
+            Presence::Departed(_) => {}
         }
     }
 

@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use smallvec::SmallVec;
-
 use crate::clock::Ms;
+use crate::few::Few;
 use crate::names::Named;
 use crate::slots::Key;
 
@@ -34,8 +33,7 @@ pub struct Client {
     pub(super) resumes: bool,
     /// It is nobody's: see [`Hub::send_canary`](super::Hub::send_canary).
     pub(super) is_canary: bool,
-    /// Most have one.
-    pub(super) subscriptions: SmallVec<[Subscription; 1]>,
+    pub(super) subscriptions: Few<Subscription>,
     /// How many of them have ended and are kept for what is still to be read.
     pub(super) ended: u32,
     /// The newest `seq` of the ended ones that were forgotten: of a page from before it nobody knows what it has missed.
@@ -51,9 +49,17 @@ pub struct Client {
 #[derive(Debug)]
 pub(super) enum Presence {
     /// It counts as subscriber. Its polls, the oldest first.
-    Here { polls: SmallVec<[Key<Waiter>; 2]> },
-    /// It may come back until then. Its neighbours in the list of the departed.
-    Departed { until: Ms, older: Option<Key<Client>>, newer: Option<Key<Client>> },
+    Here { polls: Few<Key<Waiter>> },
+    /// It may come back.
+    Departed(Box<Departure>),
+}
+
+/// Until when it may come back, and its neighbours in the list of the departed.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) until: Ms,
+    pub(super) older: Option<Key<Client>>,
+    pub(super) newer: Option<Key<Client>>,
 }
 
 impl Named for Client {
@@ -75,10 +81,10 @@ impl Client {
             moved_by_page: false,
             resumes: false,
             is_canary: false,
-            subscriptions: SmallVec::new(),
+            subscriptions: Few::None,
             ended: 0,
             forgotten: 0,
-            presence: Presence::Here { polls: SmallVec::new() },
+            presence: Presence::Here { polls: Few::None },
             reminded: Ms::MAX,
             reminded_far: Ms::MAX,
         }
@@ -92,7 +98,7 @@ impl Client {
     pub(super) fn polls(&self) -> &[Key<Waiter>] {
         match &self.presence {
             Presence::Here { polls } => polls,
-            Presence::Departed { .. } => &[],
+            Presence::Departed(_) => &[],
         }
     }
 
@@ -115,10 +121,10 @@ impl Client {
     ///
     /// # Panics
     /// If it has departed: the departed come back before they poll.
-    pub(super) fn polls_mut(&mut self) -> &mut SmallVec<[Key<Waiter>; 2]> {
+    pub(super) fn polls_mut(&mut self) -> &mut Few<Key<Waiter>> {
         match &mut self.presence {
             Presence::Here { polls } => polls,
-            Presence::Departed { .. } => unreachable!("a departed client has no polls: it is revived first"),
+            Presence::Departed(_) => unreachable!("a departed client has no polls: it is revived first"),
         }
     }
 }

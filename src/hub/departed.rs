@@ -6,7 +6,7 @@
 use crate::clock::Ms;
 use crate::slots::{Key, Slots};
 
-use super::client::{Client, Presence};
+use super::client::{Client, Departure, Presence};
 
 /// Both ends of the list, and how many are on it.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ impl Departed {
     /// Puts a client at the young end. It must have been here until now.
     pub(super) fn push(&mut self, clients: &mut Slots<Client>, key: Key<Client>, until: Ms) {
         assert!(clients[key].is_here(), "nobody departs twice");
-        clients[key].presence = Presence::Departed { until, older: self.newest, newer: None };
+        clients[key].presence = Presence::Departed(Box::new(Departure { until, older: self.newest, newer: None }));
         match self.newest {
             Some(neighbour) => *links(clients, neighbour).1 = Some(key),
             None => self.oldest = Some(key),
@@ -57,9 +57,10 @@ impl Departed {
     pub(super) fn check(&self, clients: &Slots<Client>) {
         let (mut at, mut previous, mut count) = (self.oldest, None, 0);
         while let Some(key) = at {
-            let Presence::Departed { older, newer, .. } = clients[key].presence else {
+            let Presence::Departed(departure) = &clients[key].presence else {
                 panic!("client {key:?} is here and on the list of the departed");
             };
+            let Departure { older, newer, .. } = **departure;
             assert_eq!(older, previous);
             (previous, at, count) = (at, newer, count + 1);
             assert!(count <= self.len, "the list runs in a circle");
@@ -71,7 +72,7 @@ impl Departed {
 /// The neighbours of a departed client: older, newer.
 fn links(clients: &mut Slots<Client>, key: Key<Client>) -> (&mut Option<Key<Client>>, &mut Option<Key<Client>>) {
     match &mut clients[key].presence {
-        Presence::Departed { older, newer, .. } => (older, newer),
+        Presence::Departed(departure) => (&mut departure.older, &mut departure.newer),
         Presence::Here { .. } => unreachable!("client {key:?} is not on the list of the departed"),
     }
 }

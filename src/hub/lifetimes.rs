@@ -71,7 +71,8 @@ impl Hub {
             return;
         }
         client.reminded = Ms::MAX;
-        if let Presence::Departed { until, .. } = client.presence {
+        if let Presence::Departed(departure) = &client.presence {
+            let until = departure.until;
             if until <= now {
                 self.forget(now, key);
             } else {

@@ -352,7 +352,7 @@ impl Hub {
     pub fn kill_client(&mut self, now: Ms, id: &str) -> Result<(), Error> {
         let client = self.here(id)?;
         self.leave_all(now, client);
-        for waiter in std::mem::take(self.clients[client].polls_mut()) {
+        for &waiter in &std::mem::take(self.clients[client].polls_mut()) {
             let poll = &mut self.waiters[waiter];
             poll.members.retain(|member| member.client != client);
             if poll.members.is_empty() {

@@ -187,8 +187,8 @@ impl Hub {
         }
         let clients: Vec<_> = self.clients.iter().map(|(key, _)| key).collect();
         for key in clients {
-            match self.clients[key].presence {
-                Presence::Departed { until, .. } => self.remind_of_end(key, until),
+            match &self.clients[key].presence {
+                Presence::Departed(departure) => self.remind_of_end(key, departure.until),
                 Presence::Here { .. } => {
                     self.end_late_polls(now, key);
                     self.remind_of_expiry(key);

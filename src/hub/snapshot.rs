@@ -120,9 +120,9 @@ impl Hub {
 
 impl Client {
     fn record(&self, at: Key<Client>, with_polls: bool) -> ClientRecord<'_> {
-        let departed = match self.presence {
+        let departed = match &self.presence {
             Presence::Here { .. } => None,
-            Presence::Departed { until, .. } => Some(until),
+            Presence::Departed(departure) => Some(departure.until),
         };
         ClientRecord {
             at,

@@ -7,8 +7,6 @@
 //! published before the end was meant for the client: until it is acknowledged, and no shorter than the channel keeps its
 //! messages, as another page of the same client may be further back.
 
-use smallvec::SmallVec;
-
 use crate::clock::Ms;
 use crate::slots::Key;
 
@@ -149,9 +147,6 @@ impl Hub {
         *ended -= u32::from(gone.has_ended());
         if let Some(&Subscription { channel, seat: Seat::Taken(seat), .. }) = subscriptions.get(at) {
             self.channels[channel].subscribers[seat as usize].at = index(at);
-        }
-        if subscriptions.is_empty() {
-            *subscriptions = SmallVec::new();
         }
         let channel = &mut self.channels[gone.channel];
         channel.held -= 1;

@@ -310,7 +310,7 @@ mod tests {
     /// and its seat in the channel.
     #[test]
     fn what_a_parked_page_and_its_channel_take() {
-        assert_eq!([size_of::<Peer>(), size_of::<Client>(), size_of::<Waiter>()], [144, 184, 88]);
+        assert_eq!([size_of::<Peer>(), size_of::<Client>(), size_of::<Waiter>()], [136, 160, 88]);
         assert_eq!([size_of::<Channel>(), size_of::<Message>()], [232, 56]);
     }
 }
