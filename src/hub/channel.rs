@@ -514,6 +514,10 @@ fn note(losses: &mut Option<Box<Losses>>, unknown: u64, now: Ms, lost: Message, 
     let first = || Box::new(Losses { fallen: [aged(unknown, 0), None], spared: None });
     let Losses { fallen, spared } = &mut **losses.get_or_insert_with(first);
     let (kind, new) = (index_of(lost.kind), Fallen { seq: lost.seq, id: lost.id, loss });
+    if fallen[kind].is_some_and(|newest| newest.seq > lost.seq) {
+        // System messages were in the other ring before the policy changed.
+        return;
+    }
     let before = fallen[kind].replace(new);
     if !lost.kind.is_system() {
         let is_spared = |one: &&Key<Client>| lost.excluded().binary_search(one).is_ok();
@@ -583,6 +587,22 @@ mod tests {
         // A loss counts from where the newest of it is passed that was meant for the reader.
         assert_eq!(own.gap(None, 0, [u64::MAX; 2], 2), None);
         assert!(own.gap(None, 0, [u64::MAX; 2], 3).is_some() && own.gap(None, 0, [0, 2], 2).is_some());
+    }
+
+    #[test]
+    fn what_falls_out_late_as_it_was_in_another_ring_hides_no_newer_loss() {
+        let mut channel = channel(SystemShare::Own(2));
+        let policy = (*channel.policy).clone();
+        append(&mut channel, 1, JOINED);
+        append(&mut channel, 2, JOINED);
+        channel.policy = Arc::new(Policy { history_system: SystemShare::Shared, ..policy });
+        (3..=7).for_each(|seq| append(&mut channel, seq, JOINED));
+        // 3 and 4 fell out of the ring for all, 5 follows by its age, and then 1.
+        channel.lose_old(Ms(1006));
+        assert_eq!(seqs(&channel, 0, 99), [6, 7, 2]);
+        for (after, is_lost) in [(0, true), (3, true), (4, true), (5, false)] {
+            assert_eq!(channel.gap(None, after, [u64::MAX; 2], u64::MAX).is_some(), is_lost, "{after}");
+        }
     }
 
     #[test]
