@@ -545,6 +545,23 @@ fn reloads_are_counted_and_a_bad_one_is_seen_until_it_is_mended() {
     assert!(mended[read] > begun[read] && mended["config_last_reload_duration_seconds"] > 0.0);
 }
 
+#[test]
+fn writes_of_the_state_are_counted_and_one_that_fails_is_seen() {
+    let nest = Nest::new("metrics-state");
+    let file = nest.file("state.lock", "");
+    let state = file.with_file_name("state");
+    let (_server, mut scraper) =
+        start(&["--state", state.to_str().expect("a path in UTF-8"), "--state-interval", "50ms"]);
+    scraper.until("state_writes_total{result=done}", |count| count >= 2.0);
+    let (good, written) = ("state_last_write_successful", "state_last_write_success_timestamp_seconds");
+    let before = scraper.read();
+    assert_eq!(before[good], 1.0);
+    assert!(before[written] >= before["process_start_time_seconds"]);
+    drop(nest);
+    scraper.until("state_writes_total{result=failed}", |count| count >= 1.0);
+    assert_eq!(scraper.read()[good], 0.0);
+}
+
 // --- memory and time
 
 #[test]

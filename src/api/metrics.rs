@@ -60,7 +60,9 @@ pub struct Edge {
     /// Limits, by their knob.
     pub limits: [(&'static str, usize); 3],
     /// How the configuration was read again.
-    pub reloads: Reloads,
+    pub reloads: Attempts,
+    /// How the state was written while the server ran.
+    pub state_writes: Attempts,
     /// Bytes that all history may take.
     pub history_max: usize,
     /// Bytes that the process has asked the allocator for.
@@ -77,23 +79,23 @@ pub struct Edge {
     pub resident_bytes: Option<u64>,
 }
 
-/// How often the configuration was read again, and how it went.
+/// How often something was tried that can fail, and how it went.
 #[derive(Clone, Debug, Default)]
-pub struct Reloads {
+pub struct Attempts {
     done: u64,
-    refused: u64,
-    /// When the last one was done, since 1970.
+    failed: u64,
+    /// When it was done last, since 1970.
     done_at: Option<Duration>,
-    is_last_refused: bool,
+    has_last_failed: bool,
     last_took: Duration,
 }
 
-impl Reloads {
-    /// It was read again at this time, which took so long; it was taken over, or refused as it was wrong.
-    pub fn note(&mut self, is_good: bool, at: Duration, took: Duration) {
-        *if is_good { &mut self.done } else { &mut self.refused } += 1;
-        self.done_at = if is_good { Some(at) } else { self.done_at };
-        (self.is_last_refused, self.last_took) = (!is_good, took);
+impl Attempts {
+    /// It was tried at this time, which took so long.
+    pub fn note(&mut self, is_done: bool, at: Duration, took: Duration) {
+        *if is_done { &mut self.done } else { &mut self.failed } += 1;
+        self.done_at = if is_done { Some(at) } else { self.done_at };
+        (self.has_last_failed, self.last_took) = (!is_done, took);
     }
 }
 
@@ -130,6 +132,7 @@ impl Api {
         self.write_losses(&mut page, edge, tally);
         write_memory(&mut page, edge, usage);
         write_reloads(&mut page, edge);
+        write_state(&mut page, edge);
         write_process(&mut page, edge);
         page.end();
         Response { status: Status::OK, headers: format.headers(), body: &body }.write(out, date, exchange);
@@ -262,14 +265,26 @@ fn write_memory(page: &mut Exposition<'_>, edge: &Edge, usage: Usage) {
 
 /// How it was to read the configuration again (SIGHUP).
 fn write_reloads(page: &mut Exposition<'_>, edge: &Edge) {
-    let Reloads { done, refused, done_at, is_last_refused, last_took } = &edge.reloads;
+    let Attempts { done, failed, done_at, has_last_failed, last_took } = &edge.reloads;
     page.counter("shaveet_config_reloads", "How often the configuration was read again.")
-        .by("result", [("done", *done), ("refused", *refused)]);
+        .by("result", [("done", *done), ("refused", *failed)]);
     page.gauge("shaveet_config_last_reload_successful", "Whether the last time it was taken over.")
-        .is(u64::from(!is_last_refused));
+        .is(u64::from(!has_last_failed));
     page.gauge("shaveet_config_last_reload_success_timestamp_seconds", "When it was taken over, or read first.")
         .is(done_at.unwrap_or(edge.started).as_secs_f64());
     page.gauge("shaveet_config_last_reload_duration_seconds", "How long the last one held the loop up.")
+        .is(last_took.as_secs_f64());
+}
+
+fn write_state(page: &mut Exposition<'_>, edge: &Edge) {
+    let Attempts { done, failed, done_at, has_last_failed, last_took } = &edge.state_writes;
+    page.counter("shaveet_state_writes", "How often the state was written while the server ran.")
+        .by("result", [("done", *done), ("failed", *failed)]);
+    page.gauge("shaveet_state_last_write_successful", "Whether the last time it could be.")
+        .is(u64::from(!has_last_failed));
+    page.gauge("shaveet_state_last_write_success_timestamp_seconds", "When it was, 0 for never.")
+        .is(done_at.unwrap_or_default().as_secs_f64());
+    page.gauge("shaveet_state_last_write_duration_seconds", "How long the last time took, between other work.")
         .is(last_took.as_secs_f64());
 }
 

@@ -35,7 +35,7 @@ use crate::slots::Key;
 pub use access::{Access, Entrance, Refusal};
 pub use cors::Cors;
 pub use health::{Proof, Readiness};
-pub use metrics::{Edge, Reloads};
+pub use metrics::{Attempts, Edge};
 pub use openmetrics::Format;
 pub use press::Press;
 pub use secret::Secret;

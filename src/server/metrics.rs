@@ -1,6 +1,6 @@
 //! What the server counts, and what it knows beside that when somebody asks for `/metrics`.
 
-use crate::api::{Edge, Format, Reloads};
+use crate::api::{Attempts, Edge, Format};
 use crate::http::{Error, Exchange};
 
 use super::Server;
@@ -16,7 +16,7 @@ pub(super) struct Counts {
     /// What all peers' buffers take now.
     pub(super) buffer_bytes: usize,
     pub(super) refused: Refused,
-    pub(super) reloads: Reloads,
+    pub(super) reloads: Attempts,
 }
 
 /// How often something was refused, by the knob that is the limit.
@@ -107,6 +107,7 @@ impl Server {
                 ("max-connections", self.config.max_connections),
             ],
             reloads: reloads.clone(),
+            state_writes: self.storage.as_ref().map(|storage| storage.attempts().clone()).unwrap_or_default(),
             history_max: self.config.history_total,
             memory_used,
             memory_max,

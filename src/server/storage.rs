@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use log::{info, warn};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::api::Attempts;
 use crate::clock::Ms;
 use crate::config::Config;
 use crate::hub::{Hub, Limits, Restoration, Resumption, Snapshot};
@@ -38,6 +39,7 @@ pub(super) struct Storage {
     /// When it is written next, if it is not being written.
     due: Ms,
     writing: Option<Writing>,
+    attempts: Attempts,
     /// Held for as long as the server runs: two of them would write over each other.
     _lock: File,
 }
@@ -47,6 +49,7 @@ pub(super) struct Storage {
 struct Writing {
     writer: Writer<File>,
     snapshot: Snapshot,
+    began: Ms,
 }
 
 /// What a server begins with.
@@ -94,7 +97,7 @@ impl Storage {
             warn!("the state in {} is ignored; it is in {} now", path.display(), aside.display());
         }
         let (path, interval) = (path.clone(), config.state_interval);
-        Ok(Some(Storage { path, interval, due: Ms::MAX, writing: None, _lock: lock }))
+        Ok(Some(Storage { path, interval, due: Ms::MAX, writing: None, attempts: Attempts::default(), _lock: lock }))
     }
 
     /// What stands in the file; `None` if there is none.
@@ -147,6 +150,11 @@ impl Storage {
         self.due = if self.interval == Ms::ZERO { Ms::MAX } else { now + self.interval };
     }
 
+    /// How it was written while the server ran.
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
     /// When there is something to do; now, while a file is being written.
     pub(super) fn due(&self, now: Ms) -> Ms {
         if self.writing.is_some() { now } else { self.due }
@@ -157,7 +165,12 @@ impl Storage {
         if self.writing.is_none() && now < self.due {
             return;
         }
-        if let Err(error) = self.go_on(now, epoch, hub, &mut has_time) {
+        let began = self.writing.as_ref().map_or(now, |writing| writing.began);
+        let went = self.go_on(now, epoch, hub, &mut has_time);
+        if self.writing.is_none() || went.is_err() {
+            self.attempts.note(went.is_ok(), Clock::since_1970(), (now - began).as_duration());
+        }
+        if let Err(error) = went {
             warn!("the state cannot be written to {}: {error}; it is tried again", self.path.display());
             self.give_up();
             self.begin(now);
@@ -229,7 +242,7 @@ impl Writing {
         let file = create(&beside(path, "new"))?;
         file.set_len(0)?;
         let writer = Writer::begin(file, is_whole, &header(now, epoch))?;
-        Ok(Writing { writer, snapshot: Snapshot::begin(false) })
+        Ok(Writing { writer, snapshot: Snapshot::begin(false), began: now })
     }
 
     fn step(&mut self, hub: &Hub) -> io::Result<()> {
