@@ -244,3 +244,18 @@ fn a_place_where_nothing_can_be_written_is_found_out_at_the_start_and_told_at_th
     server.signal(Signal::TERM);
     assert_eq!(server.exit().code(), Some(1));
 }
+
+/// What the first version has written is read by every later one, or that one needs another way for it.
+#[test]
+fn a_file_of_the_first_format_is_read() {
+    let place = Place::new("state-format-1");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/state/format-1"), &place.file).expect("a copy");
+    let server = place.start(&["--history-age", "10ms"]);
+    assert_eq!(server.call("create_client", json!(["alice"])), "aefffe75a192d01bf9a46c39f7cb5659");
+    let bob = Client { server: &server, id: "böb".into(), key: "ed3382ffba51c3aab4defd270cc5686b".into() };
+    // The newest of a channel stays however old it is; it was not for alice.
+    let gap = json!([{"channel": "room", "next_id": 4, "reason": "age"}]);
+    assert_eq!(heard(&bob.resume("")), (vec!["not for all".into()], gap));
+    assert_eq!(server.call("get_client_channels", json!(["alice"])), json!(["room"]));
+    assert_eq!(server.call("publish", json!(["quiet", "x"]))["id"], 2);
+}
