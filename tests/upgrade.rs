@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -45,7 +45,7 @@ impl Installed {
     fn new(name: &str) -> Installed {
         let nest = Nest::new(name);
         let path = nest.socket.with_file_name("shaveet");
-        fs::copy(BINARY, &path).expect("a copy");
+        copy(BINARY.as_ref(), &path);
         Installed { path, _nest: nest }
     }
 
@@ -55,11 +55,19 @@ impl Installed {
 
     /// As a package manager does it.
     fn replace(&self, content: impl AsRef<[u8]>) {
-        let new = self.path.with_extension("new");
-        fs::write(&new, content).expect("a file");
-        fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        let (content_file, new) = (self.path.with_extension("content"), self.path.with_extension("new"));
+        fs::write(&content_file, content).expect("a file");
+        fs::set_permissions(&content_file, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        copy(&content_file, &new);
         fs::rename(&new, &self.path).expect("it is ours");
     }
+}
+
+/// By another process: a child that a test starts beside would have the copy open for writing for a moment if it was ours, and
+/// what is open so cannot be executed.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-p").arg(from).arg(to).status().expect("there is cp");
+    assert!(status.success(), "{from:?} to {to:?}");
 }
 
 /// Everybody who can wait for something, each in another way.
