@@ -1,7 +1,7 @@
 //! The program: arguments, logger, listeners, loop, exit code.
 //!
-//! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen or the loop failed, 2 for wrong arguments
-//! or a wrong configuration.
+//! Exit codes: 0 after a clean stop (SIGTERM, SIGINT), 1 if it could not listen, go on from its state or write it, or the loop
+//! failed, 2 for wrong arguments or a wrong configuration.
 
 #[cfg(not(feature = "jemalloc"))]
 use std::alloc::System as Allocator;

@@ -24,7 +24,7 @@ use crate::state::{Damage, Header, Reader, WHOLE_AT, Writer};
 
 use super::clock::Clock;
 
-/// What a record says whose keys must stay with the one who runs the server.
+/// The keys of all clients are in it: it is for the eyes of the one who runs the server.
 const MODE: u32 = 0o600;
 
 /// Places that are looked at before the clock is looked at again, at some 100 ns each.

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use log::{info, warn};
 
@@ -141,15 +141,14 @@ impl Server {
             Some(Upgrade::Trying { child, until }) => match child.try_wait() {
                 Ok(Some(status)) if status.success() => {
                     self.upgrade = Some(Upgrade::Settling { until: self.now + SETTLE_MAX });
+                    // Mostly nothing is under way, and no event would make another turn.
+                    self.go_on_upgrading();
                 }
                 Ok(None) if self.now < *until => {}
                 Ok(None) => self.give_up_upgrade("the new program does not say whether it can begin"),
                 Ok(Some(status)) => {
                     self.upgrade = None;
-                    warn!(
-                        "no upgrade, all goes on: the new program cannot begin ({}; what it said is above)",
-                        told(status)
-                    );
+                    warn!("no upgrade, all goes on: the new program cannot begin ({status}; what it said is above)");
                 }
                 Err(error) => self.give_up_upgrade(&error.to_string()),
             },
@@ -158,6 +157,7 @@ impl Server {
                 if self.jobs.is_empty() && !self.peers.iter().any(|(_, peer)| peer.is_busy()) {
                     let error = self.become_another();
                     self.give_up_upgrade(&error.to_string());
+                    Supervisor::is_ready();
                 } else if is_late {
                     self.give_up_upgrade("calls are under way that do not come to their end");
                 }
@@ -227,8 +227,4 @@ impl Server {
         }
         Ok(())
     }
-}
-
-fn told(status: ExitStatus) -> String {
-    status.to_string()
 }
