@@ -1,5 +1,5 @@
 //! What must hold of whatever strangers send, one file for each place that reads it. `fuzz/targets` has a fuzzer look for
-//! something of which it does not hold, `tests/fuzz.rs` tries what has been kept.
+//! something of which it does not hold, `tests/it/fuzz.rs` tries what has been kept.
 
 #![allow(dead_code, reason = "each target uses one of them")]
 

@@ -1,5 +1,5 @@
 //! A web application and pages, over decoder, API and hub: what they do stands in the input, and a model that knows no ring
-//! and no sweep judges what the pages get (`tests/simulation.rs`).
+//! and no sweep judges what the pages get (`tests/simulation`).
 
 #[path = "../../tests/simulation/edge.rs"]
 mod edge;

@@ -123,7 +123,7 @@ impl Edge {
         let visit =
             Visit { now, date: DATE, owner: Owner(key), address: None, entrance: shaveet::api::Entrance::Shared };
         let mut out = Vec::new();
-        // Calls are done in the smallest slices; what others do between them is not for here (`tests/slices.rs`).
+        // Calls are done in the smallest slices; what others do between them is not for here (`tests/it/slices.rs`).
         self.api.steps_at_once = 1;
         let outcome = match self.api.handle(visit, &request, exchange, &mut connection.habit, &mut out) {
             Outcome::Working(mut call) => {

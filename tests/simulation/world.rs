@@ -667,6 +667,7 @@ impl World {
     }
 }
 
+#[path = "calls.rs"]
 mod calls;
 
 /// A frame of text as a page writes it.

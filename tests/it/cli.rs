@@ -1,0 +1,270 @@
+//! The program as whoever starts it sees it: help, version, wrong arguments, variables, what it prints, how it ends.
+//!
+//! Every server listens on a free port, and a test knows that it listens by the line on its stdout. Nothing sleeps; what
+//! does not come within [`LIMIT`] fails.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::program::{Ended, ended, shaveet};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Many times what the slowest step takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A started server. Dropped, it is killed.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = BufReader::new(child.stdout.take().expect("its stdout is a pipe"));
+        let (sender, lines) = channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { child, lines }
+    }
+
+    /// Starts it with a stdout that nobody reads any more.
+    fn start_unheard(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        drop(child.stdout.take());
+        Running { child, lines: channel().1 }
+    }
+
+    /// The next line of its stdout.
+    fn line(&self) -> String {
+        self.lines.recv_timeout(LIMIT).expect("one more line on stdout")
+    }
+
+    /// The next line, less `listening on `.
+    fn listening(&self) -> String {
+        let line = self.line();
+        line.strip_prefix("listening on ").unwrap_or_else(|| panic!("a listening line, not {line:?}")).to_owned()
+    }
+
+    /// The same, less `http://`.
+    fn listening_tcp(&self) -> String {
+        let address = self.listening();
+        address.strip_prefix("http://").unwrap_or_else(|| panic!("a TCP listener, not {address:?}")).to_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
+    }
+
+    /// How it ended. Its stdout is closed when it has.
+    fn ended(mut self) -> ExitStatus {
+        loop {
+            match self.lines.recv_timeout(LIMIT) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.child.wait().expect("it is our child");
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("it did not end"),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A path for a socket, short enough for one (108 bytes), removed in the end.
+struct SocketPath(PathBuf);
+
+impl SocketPath {
+    fn new(name: &str) -> SocketPath {
+        let path = std::env::temp_dir().join(format!("shaveet-{}-{name}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        SocketPath(path)
+    }
+
+    fn address(&self) -> String {
+        format!("unix:{}", self.0.display())
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn help_has_headings_examples_and_variables() {
+    let Ended { code, stdout, stderr } = ended(shaveet(&["--help"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended(shaveet(&["-h"])).stdout, stdout);
+    assert!(stdout.starts_with("A push server"), "{stdout}");
+    for part in ["Listening:", "Access:", "Timers ", "Limits ", "Examples:", "File, environment:"] {
+        assert!(stdout.contains(&format!("\n{part}")), "{part} in {stdout}");
+    }
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_no_panic() {
+    let mut child = shaveet(&["--help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn version_is_the_packages() {
+    let Ended { code, stdout, stderr } = ended(shaveet(&["--version"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout, format!("shaveet {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_values_name_flag_value_and_what_is_allowed() {
+    for (flag, value, allowed) in [
+        ("--listen", "localhost:8082", "127.0.0.1:8082"),
+        ("--listen", "/run/shaveet.sock", "unix:/run/shaveet.sock"),
+        ("-p", "65536", "0 to 65535"),
+        ("--rpc-allow", "localhost", "10.0.0.0/8"),
+        ("--rpc-allow", "", "`any`"),
+        ("--trusted-proxy", "10.0.0.0/33", "10.0.0.0/8"),
+        ("--poll-timeout", "25", "10ms to 1d"),
+        ("--max-idle", "2d", "10ms to 1d"),
+        ("--departed-age", "31d", "10ms to 30d"),
+        ("--history", "0", "1 to 1000000"),
+        ("--departed-max", "-1", "0 to 10000000"),
+        ("--max-head", "1023", "1KiB to 1GiB"),
+        ("--max-body", "2GiB", "1KiB to 1GiB"),
+        ("--max-answer", "much", "1KiB to 1GiB"),
+    ] {
+        let Ended { code, stdout, stderr } = ended(shaveet(&[flag, value]));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{flag} {value}");
+        for part in [flag, &format!("'{value}'"), allowed] {
+            assert!(stderr.contains(part), "{part} in {stderr}");
+        }
+    }
+}
+
+#[test]
+fn unknown_flags_and_stray_words_are_refused() {
+    for arg in ["--pol-timeout", "8082", "--poll-timeout"] {
+        let Ended { code, stderr, .. } = ended(shaveet(&[arg]));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(arg), "{stderr}");
+    }
+}
+
+#[test]
+fn variables_are_read_as_flags_are() {
+    let mut command = shaveet(&[]);
+    command.env("SHAVEET_POLL_TIMEOUT", "soon");
+    let Ended { code, stderr, .. } = ended(command);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("SHAVEET_POLL_TIMEOUT: invalid value 'soon'") && stderr.contains("10ms to 1d"), "{stderr}");
+}
+
+#[test]
+fn flags_win_over_variables() {
+    let mut command = shaveet(&["--poll-timeout", "25s", "--listen", "127.0.0.1:0"]);
+    command.env("SHAVEET_POLL_TIMEOUT", "soon").env("SHAVEET_LISTEN", "nowhere");
+    let server = Running::start(command);
+    TcpStream::connect(server.listening_tcp()).expect("it listens");
+}
+
+#[test]
+fn container_managers_port_variable_is_not_ours() {
+    let mut command = shaveet(&["--listen", "127.0.0.1:0"]);
+    command.env("SHAVEET_PORT", "tcp://10.0.0.1:8082");
+    Running::start(command).listening_tcp();
+}
+
+#[test]
+fn each_listener_has_its_line() {
+    let socket = SocketPath::new("lines");
+    let mut command = shaveet(&["-p", "0"]);
+    command.env("SHAVEET_LISTEN", format!("127.0.0.1:0,{}", socket.address()));
+    let server = Running::start(command);
+    TcpStream::connect(server.listening_tcp()).expect("it listens on TCP");
+    assert_eq!(server.listening(), socket.address());
+    UnixStream::connect(&socket.0).expect("it listens on the socket");
+    let everywhere = server.listening_tcp();
+    let port = everywhere.rsplit_once(':').expect("it has a port").1;
+    TcpStream::connect(format!("127.0.0.1:{port}")).expect("it listens everywhere");
+}
+
+#[test]
+fn lines_to_try_work_as_pasted() {
+    let socket = SocketPath::new("paste");
+    for address in ["127.0.0.1:0", "0", &socket.address()] {
+        let server = Running::start(shaveet(&["--listen", address]));
+        let mut line = server.line();
+        while line.starts_with("listening on ") {
+            line = server.line();
+        }
+        let script = [line, server.line(), server.line()];
+        assert!(script.iter().all(|line| line.starts_with("  ")), "{script:?}");
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script.join("\n"));
+        let shell = Running::start(shell);
+        // The background poll and the calls share one stdout, so an answer may stand in a line with another.
+        let mut line = shell.line();
+        while !line.contains("hello") {
+            line = shell.line();
+        }
+        assert!(line.contains("show({"), "{line}");
+    }
+}
+
+#[test]
+fn busy_port_is_named() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let Ended { code, stdout, stderr } = ended(shaveet(&["--listen", &address]));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.lines().any(|line| line.starts_with("shaveet: ") && line.contains(&address)), "{stderr}");
+}
+
+#[test]
+fn unusable_socket_path_is_named() {
+    let Ended { code, stdout, stderr } = ended(shaveet(&["--listen", "unix:/nonexistent/shaveet.sock"]));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    let named = |line: &str| line.starts_with("shaveet: ") && line.contains("/nonexistent/shaveet.sock");
+    assert!(stderr.lines().any(named), "{stderr}");
+}
+
+#[test]
+fn signals_stop_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Running::start(shaveet(&["--listen", "127.0.0.1:0"]));
+        let address = server.listening_tcp();
+        server.signal(signal);
+        assert_eq!(server.ended().code(), Some(0), "{signal:?}");
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+#[test]
+fn closed_stdout_does_not_stop_it() {
+    let socket = SocketPath::new("closed");
+    let mut server = Running::start_unheard(shaveet(&["--listen", &socket.address()]));
+    // Nothing can tell that it listens, so ask, as often as takes many times its start.
+    let connected = (0..10_000_000).any(|_| {
+        assert_eq!(server.child.try_wait().unwrap(), None, "it runs without a reader");
+        thread::yield_now();
+        UnixStream::connect(&socket.0).is_ok()
+    });
+    assert!(connected, "it listens");
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+}

@@ -1,0 +1,41 @@
+//! The server from outside: bytes to the real binary over real sockets, a file for each of its sides.
+//!
+//! One program, so that it is built once, and what waits in one file does so beside another.
+
+mod support;
+
+mod abuse;
+mod access;
+mod additions;
+mod channels;
+mod cli;
+mod config;
+mod conformance;
+mod daemon;
+mod descriptors;
+mod fuzz;
+mod health;
+mod http;
+mod lifetimes;
+mod manual;
+mod memory;
+mod memory_max;
+mod metrics;
+mod nginx;
+mod pace;
+mod pages;
+mod polling;
+mod reload;
+mod resume;
+mod rpc;
+mod rpc_specification;
+mod slices;
+mod slow_line;
+mod soak;
+mod state;
+mod stop;
+mod streams;
+mod supervisor;
+mod system_calls;
+mod torture;
+mod upgrade;

@@ -1,0 +1,242 @@
+//! What pages and browsers could be made to do with an answer: run it, keep it, or read it in somebody else's name. And
+//! that no answer repeats what a stranger has sent.
+
+use crate::support::{Server, Shape, get, post, request, updates_path};
+
+/// Answers of every kind that a stranger can bring about, but for those that hold messages.
+fn answers(server: &Server, marker: &str) -> Vec<(String, crate::support::Response)> {
+    let since = [("client_id", "a_!!_b"), ("since", marker)];
+    let callback = [("client_id", "a_!!_b"), ("since", ""), ("callback", marker)];
+    let requests = vec![
+        get(&format!("/{marker}")),
+        get(&format!("/static/{marker}")),
+        get(&format!("/message_updates/{marker}")),
+        get(&format!("http://{marker}/nowhere")),
+        get(&updates_path(&[("callback", "cb"), ("client_id", &format!("{marker}_!!_{marker}"))])),
+        get(&updates_path(&[("callback", "cb"), ("client_id", marker)])),
+        get(&updates_path(&[("callback", &format!("{marker}("))])),
+        get(&updates_path(&[("client_id", &format!("{marker}_!!_x")), ("since", "")])),
+        get(&updates_path(&since)),
+        get(&updates_path(&[("client_id", marker), ("since", ""), ("callback", "cb")])),
+        get(&updates_path(&[(marker, marker)])),
+        get(&updates_path(&callback).replace(marker, &format!("{marker}%0d%0aX: y"))),
+        request(marker, "/", &[], ""),
+        request("GET", "/", &[&format!("Host: {marker}")], ""),
+        request("POST", "/", &[&format!("Origin: http://{marker}")], marker),
+        request("POST", "/nowhere", &[&format!("Expect: {marker}")], ""),
+        request("POST", "/nowhere", &[&format!("Transfer-Encoding: {marker}")], ""),
+        request("GET", "/nowhere", &[&format!("Content-Length: {marker}")], ""),
+        request("GET", "/nowhere", &[&format!("{marker} x: y")], ""),
+        format!("GET / {marker}\r\n\r\n"),
+        format!("{marker}\r\n\r\n"),
+        post(format!("{{{marker}")),
+        post(format!("\"{marker}\"")),
+    ];
+    requests.into_iter().map(|request| (request.clone(), server.ask(request))).collect()
+}
+
+#[test]
+fn no_error_repeats_what_was_sent() {
+    let server = Server::with(&["--poll-timeout", "50ms"]);
+    for marker in ["pOlLuX7", "%3Cscript%3Ealert(7)%3C", "<script>alert(7)"] {
+        for (request, response) in answers(&server, marker) {
+            let body = String::from_utf8_lossy(&response.body).to_lowercase();
+            let said = format!("{} {:?} {body}", response.status_line, response.headers).to_lowercase();
+            assert!(!said.contains("pollux7") && !said.contains("alert"), "{request:?} -> {response:?}");
+        }
+    }
+}
+
+#[test]
+fn every_content_is_what_its_type_says() {
+    let server = Server::with(&["--poll-timeout", "50ms"]);
+    let alice = server.subscriber("alice", &["room"]);
+    let mut all = answers(&server, "x");
+    all.push(("the original's answer".to_owned(), alice.poll()));
+    all.push(("an object".to_owned(), server.get(&Shape::Object.path(&[&alice], ""))));
+    all.push(("a script".to_owned(), server.get(&Shape::Script.path(&[&alice], ""))));
+    all.push(("shaveet.js".to_owned(), server.get("/static/shaveet.js")));
+    all.push(("a call".to_owned(), server.ask(post(r#"{"method":"system.list_methods","params":[]}"#))));
+    all.push(("no POST".to_owned(), server.ask(request("PUT", "/", &[], ""))));
+    for (request, response) in all {
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{request:?} -> {response:?}");
+        assert!(response.header("content-type").is_some(), "{request:?} -> {response:?}");
+    }
+}
+
+#[test]
+fn what_a_page_gets_is_not_kept_by_anybody_on_the_way() {
+    let server = Server::with(&["--poll-timeout", "50ms"]);
+    let alice = server.subscriber("alice", &["room"]);
+    // WIRE P1 to the letter: it may be stored, and not be used again without asking.
+    assert_eq!(alice.poll().header("cache-control"), Some("no-cache"));
+    for shape in Shape::BOTH {
+        let wrong = server.get(&shape.path(&[&alice], "nonsense"));
+        for response in [server.get(&shape.path(&[&alice], "")), wrong] {
+            assert_eq!(response.header("cache-control"), Some("no-cache, no-store"), "{response:?}");
+        }
+    }
+}
+
+#[test]
+fn a_callback_is_a_name_with_members_and_nothing_else() {
+    let server = Server::with(&["--poll-timeout", "50ms"]);
+    let alice = server.subscriber("alice", &["room"]);
+    let longest = "a".repeat(256);
+    let path = |callback: &str, since: bool| {
+        let credential = alice.credential();
+        let mut pairs = vec![("client_id", credential.as_str()), ("callback", callback)];
+        pairs.extend(since.then_some(("since", "")));
+        updates_path(&pairs)
+    };
+    for good in ["cb", "_jqjsp", "jQuery17_123", "a.b[0]", "$.x[0][1].y", &longest] {
+        server.publish("room", "hello");
+        let answer = server.get(&path(good, false));
+        assert!(answer.text().starts_with(&format!("{good}({{")), "{answer:?}");
+        let answer = server.get(&path(good, true));
+        assert!(answer.text().starts_with(&format!("/**/{good}({{")), "{answer:?}");
+    }
+    let too_long = "a".repeat(257);
+    for bad in [
+        "alert(1)//",
+        "a;b",
+        "a b",
+        "<script>",
+        "a\"",
+        "a'",
+        "a`",
+        "é",
+        "\u{2028}",
+        "a\r\nX: y",
+        "a\0",
+        "a.",
+        ".a",
+        "a..b",
+        "a.1",
+        "1a",
+        "a[b]",
+        "a[",
+        "a[]",
+        "a]",
+        "a[0]b",
+        "[0]",
+        "a[\"b\"]",
+        "a-b",
+        "a=b",
+        "a/*",
+        "\\u0061",
+        &too_long,
+    ] {
+        for since in [false, true] {
+            let response = server.get(&path(bad, since));
+            assert_eq!((response.status, response.media_type()), (400, "text/plain"), "{bad} -> {response:?}");
+            assert_eq!(response.header("access-control-allow-origin"), None);
+        }
+    }
+}
+
+#[test]
+fn what_was_said_cannot_end_a_script_or_a_line_of_it() {
+    let server = Server::with(&["--poll-timeout", "50ms"]);
+    let alice = server.subscriber("ali</script>ce", &["ro\u{2028}om<!--"]);
+    server.publish("ro\u{2028}om<!--", "</script><script>alert(1)</script>\u{2028}\u{2029}é<!--\u{0}\u{7f}");
+    let answers = [
+        server.get(&Shape::Object.path(&[&alice], "")),
+        server.get(&Shape::Script.path(&[&alice], "")),
+        alice.poll(),
+        server.ask(post(r#"{"method":"list_clients","params":[],"id":"</script>\u2028é"}"#)),
+        server.ask(post(r#"{"method":"</script>é","params":[],"id":1}"#)),
+    ];
+    for answer in answers {
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().trim_end().bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'<'), "{answer:?}");
+    }
+}
+
+#[test]
+fn with_a_list_of_origins_pages_of_others_take_nothing() {
+    let server =
+        Server::with(&["--poll-timeout", "50ms", "--allow-origin", "https://app.example,http://b.example:8080"]);
+    let alice = server.subscriber("alice", &["room"]);
+    let ask = |method: &str, shape: Shape, origin: &str| {
+        let headers: Vec<String> =
+            origin.split(' ').filter(|o| !o.is_empty()).map(|o| format!("Origin: {o}")).collect();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        server.ask(request(method, &shape.path(&[&alice], ""), &headers, ""))
+    };
+    for shape in Shape::BOTH {
+        for other in ["https://evil.example", "null", "http://app.example", "https://app.example https://app.example"] {
+            for method in ["GET", "OPTIONS", "HEAD"] {
+                let response = ask(method, shape, other);
+                assert_eq!(response.status, 403, "{response:?}");
+                assert_eq!(response.header("access-control-allow-origin"), None);
+            }
+        }
+        for listed in ["https://app.example", "http://b.example:8080"] {
+            for method in ["GET", "OPTIONS"] {
+                let response = ask(method, shape, listed);
+                assert_eq!(response.header("access-control-allow-origin"), Some(listed), "{response:?}");
+                assert_eq!(response.header("vary"), Some("Origin"));
+            }
+        }
+        // The server's own pages, and script tags, name none.
+        let response = ask("GET", shape, "");
+        assert_eq!((response.status, response.header("access-control-allow-origin")), (200, None));
+        assert_eq!(response.header("vary"), Some("Origin"));
+    }
+    // A print for one is not handed to another, though all else is the same.
+    let bob = server.client("bob");
+    for client in [&alice, &bob] {
+        client.subscribe("crowd");
+    }
+    let poll = |client: &crate::support::Client<'_>, origin: &str| {
+        let mut connection = server.connect();
+        connection.send(request("GET", &Shape::Object.path(&[client], ""), &[&format!("Origin: {origin}")], ""));
+        connection.answer().header("access-control-allow-origin").map(str::to_owned)
+    };
+    assert_eq!(poll(&alice, "https://app.example").as_deref(), Some("https://app.example"));
+    assert_eq!(poll(&bob, "http://b.example:8080").as_deref(), Some("http://b.example:8080"));
+}
+
+#[test]
+fn keys_are_not_to_be_guessed() {
+    let server = Server::start();
+    let keys: Vec<u128> = (0..500)
+        .map(|at| u128::from_str_radix(&server.client(&format!("page{at}")).key, 16).expect("32 hexadecimal digits"))
+        .collect();
+    // Each bit is set in about half of them: beyond 350 of 500 is one chance in 10^18.
+    for bit in 0..128 {
+        let set = keys.iter().filter(|&&key| key >> bit & 1 == 1).count();
+        assert!((150..=350).contains(&set), "bit {bit} is set in {set} of 500");
+    }
+    // Nor does one follow from another by adding.
+    let mut steps: Vec<u128> = keys.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    assert_eq!(steps.len(), 499);
+}
+
+#[test]
+fn no_secret_is_logged_at_any_level() {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "RUST_LOG=trace exec \"$0\" \"$@\"", crate::support::BINARY]);
+    let server = Server::run(shell, &["--poll-timeout", "50ms"]);
+    let alice = server.subscriber("alice", &["room"]);
+    server.publish("room", "s3cr3t-message");
+    for path in [Shape::Object.path(&[&alice], ""), Shape::Script.path(&[&alice], "s3cr3t-since")] {
+        server.get(&path);
+        // With a letter of the key changed, and where it does not belong.
+        let half = &alice.key[..16];
+        server.get(&path.replace(half, &half.replace(|digit: char| digit.is_ascii_digit(), "x")));
+        server.get(&path.replace("message_updates", "elsewhere"));
+        server.ask(format!("GET {path} HTTP/7.7\r\n\r\n"));
+        server.ask(request("POST", "/", &["Origin: http://a", "Authorization: Bearer s3cr3t-token"], "s3cr3t-body"));
+    }
+    alice.poll();
+    server.turn();
+    let log = server.log();
+    assert!(log.contains("DEBUG"), "it logs at this level:\n{log}");
+    for secret in [&alice.key[16..], "s3cr3t"] {
+        assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+    }
+}
