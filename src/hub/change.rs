@@ -63,11 +63,8 @@ impl Hub {
     fn follow(&mut self, now: Ms, key: Key<Channel>, budget: &mut u32) -> bool {
         let channel = &mut self.channels[key];
         let policy = self.limits.policies.of(channel.name());
-        if *channel.policy != **policy {
-            channel.policy = policy.clone();
-        }
         let before = channel.held_messages().1;
-        let is_done = channel.lose_excess(now, budget);
+        let is_done = channel.follow(now, policy, budget);
         self.memory.bytes -= before - channel.held_messages().1;
         self.draft.forget_origin();
         self.remind_channel(key);

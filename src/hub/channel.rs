@@ -249,9 +249,31 @@ impl Channel {
             .push(message, count, self.policy.history_bytes, |lost, loss| note(losses, unknown, now, lost, loss));
     }
 
-    /// Lets go of what is too much by a policy that has changed. Takes one off `budget` for each message; false if there is
-    /// more. Where system messages have a ring no more, those there stay until they are too old.
-    pub(super) fn lose_excess(&mut self, now: Ms, budget: &mut u32) -> bool {
+    /// Takes a policy over, and lets go of what is too much by it. Takes one off `budget` for each message that goes or moves; false
+    /// if more have to go. Whether the server's messages have a ring of their own is changed in one go.
+    pub(super) fn follow(&mut self, now: Ms, policy: &Arc<Policy>, budget: &mut u32) -> bool {
+        if *self.policy != **policy {
+            let is_shared = |policy: &Policy| policy.history_system == SystemShare::Shared;
+            let other_rings = is_shared(&self.policy) != is_shared(policy);
+            self.policy = policy.clone();
+            if other_rings {
+                *budget = budget.saturating_sub(index(self.held_messages().0));
+                self.fill_rings_anew(now);
+            }
+        }
+        self.lose_excess(now, budget)
+    }
+
+    fn fill_rings_anew(&mut self, now: Ms) {
+        let mut messages: Vec<Message> =
+            std::mem::take(&mut self.rings).into_iter().flat_map(Ring::into_messages).collect();
+        messages.sort_by_key(Message::seq);
+        for message in messages {
+            self.push(now, message);
+        }
+    }
+
+    fn lose_excess(&mut self, now: Ms, budget: &mut u32) -> bool {
         let own = match self.policy.history_system {
             SystemShare::Own(count) => count,
             SystemShare::Shared => usize::MAX,
@@ -514,10 +536,6 @@ fn note(losses: &mut Option<Box<Losses>>, unknown: u64, now: Ms, lost: Message, 
     let first = || Box::new(Losses { fallen: [aged(unknown, 0), None], spared: None });
     let Losses { fallen, spared } = &mut **losses.get_or_insert_with(first);
     let (kind, new) = (index_of(lost.kind), Fallen { seq: lost.seq, id: lost.id, loss });
-    if fallen[kind].is_some_and(|newest| newest.seq > lost.seq) {
-        // System messages were in the other ring before the policy changed.
-        return;
-    }
     let before = fallen[kind].replace(new);
     if !lost.kind.is_system() {
         let is_spared = |one: &&Key<Client>| lost.excluded().binary_search(one).is_ok();
@@ -590,19 +608,25 @@ mod tests {
     }
 
     #[test]
-    fn what_falls_out_late_as_it_was_in_another_ring_hides_no_newer_loss() {
+    fn messages_move_when_the_servers_have_a_ring_of_their_own_or_no_more() {
         let mut channel = channel(SystemShare::Own(2));
-        let policy = (*channel.policy).clone();
-        append(&mut channel, 1, JOINED);
-        append(&mut channel, 2, JOINED);
-        channel.policy = Arc::new(Policy { history_system: SystemShare::Shared, ..policy });
-        (3..=7).for_each(|seq| append(&mut channel, seq, JOINED));
-        // 3 and 4 fell out of the ring for all, 5 follows by its age, and then 1.
-        channel.lose_old(Ms(1006));
-        assert_eq!(seqs(&channel, 0, 99), [6, 7, 2]);
-        for (after, is_lost) in [(0, true), (3, true), (4, true), (5, false)] {
-            assert_eq!(channel.gap(None, after, [u64::MAX; 2], u64::MAX).is_some(), is_lost, "{after}");
+        for (seq, kind) in [(1, JOINED), (2, SAID), (3, SAID), (4, JOINED), (5, SAID)] {
+            append(&mut channel, seq, kind);
         }
+        assert_eq!(seqs(&channel, 0, 99), [2, 3, 5, 1, 4]);
+        let mut follow = |history_system, budget| {
+            let policy = Arc::new(Policy { history_system, ..(*channel.policy).clone() });
+            let mut left = budget;
+            let is_done = channel.follow(Ms(5), &policy, &mut left);
+            channel.check();
+            let lost = channel.gap(None, 0, [u64::MAX; 2], u64::MAX).map(|gap| (gap.next_id, gap.loss, gap.system));
+            (seqs(&channel, 0, 99), lost, is_done, budget - left)
+        };
+        // Five of which two are too many.
+        let shared = (vec![3, 4, 5], Some((3, Loss::Count, false)), true, 5);
+        assert_eq!(follow(SystemShare::Shared, 9), shared);
+        assert_eq!(follow(SystemShare::Shared, 9), (shared.0, shared.1, true, 0));
+        assert_eq!(follow(SystemShare::Own(1), 9), (vec![3, 5, 4], shared.1, true, 3));
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Ring {
         if self.messages.len() > 1 { self.pop() } else { None }
     }
 
+    /// Its messages, oldest first.
+    pub(super) fn into_messages(self) -> VecDeque<Message> {
+        self.messages
+    }
+
     /// Gives up all messages.
     pub(super) fn lose_all(&mut self, mut lose: impl FnMut(Message, Loss)) {
         while let Some(message) = self.pop() {

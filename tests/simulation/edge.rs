@@ -73,6 +73,16 @@ impl Edge {
         }
     }
 
+    /// The limits become others, and all that is there follows, a few steps at a time.
+    pub(crate) fn change(&mut self, now: Ms, config: &Config) {
+        self.api.change(config, None, DATE);
+        self.press.change(config);
+        self.config = config.clone();
+        while self.api.hub.is_changing() {
+            self.api.hub.go_on_changing(now, &mut 3);
+        }
+    }
+
     /// Another process takes over: it has a hub that is made of what this one has written down, in as small steps as can be.
     pub(crate) fn take_over(&mut self, now: Ms, away: Ms) {
         let header = Header { program: String::new(), epoch: 0, now, wall_ms: 0 };

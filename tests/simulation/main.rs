@@ -32,6 +32,10 @@ use world::World;
 /// Seeds that an ordinary run takes.
 const SEEDS: u64 = 180;
 
+/// Seeds from here on stand for histories in which the operator changes the limits now and then; so many of them are taken, too.
+const RELOADED: u64 = 1 << 32;
+const RELOADED_SEEDS: u64 = 60;
+
 /// What those have to come to, in messages that pages have read: fewer would prove little.
 const DELIVERIES_MIN: usize = 100_000;
 
@@ -50,9 +54,11 @@ fn every_page_gets_all_that_is_its_own_once_in_order_or_is_told() {
     let first = number("SHAVEET_SIM_SEED").or(number("SHAVEET_SIM_FIRST")).unwrap_or(0);
     let only = number("SHAVEET_SIM_SEED").map(|_| 1);
     let count = only.or(number("SHAVEET_SIM_SEEDS")).unwrap_or(SEEDS);
+    let reloaded = if first == 0 && count == SEEDS { RELOADED_SEEDS } else { 0 };
+    let seeds = || (first..first + count).chain(RELOADED..RELOADED + reloaded);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let results: Vec<(usize, Vec<u64>)> = std::thread::scope(|scope| {
-        let start = |worker| scope.spawn(move || run_seeds((first..first + count).skip(worker).step_by(workers)));
+        let start = |worker| scope.spawn(move || run_seeds(seeds().skip(worker).step_by(workers)));
         let running: Vec<_> = (0..workers).map(start).collect();
         running.into_iter().map(|worker| worker.join().expect("faults of the world are caught")).collect()
     });
@@ -88,7 +94,13 @@ fn run_seeds(seeds: impl Iterator<Item = u64>) -> (usize, Vec<u64>) {
 /// What a seed stands for.
 fn history(seed: u64) -> (Config, Vec<Step>) {
     let mut random = fastrand::Rng::with_seed(seed);
-    (step::setup(&mut random), step::draw(&mut random))
+    let (config, mut steps) = (step::setup(&mut random), step::draw(&mut random));
+    if seed >= RELOADED {
+        for _ in 0..random.usize(1..12) {
+            steps.insert(random.usize(..steps.len()), Step::Reload(random.u64(..)));
+        }
+    }
+    (config, steps)
 }
 
 /// Lets a history happen. The number of messages that pages have read, or what is wrong.

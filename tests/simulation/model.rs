@@ -26,7 +26,7 @@ pub(crate) struct Message {
     pub(crate) text: String,
     pub(crate) from: Value,
     pub(crate) bytes: usize,
-    is_shared: bool,
+    in_own_ring: bool,
     pub(crate) fate: Fate,
 }
 
@@ -84,8 +84,8 @@ pub(crate) struct Subscription {
     pub(crate) made: u64,
     /// ...and what was published up to here.
     pub(crate) until: Option<u64>,
-    /// When it ended.
-    ended: Ms,
+    /// From then on nobody who has not read it is waited for: the channel kept messages so long when it ended.
+    stale: Ms,
 }
 
 /// How a poll says where it goes on.
@@ -169,6 +169,8 @@ pub(crate) struct Publication<'a> {
 #[derive(Debug)]
 pub(crate) struct Model {
     config: Config,
+    /// When that changed: what is due by it since longer is due then.
+    changed: Ms,
     pub(crate) seq: u64,
     pub(crate) channels: Vec<Channel>,
     pub(crate) names: BTreeMap<String, usize>,
@@ -198,6 +200,7 @@ impl Model {
     pub(crate) fn new(config: &Config) -> Model {
         Model {
             config: config.clone(),
+            changed: Ms::ZERO,
             seq: 0,
             channels: Vec::new(),
             names: BTreeMap::new(),
@@ -211,11 +214,12 @@ impl Model {
     }
 
     /// The hub has been written down, and read again after this time: it does not count for those who were here.
-    pub(crate) fn restore(&mut self, away: Ms) {
+    pub(crate) fn restore(&mut self, now: Ms, away: Ms) {
         for client in self.clients.iter_mut().filter(|client| client.is_here) {
             (client.created, client.seen) = (client.created + away, client.seen + away);
         }
         self.departed.sort_by_key(|&client| (self.clients[client].departed_at, client));
+        (0..self.channels.len()).for_each(|channel| self.refill(now, channel));
         // The hand begins anew, with who was published to first.
         let mut kept: Vec<_> =
             (0..self.channels.len()).filter(|&channel| self.kept(channel).next().is_some()).collect();
@@ -282,7 +286,7 @@ impl Model {
         if !is_subscribed {
             self.seq += u64::from(since.is_some());
             let (made, begin) = (self.seq, since.unwrap_or(self.seq).min(self.seq));
-            self.clients[client].subscriptions.push(Subscription { channel, begin, made, until: None, ended: Ms::MAX });
+            self.clients[client].subscriptions.push(Subscription { channel, begin, made, until: None, stale: Ms::MAX });
         }
         self.say(now, client, channel, "subscribed");
         Ok(())
@@ -552,18 +556,19 @@ impl Model {
                 true => Ms::MAX,
                 false => self.clients[client].departed_at + self.config.departed_age,
             };
-            assert!(now < due + SLACK, "{name} is not collected or forgotten in time");
+            assert!(now < due.max(self.changed) + SLACK, "{name} is not collected or forgotten in time");
         }
         for (name, &channel) in &self.names {
             if self.is_deserted(channel) {
                 let due = self.channels[channel].used + self.config.channel_idle;
-                assert!(now < due + SLACK, "{name} is not freed in time");
+                assert!(now < due.max(self.changed) + SLACK, "{name} is not freed in time");
             }
             let age = self.channels[channel].policy.history_age;
             for ring in [false, true] {
-                let kept: Vec<&Message> = self.kept(channel).filter(|message| message.is_shared == ring).collect();
+                let kept: Vec<&Message> = self.kept(channel).filter(|message| message.in_own_ring == ring).collect();
                 // The newest stays, so nobody goes before somebody newer has come.
-                let old = kept.windows(2).find(|pair| (pair[0].at + age).max(pair[1].at) + SLACK < now);
+                let old =
+                    kept.windows(2).find(|pair| (pair[0].at + age).max(pair[1].at).max(self.changed) + SLACK < now);
                 assert!(old.is_none(), "{name} keeps what is too old: {old:?}");
             }
         }
@@ -632,8 +637,7 @@ impl Model {
         let mut at = 0;
         while let Some(subscription) = self.clients[client].subscriptions.get(at) {
             // Another page may not be as far; it finds something of it as long as the channel keeps messages.
-            let kept = self.channels[subscription.channel].policy.history_age;
-            let is_stale = !self.clients[client].resumes || subscription.ended + kept <= now;
+            let is_stale = !self.clients[client].resumes || subscription.stale <= now;
             if is_stale && self.is_read(subscription, position) {
                 self.forget_end(now, client, at);
             } else {
@@ -737,11 +741,7 @@ impl Model {
     ) -> (u64, u64) {
         self.seq += 1;
         let id = self.next_id(channel);
-        let Policy { history, history_system, history_bytes, .. } = *self.channels[channel].policy;
-        let (is_shared, most) = match (system, history_system) {
-            (Some(_), SystemShare::Own(most)) => (true, most),
-            _ => (false, history),
-        };
+        let in_own_ring = ring_of(&self.channels[channel].policy, system.is_some());
         let mut triple = format!("[{id},").into_bytes();
         json::write_str(&mut triple, text);
         triple.push(b',');
@@ -750,23 +750,31 @@ impl Model {
             other => triple.extend_from_slice(other.to_string().as_bytes()),
         }
         let bytes = triple.len() + 1 + exclude.len() * EXCLUDED_BYTES;
-        let in_ring = |model: &Model| -> (usize, usize) {
-            let ring = model.kept(channel).filter(|message| message.is_shared == is_shared);
-            ring.fold((0, 0), |(count, sum), message| (count + 1, sum + message.bytes))
-        };
-        while in_ring(self).0 >= most.max(1) {
-            self.lose(now, channel, is_shared, "count");
-        }
-        while in_ring(self).0 > 0 && in_ring(self).1 + bytes > history_bytes {
-            self.lose(now, channel, is_shared, "bytes");
-        }
+        self.make_room(now, channel, in_own_ring, self.seq, bytes);
         let (seq, text) = (self.seq, text.to_owned());
         let fate = Fate::Kept;
-        let message = Message { seq, id, at: now, expires, exclude, system, text, from, bytes, is_shared, fate };
+        let message = Message { seq, id, at: now, expires, exclude, system, text, from, bytes, in_own_ring, fate };
         self.channels[channel].messages.push(message);
         self.channels[channel].used = now;
         self.turn_the_hand(now, channel);
         (id, seq)
+    }
+
+    /// The limits change, and all follow.
+    pub(crate) fn change(&mut self, now: Ms, config: &Config) {
+        (self.config, self.changed) = (config.clone(), now);
+        for channel in 0..self.channels.len() {
+            let policy = config.policies.of(&self.channels[channel].name).clone();
+            let old = std::mem::replace(&mut self.channels[channel].policy, policy.clone());
+            if ring_of(&old, true) == ring_of(&policy, true) {
+                self.shrink(now, channel)
+            } else {
+                self.refill(now, channel)
+            }
+        }
+        while self.departed.len() > self.config.departed_max {
+            self.forget(now, self.departed[0]);
+        }
     }
 
     /// The channels that were not used for longest give up their oldest messages until the sum fits.
@@ -786,7 +794,7 @@ impl Model {
                 continue;
             }
             let oldest = |ring: bool| {
-                let mut kept = self.kept(channel).filter(|message| message.is_shared == ring);
+                let mut kept = self.kept(channel).filter(|message| message.in_own_ring == ring);
                 kept.next().filter(|_| kept.next().is_some()).map(|message| message.seq)
             };
             match [false, true].into_iter().filter_map(|ring| Some((oldest(ring)?, ring))).min() {
@@ -800,10 +808,56 @@ impl Model {
     }
 
     /// The oldest message of that share falls out.
-    fn lose(&mut self, now: Ms, channel: usize, is_shared: bool, why: &'static str) {
+    /// The rings are filled anew, by the policy of today.
+    fn refill(&mut self, now: Ms, channel: usize) {
+        let Channel { messages, policy, .. } = &mut self.channels[channel];
+        let mut kept = Vec::new();
+        for message in messages.iter_mut().filter(|message| message.fate == Fate::Kept) {
+            message.in_own_ring = ring_of(policy, message.system.is_some());
+            kept.push((message.in_own_ring, message.seq, message.bytes));
+        }
+        for (in_own_ring, seq, bytes) in kept {
+            self.make_room(now, channel, in_own_ring, seq, bytes);
+        }
+    }
+
+    /// What is too much in the rings goes.
+    fn shrink(&mut self, now: Ms, channel: usize) {
+        let policy = self.channels[channel].policy.clone();
+        for in_own_ring in [false, true] {
+            loop {
+                let ring = self.kept(channel).filter(|message| message.in_own_ring == in_own_ring);
+                let (count, bytes) = ring.fold((0, 0), |(count, sum), message| (count + 1, sum + message.bytes));
+                let why = match count > most(&policy, in_own_ring) {
+                    _ if count <= 1 => break,
+                    true => "count",
+                    false if bytes > policy.history_bytes => "bytes",
+                    false => break,
+                };
+                self.lose(now, channel, in_own_ring, why);
+            }
+        }
+    }
+
+    /// What has to go from a ring for a message with this `seq` and so many bytes.
+    fn make_room(&mut self, now: Ms, channel: usize, in_own_ring: bool, seq: u64, bytes: usize) {
+        let policy = self.channels[channel].policy.clone();
+        let before = |model: &Model| -> (usize, usize) {
+            let ring = model.kept(channel).filter(|message| message.in_own_ring == in_own_ring && message.seq < seq);
+            ring.fold((0, 0), |(count, sum), message| (count + 1, sum + message.bytes))
+        };
+        while before(self).0 >= most(&policy, in_own_ring).max(1) {
+            self.lose(now, channel, in_own_ring, "count");
+        }
+        while before(self).0 > 0 && before(self).1 + bytes > policy.history_bytes {
+            self.lose(now, channel, in_own_ring, "bytes");
+        }
+    }
+
+    fn lose(&mut self, now: Ms, channel: usize, in_own_ring: bool, why: &'static str) {
         let Channel { messages, fallen, .. } = &mut self.channels[channel];
         let mut kept = messages[*fallen..].iter_mut().filter(|message| message.fate == Fate::Kept);
-        let oldest = kept.find(|message| message.is_shared == is_shared).expect("there is one");
+        let oldest = kept.find(|message| message.in_own_ring == in_own_ring).expect("there is one");
         oldest.fate = if now < oldest.expires { Fate::Lost(why) } else { Fate::Expired };
         *fallen += messages[*fallen..].iter().take_while(|message| message.fate != Fate::Kept).count();
     }
@@ -811,8 +865,8 @@ impl Model {
     fn lose_old(&mut self, now: Ms, channel: usize) {
         let limit = now - self.channels[channel].policy.history_age;
         for ring in [false, true] {
-            let old = self.kept(channel).filter(|message| message.is_shared == ring && message.at < limit).count();
-            let all = self.kept(channel).filter(|message| message.is_shared == ring).count();
+            let old = self.kept(channel).filter(|message| message.in_own_ring == ring && message.at < limit).count();
+            let all = self.kept(channel).filter(|message| message.in_own_ring == ring).count();
             for _ in 0..old.min(all.saturating_sub(1)) {
                 self.lose(now, channel, ring, "age");
             }
@@ -820,8 +874,8 @@ impl Model {
     }
 
     fn lose_all(&mut self, now: Ms, channel: usize) {
-        let shares: Vec<bool> = self.kept(channel).map(|message| message.is_shared).collect();
-        shares.into_iter().for_each(|is_shared| self.lose(now, channel, is_shared, "age"));
+        let shares: Vec<bool> = self.kept(channel).map(|message| message.in_own_ring).collect();
+        shares.into_iter().for_each(|in_own_ring| self.lose(now, channel, in_own_ring, "age"));
     }
 
     fn leave(&mut self, now: Ms, client: usize, channel: usize) {
@@ -833,7 +887,7 @@ impl Model {
             let read = if *resumes { subscriptions[at].begin } else { subscriptions[at].after(*position) };
             if newest > read {
                 subscriptions[at].until = Some(self.seq);
-                subscriptions[at].ended = now;
+                subscriptions[at].stale = now + self.channels[channel].policy.history_age;
             } else {
                 subscriptions.swap_remove(at);
             }
@@ -914,6 +968,16 @@ impl Model {
             assert_eq!(info.subscriptions, subscriptions.iter().filter(|one| one.until.is_none()).count(), "{name}");
         }
     }
+}
+
+/// Whether a message goes into the ring of the server's own.
+fn ring_of(policy: &Policy, is_system: bool) -> bool {
+    is_system && policy.history_system != SystemShare::Shared
+}
+
+/// How many messages a ring has.
+fn most(policy: &Policy, in_own_ring: bool) -> usize {
+    if let (true, SystemShare::Own(most)) = (in_own_ring, policy.history_system) { most } else { policy.history }
 }
 
 impl Poll {

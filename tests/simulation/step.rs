@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Expire(u8),
     /// The server starts anew.
     Restart(Restart),
+    /// The operator changes limits and times: a seed.
+    Reload(u64),
     /// Another process takes the server over, with its connections.
     TakeOver,
     /// Everything under way comes to its end.
@@ -314,6 +316,13 @@ fn some(random: &mut Rng) -> Vec<u8> {
 
 fn pairs(random: &mut Rng) -> Vec<(u8, Vec<u8>)> {
     (0..random.usize(0..4)).map(|_| (random.u8(..), some(random))).collect()
+}
+
+/// A configuration that may follow this one. The model does not follow everything into the past: how long those are remembered who
+/// have departed before, which polls or subscriptions are too many after the fact, what all channels together keep.
+pub(crate) fn changed(old: &Config, random: &mut Rng) -> Config {
+    let Config { poll_timeout, history_total, max_polls, max_subscriptions, departed_age, .. } = *old;
+    Config { poll_timeout, history_total, max_polls, max_subscriptions, departed_age, ..setup(random) }
 }
 
 /// The server's configuration: limits that are reached soon, times that pass soon.

@@ -9,7 +9,7 @@ use shaveet::config::Config;
 use super::edge::{Edge, Heard};
 use super::judge::Said;
 use super::model::{Fault, Model, Refusal, SLACK, Since as Place, State, Transport};
-use super::step::{Call, Credential, Dialect, Past, Polling, Restart, Since, Step};
+use super::step::{self, Call, Credential, Dialect, Past, Polling, Restart, Since, Step};
 
 /// Names of clients; an admin, and one that looks as if its key had begun.
 const CLIENTS: [&str; 6] = ["alice", "bob", "admin-1", "d\u{e9}_!!_x", "e", "f"];
@@ -162,9 +162,10 @@ impl World {
             Step::Expire(255) => self.expire_all(),
             Step::Expire(count) => self.expire(usize::from(*count)),
             Step::Restart(how) => self.restart(*how),
+            Step::Reload(seed) => self.reload(*seed),
             Step::TakeOver => {
                 self.edge.take_over(self.now, Ms::ZERO);
-                self.model.restore(Ms::ZERO);
+                self.model.restore(self.now, Ms::ZERO);
             }
             Step::Settle => self.settle(),
             Step::Round(calls) => self.round(calls),
@@ -519,6 +520,13 @@ impl World {
         self.settle();
     }
 
+    fn reload(&mut self, seed: u64) {
+        self.config = step::changed(&self.config, &mut fastrand::Rng::with_seed(seed));
+        self.note(|| "the limits change".to_owned());
+        self.edge.change(self.now, &self.config);
+        self.model.change(self.now, &self.config);
+    }
+
     fn restart(&mut self, how: Restart) {
         if let Restart::Stopped | Restart::Saved { .. } = how {
             let mut from = 0;
@@ -534,7 +542,7 @@ impl World {
             self.now += away;
             self.edge.take_over(self.now, away);
             self.edge.hang_up();
-            self.model.restore(away);
+            self.model.restore(self.now, away);
         } else {
             self.starts += 1;
             self.edge = Edge::new(self.now, &self.config, self.starts, self.last_connection);
