@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             Err(problems) => cli::refuse(&problems),
         },
         Deed::Print(text) => printed(&text),
+        Deed::Ask(question) => question.ask(),
         Deed::Upgrade(pid) => cli::upgrade::upgrade(pid).map_or_else(|error| failed(&error), |text| printed(&text)),
     }
 }

@@ -44,6 +44,12 @@ impl Secret {
         Ok(Secret(text.as_bytes().into()))
     }
 
+    /// The header by which a caller brings it, with its line end.
+    #[must_use]
+    pub fn header_line(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.0.escape_ascii())
+    }
+
     /// Whether the other is the same.
     #[must_use]
     pub fn is_same(&self, other: &Secret) -> bool {

@@ -5,11 +5,17 @@
 //! one. An error names the flag, the variable or the line of the file, the value and what is allowed, and the process ends with
 //! code 2 before it has opened anything.
 
+pub mod ask;
+mod channels;
 pub mod check;
+mod clients;
 pub mod daemon;
 mod manual;
+mod publish;
 pub mod reference;
+mod tail;
 pub mod upgrade;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,6 +25,8 @@ use clap::builder::{PathBufValueParser, ValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
+
+use ask::Question;
 
 use crate::config::knobs::{Form, Group, KNOBS, Knob, Preset};
 use crate::config::{Origin, Problems, Setting, Settings, Sources};
@@ -41,6 +49,8 @@ pub enum Deed {
     Print(String),
     /// Have the server of this process become the program that is installed now.
     Upgrade(u32),
+    /// Ask a running server for something.
+    Ask(Box<Question>),
 }
 
 /// Why nothing is done.
@@ -96,6 +106,11 @@ pub fn try_parse(
     sources.note_variables(variables);
     let subcommand = matches.subcommand();
     note_flags(subcommand.map_or(&matches, |(_, matches)| matches), &mut sources);
+    if let Some((name, matches)) = subcommand
+        && let Some(question) = Question::of(name, matches, sources.clone())
+    {
+        return question.map(|question| Deed::Ask(Box::new(question))).map_err(Error::Configuration);
+    }
     let settings = Box::new(sources.read().map_err(Error::Configuration)?);
     Ok(match subcommand {
         Some(("check", _)) => Deed::Check(settings),
@@ -126,24 +141,31 @@ pub fn command() -> Command {
         .subcommand_help_heading("Subcommands (without one it is the server)")
 }
 
-fn subcommands() -> [Command; 5] {
+fn subcommands() -> Vec<Command> {
     let check = Command::new("check")
         .about("Check the configuration and print what counts of it, and where each value comes from")
         .after_help("What it prints can be used as a file. The exit code is 2 if something is wrong.")
         .args(server_flags());
     let upgrade = Command::new("upgrade")
         .about("Have a running server become the program that is installed now; nobody is hung up on")
-        .after_help("The same as SIGUSR2, but says whether it has. The exit code is 1 if it has not: it goes on as before then.")
+        .after_help("The same as SIGUSR2, but says whether it has. The exit code is\n1 if it has not: it goes on as before then.")
         .arg(Arg::new("PID").help("The server's process").required(true).value_parser(value_parser!(u32)));
     let shell = Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell));
     let completions =
         Command::new("completions").about("Print what a shell reads to complete command lines").arg(shell);
-    let subcommand =
-        Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(["check", "upgrade", "completions", "man"]);
-    let man = Command::new("man").about("Print the manual page, or that of a subcommand").arg(subcommand);
     let reference = Command::new("reference").about("Print docs/configuration").hide(true);
-    [check, upgrade, completions, man, reference]
+    let mut all = vec![check, upgrade];
+    all.extend(ask::commands());
+    all.push(completions);
+    let subcommand = Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(DOCUMENTED);
+    let man = Command::new("man").about("Print the manual page, or that of a subcommand").arg(subcommand);
+    all.extend([man, reference]);
+    all
 }
+
+/// Those that have a manual page.
+const DOCUMENTED: [&str; 9] =
+    ["check", "upgrade", "publish", "tail", "channels", "clients", "why", "completions", "man"];
 
 const ABOUT: &str = "\
 A push server for web applications. The web application creates clients, subscribes them to channels and publishes \
@@ -170,6 +192,16 @@ File, environment:
 
 /// What the server is told by: a flag for each knob, and what is none.
 fn server_flags() -> Vec<Arg> {
+    let [config, port] = file_and_port();
+    let mut flags: Vec<Arg> = KNOBS.iter().map(flag).collect();
+    flags.insert(1, port);
+    flags.insert(2, config);
+    // A negative number is a wrong value, not an unknown flag, so that the error names the flag.
+    flags.into_iter().map(|flag| if takes_value(&flag) { flag.allow_negative_numbers(true) } else { flag }).collect()
+}
+
+/// The flags that say what knobs say, and are none.
+fn file_and_port() -> [Arg; 2] {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
@@ -185,11 +217,7 @@ fn server_flags() -> Vec<Arg> {
         .value_parser(ValueParser::new(port))
         .help("Listen on this port of all interfaces, IPv4 and IPv6, besides what --listen says")
         .help_heading(Group::Listening.heading());
-    let mut flags: Vec<Arg> = KNOBS.iter().map(flag).collect();
-    flags.insert(1, port);
-    flags.insert(2, config);
-    // A negative number is a wrong value, not an unknown flag, so that the error names the flag.
-    flags.into_iter().map(|flag| if takes_value(&flag) { flag.allow_negative_numbers(true) } else { flag }).collect()
+    [config, port]
 }
 
 fn takes_value(flag: &Arg) -> bool {
@@ -222,9 +250,12 @@ fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a number from 0 to 65535, 0 being any free port".into())
 }
 
-/// Notes what the flags say, and which file is to be read.
+/// Notes what the flags say, and which file is to be read. A subcommand may have few of them.
 fn note_flags(matches: &ArgMatches, sources: &mut Sources) {
-    for knob in KNOBS.iter().filter(|knob| matches.value_source(knob.name) == Some(ValueSource::CommandLine)) {
+    let is_flag = |knob: &&Knob| matches.try_contains_id(knob.name).unwrap_or(false);
+    for knob in
+        KNOBS.iter().filter(is_flag).filter(|knob| matches.value_source(knob.name) == Some(ValueSource::CommandLine))
+    {
         let values = match knob.form {
             Form::Switch => vec!["on".to_owned()],
             _ => matches.get_many::<String>(knob.name).expect("it is there").cloned().collect(),
@@ -263,6 +294,12 @@ mod tests {
     #[test]
     fn command_is_sound() {
         command().debug_assert();
+        let shown = command()
+            .get_subcommands()
+            .filter(|one| !one.is_hide_set())
+            .map(|one| one.get_name().to_owned())
+            .collect::<Vec<_>>();
+        assert_eq!(shown, DOCUMENTED);
     }
 
     #[test]
@@ -282,7 +319,14 @@ mod tests {
             }
         }
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
-        assert!(AFTER_HELP.lines().all(|line| line.chars().count() < 80), "what stands as it is fits 80 columns");
+        let notes = |command: &Command| command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let all = command();
+        for note in all.get_subcommands().chain([&all]).map(notes) {
+            assert!(
+                note.lines().all(|line| line.chars().count() <= 80),
+                "what stands as it is fits 80 columns: {note}"
+            );
+        }
         assert_eq!(help, command().render_help().to_string(), "-h and --help are one page");
     }
 

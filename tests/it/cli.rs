@@ -1,86 +1,17 @@
 //! The program as whoever starts it sees it: help, version, wrong arguments, variables, what it prints, how it ends.
 //!
 //! Every server listens on a free port, and a test knows that it listens by the line on its stdout. Nothing sleeps; what
-//! does not come within [`LIMIT`] fails.
+//! does not come in time fails.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
-use crate::support::program::{Ended, ended, shaveet};
-use rustix::process::{Pid, Signal, kill_process};
-
-/// Many times what the slowest step takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// A started server. Dropped, it is killed.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-        let stdout = BufReader::new(child.stdout.take().expect("its stdout is a pipe"));
-        let (sender, lines) = channel();
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Running { child, lines }
-    }
-
-    /// Starts it with a stdout that nobody reads any more.
-    fn start_unheard(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-        drop(child.stdout.take());
-        Running { child, lines: channel().1 }
-    }
-
-    /// The next line of its stdout.
-    fn line(&self) -> String {
-        self.lines.recv_timeout(LIMIT).expect("one more line on stdout")
-    }
-
-    /// The next line, less `listening on `.
-    fn listening(&self) -> String {
-        let line = self.line();
-        line.strip_prefix("listening on ").unwrap_or_else(|| panic!("a listening line, not {line:?}")).to_owned()
-    }
-
-    /// The same, less `http://`.
-    fn listening_tcp(&self) -> String {
-        let address = self.listening();
-        address.strip_prefix("http://").unwrap_or_else(|| panic!("a TCP listener, not {address:?}")).to_owned()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
-    }
-
-    /// How it ended. Its stdout is closed when it has.
-    fn ended(mut self) -> ExitStatus {
-        loop {
-            match self.lines.recv_timeout(LIMIT) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return self.child.wait().expect("it is our child");
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("it did not end"),
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::program::{Ended, Running, ended, shaveet};
+use rustix::process::Signal;
 
 /// A path for a socket, short enough for one (108 bytes), removed in the end.
 struct SocketPath(PathBuf);

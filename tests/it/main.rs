@@ -9,6 +9,7 @@ mod access;
 mod additions;
 mod channels;
 mod cli;
+mod commands;
 mod config;
 mod conformance;
 mod daemon;

@@ -43,7 +43,10 @@ fn the_manual_page_tells_all_flags_with_reasons_and_each_subcommand_has_its_own(
     {
         assert!(page.contains(part), "{part}");
     }
-    assert!(printed(&["man", "check"]).contains(".TH shaveet-check 1"));
+    for subcommand in ["check", "upgrade", "publish", "tail", "channels", "clients", "why", "completions", "man"] {
+        assert!(page.contains(&format!("shaveet\\-{subcommand}(1)")), "{subcommand}");
+        assert!(printed(&["man", subcommand]).contains(&format!(".TH shaveet-{subcommand} 1")), "{subcommand}");
+    }
     assert_eq!(ended(shaveet(&["man", "zebra"])).code, Some(2));
 }
 
@@ -58,7 +61,8 @@ fn bash_completes_flags_and_subcommands() {
         String::from_utf8(output.stdout).expect("names are ASCII").trim().to_owned()
     };
     assert_eq!(complete("shaveet --poll-t", 1), "--poll-timeout");
-    assert_eq!(complete("shaveet ch", 1), "check");
+    assert_eq!(complete("shaveet ch", 1), "check channels");
+    assert_eq!(complete("shaveet tail --rpc-t", 2), "--rpc-token-file");
     assert_eq!(complete("shaveet check --max-n", 2), "--max-new-per-address --max-name");
 }
 
@@ -66,7 +70,7 @@ fn bash_completes_flags_and_subcommands() {
 fn other_shells_are_told_the_same() {
     for shell in ["zsh", "fish"] {
         let script = printed(&["completions", shell]);
-        for word in ["poll-timeout", "max-name", "daemon", "check"] {
+        for word in ["poll-timeout", "max-name", "daemon", "check", "publish", "no-system", "clients", "why"] {
             assert!(script.contains(word), "{word} for {shell}");
         }
     }
