@@ -66,11 +66,12 @@ class Page:
         self._url, self._credentials, self._since = url.rstrip("/"), f"{client_id}_!!_{key}", ""
 
     def poll(self) -> List[Dict[str, Any]]:
-        """What has come since the last time; waits until there is something."""
+        """What has come since the last time; waits until there is something. Nothing may be lost."""
         query = urlencode({"client_id": self._credentials, "since": self._since})
         with _open(f"{self._url}/message_updates?{query}", timeout=SECONDS_MAX) as response:
             answer = json.load(response)
         self._since = answer["since"]
+        assert not answer["gaps"], answer
         found: List[Dict[str, Any]] = answer["messages"]
         return found
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import collections
 import os
+import pathlib
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, List, Tuple
+from http.client import HTTPException
+from typing import Any, Callable, List, Tuple
+from urllib.error import HTTPError
 
 import pytest
-from support import Line, Server
+from support import Line, Page, Server
 from test_methods import fresh
 
 from shaveet import Published, Shaveet, Unavailable
@@ -50,10 +53,11 @@ def test_what_may_have_been_done_is_not_done_again(connect: Any, start: Any) -> 
     assert [m.data for m in Shaveet(server.url).history("room").messages] == ["hello", "x", "hello"]
 
 
-def test_a_server_that_is_killed_and_started_again_under_publishers(start: Any) -> None:
-    """Whoever publishes notices nothing; within the life of a server nothing is there twice."""
-    server: Server = start("--history", "10000")
-    client = Shaveet(server.url, retry_for=60)
+EVERYTHING = sorted(f"{name} {at}" for name in range(4) for at in range(MESSAGES))
+
+
+def publish_everything(client: Shaveet, restart: Callable[[], None]) -> List[Tuple[str, Published]]:
+    """Four threads publish; three times in between the server is started again. What came back, in that order."""
     published: List[Tuple[str, Published]] = []
     grown = threading.Condition()
 
@@ -67,14 +71,61 @@ def test_a_server_that_is_killed_and_started_again_under_publishers(start: Any) 
 
     with ThreadPoolExecutor(4) as pool:
         deeds = [pool.submit(publish, name) for name in range(4)]
-        for kills in range(1, 4):
+        for restarts in range(1, 4):
             with grown:
-                assert grown.wait_for(lambda: len(published) >= kills * MESSAGES, 60)
-            server.kill()
-            server.start()
+                assert grown.wait_for(lambda: len(published) >= restarts * MESSAGES, 60)
+            restart()
         for deed in deeds:
             deed.result()
-    assert sorted(text for text, _ in published) == sorted(f"{n} {at}" for n in range(4) for at in range(MESSAGES))
+    assert sorted(text for text, _ in published) == EVERYTHING
+    return published
+
+
+def test_nothing_is_lost_or_doubled_by_a_restart_with_state_under_publishers(start: Any, tmp_path: pathlib.Path) -> None:
+    """The keys of idempotency outlive the process, as the messages do: a call that was done and not answered is not done again."""
+    server: Server = start("--history", "10000", "--state", str(tmp_path / "state"))
+    client = Shaveet(server.url, retry_for=60)
+    key = client.create_client("page")
+    client.subscribe("page", "room")
+    heard: List[str] = []
+
+    def listen() -> None:
+        page = Page(server.url, "page", key)
+        while len(heard) < len(EVERYTHING):
+            try:
+                messages = page.poll()
+            except HTTPError:
+                raise
+            except (OSError, HTTPException):
+                continue
+            heard.extend(message["data"] for message in messages if not message.get("system"))
+
+    def restart() -> None:
+        server.stop()
+        server.start()
+
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(listen)
+        published = publish_everything(client, restart)
+        page.result()
+    assert sorted(heard) == EVERYTHING
+    assert len({epoch(placed) for _, placed in published}) == 1
+    held = client.history("room", limit=1000).messages
+    by_id = {message.id: message.data for message in held if not message.system}
+    assert by_id == {placed.id: text for text, placed in published}
+    assert heard == [by_id[number] for number in sorted(by_id)]
+
+
+def test_a_server_that_is_killed_and_started_again_under_publishers(start: Any) -> None:
+    """Whoever publishes notices nothing; within the life of a server nothing is there twice."""
+    server: Server = start("--history", "10000")
+    client = Shaveet(server.url, retry_for=60)
+
+    def restart() -> None:
+        server.kill()
+        server.start()
+
+    published = publish_everything(client, restart)
     lives = collections.Counter(epoch(placed) for _, placed in published)
     assert len(lives) == 4, lives
     places = [(epoch(placed), placed.id) for _, placed in published]
