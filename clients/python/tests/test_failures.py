@@ -53,6 +53,16 @@ def test_what_may_have_been_done_is_not_done_again(connect: Any, start: Any) -> 
     assert [m.data for m in Shaveet(server.url).history("room").messages] == ["hello", "x", "hello"]
 
 
+def test_a_server_that_does_not_answer_in_time(connect: Any, start: Any) -> None:
+    server: Server = start()
+    client = connect(server.url, timeout=0.2, retry_for=0)
+    client.publish("room", "before")
+    with server.stopped(), pytest.raises(Unavailable) as raised:
+        client.publish("room", "meanwhile")
+    assert raised.value.maybe_done
+    client.publish("room", "after")
+
+
 EVERYTHING = sorted(f"{name} {at}" for name in range(4) for at in range(MESSAGES))
 
 

@@ -21,8 +21,8 @@ Answer = Tuple[int, Dict[str, str], str]
 class Site:
     """A site that says who one is by the query, behind either kind of application."""
 
-    def __init__(self, kind: str, url: str) -> None:
-        self._kind, self._url = kind, url
+    def __init__(self, kind: str, url: str, **options: Any) -> None:
+        self._kind, self._url, self._options = kind, url, options
 
     def ask(self, method: str, path: str, user: str, header: bool = True) -> Answer:
         return (self._wsgi if self._kind == "wsgi" else self._asgi)(method, path, user, header)
@@ -33,7 +33,7 @@ class Site:
             return [environ["shaveet"].html(environ, nonce='"n').encode()]
 
         client = Shaveet(self._url, retry_for=0)
-        mounted = shaveet.wsgi.Shaveet(app, client, lambda environ: environ["QUERY_STRING"] or None)
+        mounted = shaveet.wsgi.Shaveet(app, client, lambda environ: environ["QUERY_STRING"] or None, **self._options)
         environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": user, "SCRIPT_NAME": "/site"}
         if header:
             environ["HTTP_X_SHAVEET"] = "1"
@@ -54,7 +54,7 @@ class Site:
 
         async def visit() -> Answer:
             async with AsyncShaveet(self._url, retry_for=0) as client:
-                mounted = shaveet.asgi.Shaveet(app, client, name)
+                mounted = shaveet.asgi.Shaveet(app, client, name, **self._options)
                 headers = [(b"x-shaveet", b"1")] if header else []
                 scope = {"type": "http", "method": method, "path": "/site" + path, "root_path": "/site"}
                 scope.update(query_string=user.encode(), headers=headers)
@@ -84,6 +84,17 @@ def test_a_page_gets_a_client_that_hears_its_user_alone(site: Site, server: Serv
     heard = [message["data"] for message in Page(server.url, **made).poll() if not message["system"]]
     assert heard == ["for alice"]
     assert json.loads(site.ask("POST", "/shaveet/client", "alice")[2])["client_id"] != made["client_id"]
+
+
+def test_a_page_hears_the_channels_that_the_site_gives_it(site: Site, server: Server) -> None:
+    other = Site(site._kind, server.url, channels=lambda user: [f"inbox of {user}", "news"])
+    made = json.loads(other.ask("POST", "/shaveet/client", "carol")[2])
+    client = Shaveet(server.url)
+    assert sorted(client.get_client_channels(made["client_id"])) == ["inbox of carol", "news"]
+    client.publish("user-carol", "not here")
+    client.publish("news", "for all")
+    heard = [message["data"] for message in Page(server.url, **made).poll() if not message["system"]]
+    assert heard == ["for all"]
 
 
 def test_who_gets_none(site: Site) -> None:
