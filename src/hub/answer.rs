@@ -34,7 +34,7 @@ const STREAM_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pick {
     seq: u64,
-    channel: Key<Channel>,
+    pub(super) channel: Key<Channel>,
     place: Place,
 }
 

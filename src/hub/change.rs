@@ -61,6 +61,9 @@ impl Hub {
 
     /// A channel takes over its policy. False if it has more messages to let go of than the budget allows.
     fn follow(&mut self, now: Ms, key: Key<Channel>, budget: &mut u32) -> bool {
+        if self.own.is(key) {
+            return true;
+        }
         let channel = &mut self.channels[key];
         let policy = self.limits.policies.of(channel.name());
         let before = channel.held_messages().1;

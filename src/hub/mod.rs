@@ -22,6 +22,7 @@
 //! queue.
 
 mod answer;
+mod busiest;
 mod canary;
 mod change;
 mod channel;
@@ -33,6 +34,7 @@ mod lifetimes;
 mod memory;
 mod message;
 mod once;
+mod own;
 mod policy;
 mod polling;
 mod questions;
@@ -60,6 +62,7 @@ pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};
 pub use memory::Room;
 pub use message::{Kind, Message, Reason, Sender};
+pub use own::Busy;
 pub use policy::{Policies, Policy, SystemShare};
 pub use polling::WaitError;
 pub use questions::{ChannelInfo, ClientInfo, History, Page};
@@ -80,6 +83,7 @@ use freed::Freed;
 use lifetimes::Reminder;
 use memory::Memory;
 use once::Once;
+use own::Own;
 
 /// The channel on which new channels are announced (WIRE A1).
 pub const ADMIN_CHANNEL: &str = "admin";
@@ -208,6 +212,7 @@ pub struct Hub {
     subscriptions: usize,
     /// How many of the clients, and of the channels, are canaries.
     canaries: usize,
+    own: Own,
     tally: Tally,
     /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
     ready: Queue<Key<Waiter>>,
@@ -247,6 +252,7 @@ impl Hub {
             departed: Departed::default(),
             subscriptions: 0,
             canaries: 0,
+            own: Own::default(),
             tally: Tally::default(),
             ready: Queue::new(),
             sweeps: VecDeque::new(),
@@ -410,8 +416,10 @@ impl Hub {
     fn append(&mut self, now: Ms, fact: Fact) {
         let channel = &mut self.channels[fact.channel];
         let (before, kind) = (channel.held_messages().1, fact.message.kind);
-        self.tally.published[index_of(kind)] += 1;
-        self.tally.published_bytes += fact.message.bytes() as u64;
+        if self.own.note(fact.channel) {
+            self.tally.published[index_of(kind)] += 1;
+            self.tally.published_bytes += fact.message.bytes() as u64;
+        }
         channel.append(now, fact.message);
         let after = channel.held_messages().1;
         let marked = channel.mark(kind);

@@ -283,7 +283,8 @@ impl Hub {
             State::Over(ending) => Some(ending),
             State::Parked | State::Sent { .. } => None,
         };
-        self.tally.note_answer(now, found, &self.draft, ending);
+        let count = self.own.others(&self.draft);
+        self.tally.note_answer(now, found, &self.draft, count, ending);
         let upto = self.draft.upto.unwrap_or(0);
         let then = if found.is_stream() && ending.is_none() { Then::Stays } else { Then::Leaves };
         found.state = State::Sent { upto, is_empty: self.draft.picks.is_empty(), then };

@@ -82,11 +82,18 @@ pub struct Usage {
 const NAME_BYTES: usize = 48;
 
 impl Tally {
-    /// An answer has been made.
-    pub(super) fn note_answer(&mut self, now: Ms, waiter: &Waiter, draft: &Draft, ending: Option<Ending>) {
-        self.sent[waiter.medium()] += draft.picks.len() as u64;
+    /// An answer has been made, with so many messages that count.
+    pub(super) fn note_answer(
+        &mut self,
+        now: Ms,
+        waiter: &Waiter,
+        draft: &Draft,
+        count: usize,
+        ending: Option<Ending>,
+    ) {
+        self.sent[waiter.medium()] += count as u64;
         let (seq, at) = draft.oldest;
-        if seq > waiter.came {
+        if seq > waiter.came && count > 0 {
             self.latency.note((now - at).0);
         }
         for (_, gap) in &draft.gaps {

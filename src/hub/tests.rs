@@ -3,6 +3,7 @@
 use super::*;
 
 mod canary;
+mod own;
 mod snapshot;
 mod streams;
 
