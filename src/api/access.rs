@@ -9,6 +9,9 @@
 //! An old browser may say nothing; then the name gives it away that it has been told for our address.
 //!
 //! Whoever wants more has a listener for the API alone, and a token that every call has to bring.
+//!
+//! The dashboard is for the same callers, but by a browser: of what browsers say it has to say that the request comes from
+//! a page of this very server, under a name that is known to be its own, wherever the browser is.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,9 +20,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::http::Request;
+use crate::http::{Method, Request};
 
 use super::Visit;
+use super::cors::is_own;
 use super::quote::Quoted;
 use super::secret::Secret;
 
@@ -58,6 +62,8 @@ pub enum Refusal {
     Unreadable(&'static str),
     /// A browser sends it for a page; the header says so.
     Browser(&'static str),
+    /// A browser sends it to the dashboard for a page of another site; the header says so.
+    Foreign(&'static str),
     /// It was sent to a name of this machine that is not known: the Host header's beginning.
     UnknownHost(String),
     /// The API has a listener of its own.
@@ -83,7 +89,7 @@ impl Refusal {
             Refusal::ForwardedNotAllowed(_) => 1,
             Refusal::UntrustedProxy(_) => 2,
             Refusal::Unreadable(_) => 3,
-            Refusal::Browser(_) => 4,
+            Refusal::Browser(_) | Refusal::Foreign(_) => 4,
             Refusal::UnknownHost(_) => 5,
             Refusal::OtherListener => 6,
             Refusal::NoToken => 7,
@@ -133,6 +139,21 @@ impl Access {
         self.check_token(request)
     }
 
+    /// Decides about a request to the dashboard, but for the token: the page itself has none yet, and what it listens by proves
+    /// itself by a key that was given to who had the token.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why not.
+    pub(super) fn check_visitor(&self, visit: &Visit<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+        if visit.entrance == Entrance::Pages {
+            return Err(Refusal::OtherListener);
+        }
+        check_origin(request)?;
+        // Also where it does not come from this machine: the name of a site that names itself after ours is its page's too.
+        self.check_host(request)?;
+        self.check_address(visit.address.map(|address| address.to_canonical()), request)
+    }
+
     fn check_address(&self, address: Option<IpAddr>, request: &Request<'_>) -> Result<(), Refusal> {
         let mut forwarded = false;
         for (header, read) in FORWARDING {
@@ -175,7 +196,7 @@ impl Access {
     }
 
     /// `Authorization: Bearer TOKEN` (RFC 6750 section 2.1).
-    fn check_token(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_token(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let Some(token) = &self.token else { return Ok(()) };
         let mut lines = request.header_values("authorization");
         let brought = lines.next().ok_or(Refusal::NoToken)?;
@@ -197,6 +218,20 @@ fn check_browser(request: &Request<'_>) -> Result<(), Refusal> {
     match request.header("sec-fetch-site") {
         None | Some(b"none") => Ok(()),
         Some(_) => Err(Refusal::Browser("Sec-Fetch-Site")),
+    }
+}
+
+/// Only a page of this server, or a person: an Origin is that of the address to which the request goes. What a person asks for,
+/// by a link on another site perhaps, is the page alone.
+fn check_origin(request: &Request<'_>) -> Result<(), Refusal> {
+    if !request.header_values("origin").all(|origin| is_own(origin, request)) {
+        return Err(Refusal::Foreign("Origin"));
+    }
+    let is_visit = request.method == Method::Get && request.header("sec-fetch-dest") == Some(b"document");
+    match request.header("sec-fetch-site") {
+        None | Some(b"none" | b"same-origin") => Ok(()),
+        Some(_) if is_visit => Ok(()),
+        Some(_) => Err(Refusal::Foreign("Sec-Fetch-Site")),
     }
 }
 
@@ -253,6 +288,7 @@ impl fmt::Display for Refusal {
             Refusal::Browser(header) => {
                 write!(f, "sent by a browser, as {header} says; only web applications may call")
             }
+            Refusal::Foreign(header) => write!(f, "sent to the dashboard by a page of another site, as {header} says"),
             Refusal::UnknownHost(host) => {
                 write!(f, "sent to the name {host}, which is neither localhost nor an address nor in --rpc-host")
             }

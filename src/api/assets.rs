@@ -14,6 +14,10 @@ const FILES: [File; 3] = [
     ("/static/shaveet.d.ts", "application/typescript", include_bytes!("../../static/shaveet.d.ts")),
 ];
 
+/// Everybody may have it, and keep it for a while.
+const PUBLIC: &str =
+    "Cache-Control: public, max-age=3600\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n";
+
 /// The answer to a CORS preflight: the files are for everybody.
 const PREFLIGHT: &str = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD\r\n\
      Access-Control-Allow-Headers: *\r\nAccess-Control-Max-Age: 86400\r\nCache-Control: no-cache\r\n";
@@ -35,13 +39,16 @@ impl Asset {
         FILES.map(|file| Asset::new(file, date))
     }
 
-    /// One file: path, type, content.
-    pub(super) fn new((path, kind, body): File, date: &str) -> Asset {
+    /// One file that is for everybody.
+    pub(super) fn new(file: File, date: &str) -> Asset {
+        Asset::with_headers(file, date, PUBLIC)
+    }
+
+    /// One file, with lines that say for whom it is.
+    pub(super) fn with_headers((path, kind, body): File, date: &str, whose: &str) -> Asset {
         let etag = format!("\"{:016x}\"", fingerprint(body));
-        let headers = format!(
-            "Content-Type: {kind}; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n\
-             Cache-Control: public, max-age=3600\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n"
-        );
+        let headers =
+            format!("Content-Type: {kind}; charset=utf-8\r\nETag: {etag}\r\nLast-Modified: {date}\r\n{whose}");
         Asset { path, body, etag, modified: httpdate::parse_http_date(date).ok(), headers }
     }
 

@@ -3,7 +3,8 @@
 //! The original let all of them, and so do we unless there is a list (`--allow-origin`): what a page gets it gets by its
 //! key, and there are no cookies that somebody else's page could abuse. With a list a page of an origin that is not in it
 //! is refused before it takes anything: its browser would not let it read the answer, and the messages would be gone. A
-//! request that names no origin is of the server's own, of a script tag, or of no browser at all.
+//! request that names no origin is of the server's own, of a script tag, or of no browser at all. WebSockets name their origin
+//! also where it is the server's own.
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,9 @@ impl Cors {
         if named.next().is_some() {
             return None;
         }
+        if is_own(origin, request) {
+            return Some(NAMELESS);
+        }
         let is_it = |listed: &Origin| listed.is_listed && listed.name.as_bytes().eq_ignore_ascii_case(origin);
         let at = self.origins.iter().position(is_it)?;
         u16::try_from(usize::from(NAMELESS.0) + 1 + at).ok().map(Reader)
@@ -126,6 +130,13 @@ impl Cors {
     fn heads(&self, reader: Reader) -> &Heads {
         self.heads.get(usize::from(reader.0)).unwrap_or(&self.heads[usize::from(NAMELESS.0)])
     }
+}
+
+/// Whether an origin is that of the address to which a request goes.
+pub(super) fn is_own(origin: &[u8], request: &Request<'_>) -> bool {
+    let host = request.header("host").unwrap_or_default();
+    let name = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| origin.strip_prefix(scheme));
+    !host.is_empty() && name.is_some_and(|name| name.eq_ignore_ascii_case(host))
 }
 
 /// Lets all origins read.
@@ -178,6 +189,10 @@ mod tests {
     fn with_a_list_an_origin_reads_what_is_for_itself() {
         let list = ["https://a.example", "http://b.example:8080"];
         assert_eq!(allowed(&list, "").as_deref(), Some("Vary: Origin\r\n"));
+        for own in ["Origin: http://own.example:8082\r\nHost: own.example:8082\r\n", "Host: b\r\nOrigin: https://B\r\n"]
+        {
+            assert_eq!(allowed(&list, own).as_deref(), Some("Vary: Origin\r\n"), "{own}");
+        }
         for origin in list {
             let line = format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
             assert_eq!(allowed(&list, &format!("Origin: {origin}\r\n")), Some(line));
@@ -192,6 +207,9 @@ mod tests {
             "https://evil.example",
             "https://a.example, https://evil.example",
             "https://a.example\r\nOrigin: https://a.example",
+            "https://own.example:80\r\nHost: own.example",
+            "own.example\r\nHost: own.example",
+            "http://\r\nHost: ",
         ] {
             assert_eq!(allowed(&list, &format!("Origin: {other}\r\n")), None, "{other}");
         }

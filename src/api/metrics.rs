@@ -29,8 +29,8 @@ pub(super) struct Counts {
 }
 
 /// Where requests go to.
-pub(super) const ENDPOINTS: [&str; 8] =
-    ["/message_updates", "/events", "/socket", "/", "/metrics", "/health", "/ready", "other"];
+pub(super) const ENDPOINTS: [&str; 9] =
+    ["/message_updates", "/events", "/socket", "/", "/metrics", "/health", "/ready", "/dashboard", "other"];
 
 /// What only the server knows. Counts are since its start.
 #[derive(Clone, Debug)]
@@ -210,10 +210,8 @@ fn write_times(page: &mut Exposition<'_>, edge: &Edge, tally: &Tally) {
 impl Api {
     /// What was lost, ended or refused, and why.
     fn write_losses(&self, page: &mut Exposition<'_>, edge: &Edge, tally: &Tally) {
-        let Counts { refused_calls, early_polls, long_names, .. } = &self.counts;
-        let reasons = ["count", "bytes", "age", "memory", "restart"];
         page.counter("shaveet_gaps", "Gaps that pages were told, by the limit of history that made them.")
-            .by("reason", reasons.into_iter().zip(tally.gaps));
+            .by("reason", LOSSES.into_iter().zip(tally.gaps));
         page.counter("shaveet_created_clients", "Clients made.").is(tally.created);
         page.counter("shaveet_returned_clients", "Collected clients that came back.").is(tally.returned);
         let expired = [
@@ -227,34 +225,46 @@ impl Api {
             "What went as its time was over: silent clients, departed ones, idle channels, old messages.",
         )
         .by("kind", expired);
-        let refused = [
-            ("max-clients", tally.refused.clients),
-            ("max-channels", tally.refused.channels),
-            ("max-subscriptions", tally.refused.subscriptions),
-            ("max-polls", tally.refused.polls),
-            ("memory-max", tally.refused.memory + edge.refused_for_memory),
+        page.counter("shaveet_refusals", "What was refused, put off or closed at a limit, by the limit's knob.")
+            .by("limit", self.refusals(edge));
+        page.counter("shaveet_refused_calls", "Calls of the API, of the metrics and the dashboard, by who may not.")
+            .by("reason", access::KIND_NAMES.into_iter().zip(self.counts.refused_calls));
+    }
+
+    /// How often something was refused, by the limit's knob.
+    pub(super) fn refusals(&self, edge: &Edge) -> impl Iterator<Item = (&'static str, u64)> {
+        let (Counts { early_polls, long_names, .. }, refused) = (&self.counts, self.hub.tally().refused);
+        let own = [
+            ("max-clients", refused.clients),
+            ("max-channels", refused.channels),
+            ("max-subscriptions", refused.subscriptions),
+            ("max-polls", refused.polls),
+            ("memory-max", refused.memory + edge.refused_for_memory),
             ("max-poll-rate", *early_polls),
             ("max-name", *long_names),
         ];
-        page.counter("shaveet_refusals", "What was refused, put off or closed at a limit, by the limit's knob.")
-            .by("limit", refused.into_iter().chain(edge.refused));
-        page.counter("shaveet_refused_calls", "Calls of the API, and of the metrics, by who may not.")
-            .by("reason", access::KIND_NAMES.into_iter().zip(*refused_calls));
+        own.into_iter().chain(edge.refused)
     }
 }
 
+/// What the limits of history are called that make gaps, by [`Loss`](crate::hub::Loss).
+pub(super) const LOSSES: [&str; 5] = ["count", "bytes", "age", "memory", "restart"];
+
 /// Who takes the memory.
-fn write_memory(page: &mut Exposition<'_>, edge: &Edge, usage: Usage) {
-    let kinds = [
+pub(super) fn memory_kinds(edge: &Edge, usage: Usage) -> [(&'static str, usize); 6] {
+    [
         ("clients", usage.client_bytes),
         ("subscriptions", usage.subscription_bytes),
         ("channels", usage.channel_bytes),
         ("history", usage.history_bytes),
         ("connections", edge.connection_bytes),
         ("buffers", edge.buffer_bytes),
-    ];
+    ]
+}
+
+fn write_memory(page: &mut Exposition<'_>, edge: &Edge, usage: Usage) {
     page.gauge("shaveet_memory_bytes", "Memory by what takes it: counts times sizes; history and buffers to the byte.")
-        .by("kind", kinds);
+        .by("kind", memory_kinds(edge, usage));
     page.gauge("shaveet_memory_used_bytes", "Memory that the process has asked for, in all.").is(edge.memory_used);
     if edge.memory_max < usize::MAX {
         page.gauge("shaveet_memory_limit_bytes", "Memory that it may ask for (--memory-max).").is(edge.memory_max);
@@ -301,6 +311,6 @@ fn write_process(page: &mut Exposition<'_>, edge: &Edge) {
 }
 
 /// All but the canaries, which are nobody's.
-fn by_medium<N>(counts: [N; MEDIA.len()]) -> impl Iterator<Item = (&'static str, N)> {
+pub(super) fn by_medium<N>(counts: [N; MEDIA.len()]) -> impl Iterator<Item = (&'static str, N)> {
     MEDIA.into_iter().zip(counts).take(MEDIA.len() - 1)
 }

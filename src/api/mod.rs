@@ -1,13 +1,15 @@
 //! From a request to a verb of the hub, and from what the hub owes to an answer. One file per endpoint.
 //!
-//! The paths are the original's (WIRE H1), matched exactly (WIRE H10). Only `/` asks who is calling (WIRE J12): pages
-//! prove themselves with their key.
+//! The paths are the original's (WIRE H1), matched exactly (WIRE H10). Only `/`, the metrics and the dashboard ask who is calling
+//! (WIRE J12): pages prove themselves with their key.
 
 mod access;
 mod assets;
 mod cors;
+mod dashboard;
 mod demo;
 mod events;
+mod figures;
 mod health;
 mod metrics;
 mod openmetrics;
@@ -46,9 +48,10 @@ pub use updates::{Habit, Parked};
 pub use working::{Progress, Working};
 
 use assets::Asset;
+use dashboard::Dashboard;
 use metrics::{Counts, ENDPOINTS};
 use pace::Pace;
-use rpc::write_message;
+use rpc::{Scope, write_message};
 
 /// The endpoints, and the hub they speak to.
 #[derive(Debug)]
@@ -62,6 +65,7 @@ pub struct Api {
     assets: [Asset; 3],
     /// The demonstration's page, if it is served.
     demo: Option<Asset>,
+    dashboard: Dashboard,
     cors: Cors,
     pace: Pace,
     counts: Counts,
@@ -129,6 +133,7 @@ impl Api {
             silent_until: [Ms::ZERO; access::KINDS],
             assets: Asset::all(date),
             demo: config.demo.then(|| Asset::new(demo::PAGE, date)),
+            dashboard: Dashboard::new(date),
             cors: Cors::new(config),
             pace: Pace::new(config.max_poll_rate),
             counts: Counts::default(),
@@ -165,7 +170,7 @@ impl Api {
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        if visit.entrance == Entrance::Rpc && !OF_CALLERS.contains(&&*request.path()) {
+        if visit.entrance == Entrance::Rpc && !is_of_callers(&request.path()) {
             self.counts.requests[OTHER] += 1;
             not_found(visit.date, exchange, out);
             return Outcome::Answered;
@@ -176,6 +181,10 @@ impl Api {
             return self.serve_updates(visit, request, query, exchange, habit, out);
         }
         let path = request.path();
+        if is_of_dashboard(&path) {
+            self.counts.requests[DASHBOARD] += 1;
+            return self.serve_dashboard(visit, request, exchange, habit, out);
+        }
         let endpoint = ENDPOINTS.iter().position(|endpoint| endpoint.as_bytes() == &*path);
         self.counts.requests[endpoint.unwrap_or(OTHER)] += 1;
         match &*path {
@@ -223,7 +232,7 @@ impl Api {
             response.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        match self.begin_work(visit.now, visit.date, &request.body, exchange, out) {
+        match self.begin_work(visit.now, visit.date, &request.body, Scope::All, exchange, out) {
             None => Outcome::Answered,
             Some(working) => Outcome::Working(working),
         }
@@ -247,10 +256,17 @@ impl Api {
 /// Where pages poll (WIRE H1).
 const UPDATES: &str = ENDPOINTS[0];
 
-/// What is served where nothing but the web application comes in.
-const OF_CALLERS: [&[u8]; 4] = [b"/", b"/metrics", b"/health", b"/ready"];
+/// Whether it is served where nothing but the web application, and who looks after it, comes in.
+fn is_of_callers(path: &[u8]) -> bool {
+    matches!(path, b"/" | b"/metrics" | b"/health" | b"/ready") || is_of_dashboard(path)
+}
 
-/// The last of the endpoints that are counted.
+fn is_of_dashboard(path: &[u8]) -> bool {
+    path.strip_prefix(b"/dashboard").is_some_and(|below| matches!(below, [] | [b'/', ..]))
+}
+
+/// The last two of the endpoints that are counted.
+const DASHBOARD: usize = ENDPOINTS.len() - 2;
 const OTHER: usize = ENDPOINTS.len() - 1;
 
 const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);

@@ -8,13 +8,14 @@
 use crate::clock::Ms;
 use crate::http::{Exchange, Response, Status};
 
-use super::rpc::{self, Job, Outcome, Service};
+use super::rpc::{self, Job, Outcome, Scope, Service};
 use super::{Api, PLAIN_TEXT, RPC_HEADERS};
 
 /// A call of the JSON-RPC API that is not done yet.
 #[derive(Debug)]
 pub struct Working {
     job: Box<Job<'static>>,
+    scope: Scope,
     /// What the request wants of its answer.
     pub exchange: Exchange,
     /// The head of the answer is written.
@@ -53,6 +54,7 @@ impl Api {
         now: Ms,
         date: &str,
         body: &[u8],
+        scope: Scope,
         exchange: Exchange,
         out: &mut Vec<u8>,
     ) -> Option<Working> {
@@ -60,20 +62,22 @@ impl Api {
         room.clear();
         let mut job = Job::new(body, room);
         let mut steps = self.steps_at_once;
-        let outcome = job.go_on(&mut self.service(now), &mut steps);
+        let outcome = job.go_on(&mut self.service(now, scope), &mut steps);
         if let (Some(outcome), Some(body)) = (outcome, job.answer().whole()) {
             let (status, headers) = head_of(outcome);
             Response { status, headers, body }.write(out, date, exchange);
             self.body = job.answer().next_piece();
             return None;
         }
-        Some(Working { job: Box::new(job.into_owned()), exchange, has_begun: false })
+        Some(Working { job: Box::new(job.into_owned()), scope, exchange, has_begun: false })
     }
 
     /// Goes on with a call, by so many steps of some us at most. A piece of its answer is written into `out`.
     pub fn work(&mut self, working: &mut Working, now: Ms, date: &str, steps: u32, out: &mut Vec<u8>) -> Progress {
         let mut budget = steps;
-        let Some(outcome) = working.job.go_on(&mut self.service(now), &mut budget) else { return Progress::Working };
+        let Some(outcome) = working.job.go_on(&mut self.service(now, working.scope), &mut budget) else {
+            return Progress::Working;
+        };
         let answer = working.job.answer();
         if !std::mem::replace(&mut working.has_begun, true) {
             let (status, headers) = head_of(outcome);
@@ -83,9 +87,9 @@ impl Api {
         if answer.is_empty() { Progress::Said } else { Progress::Saying }
     }
 
-    fn service(&mut self, now: Ms) -> Service<'_> {
+    fn service(&mut self, now: Ms, scope: Scope) -> Service<'_> {
         let long_names = &mut self.counts.long_names;
-        Service { hub: &mut self.hub, now, epoch: self.epoch, name_bytes_max: self.max_name, long_names }
+        Service { hub: &mut self.hub, now, epoch: self.epoch, name_bytes_max: self.max_name, long_names, scope }
     }
 }
 

@@ -27,6 +27,7 @@ impl Status {
     pub const NO_CONTENT: Status = Status { code: 204, text: "204 No Content" };
     pub const NOT_MODIFIED: Status = Status { code: 304, text: "304 Not Modified" };
     pub const BAD_REQUEST: Status = Status { code: 400, text: "400 Bad Request" };
+    pub const UNAUTHORIZED: Status = Status { code: 401, text: "401 Unauthorized" };
     pub const FORBIDDEN: Status = Status { code: 403, text: "403 Forbidden" };
     pub const NOT_FOUND: Status = Status { code: 404, text: "404 Not Found" };
     pub const METHOD_NOT_ALLOWED: Status = Status { code: 405, text: "405 Method Not Allowed" };

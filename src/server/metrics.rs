@@ -1,4 +1,4 @@
-//! What the server counts, and what it knows beside that when somebody asks for `/metrics`.
+//! What the server counts, and what it knows beside that when somebody asks for `/metrics` or looks at the dashboard.
 
 use crate::api::{Attempts, Edge, Format};
 use crate::http::{Error, Exchange};
@@ -72,6 +72,14 @@ impl Server {
     pub(super) fn write_metrics(&mut self, format: Format, exchange: Exchange) {
         let edge = self.edge();
         self.api.write_metrics(&edge, format, self.clock.date(), exchange, &mut self.output);
+    }
+
+    /// Publishes the dashboard's figures, if it is time.
+    pub(super) fn tell_figures(&mut self) {
+        if self.stopping.is_none() && self.api.figures_due().is_some_and(|due| due <= self.now) {
+            let edge = self.edge();
+            self.api.publish_figures(self.now, &edge);
+        }
     }
 
     fn edge(&self) -> Edge {

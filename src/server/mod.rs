@@ -260,6 +260,7 @@ impl Server {
         self.accept();
         self.serve_lines();
         self.expire();
+        self.tell_figures();
         self.adapt();
         self.end_polls();
         self.deliver();
@@ -284,7 +285,8 @@ impl Server {
         let stops_at = self.stopping.as_ref().map(Stop::wakes_at);
         let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
         let upgrades_at = self.upgrade.as_ref().map(Upgrade::until);
-        let own = [stops_at, saves_at, upgrades_at, self.supervisor.due()];
+        let figures_at = self.api.figures_due().filter(|_| self.stopping.is_none());
+        let own = [stops_at, saves_at, upgrades_at, figures_at, self.supervisor.due()];
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at()].into_iter().chain(own);
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {

@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod conformance;
 mod daemon;
+mod dashboard;
 mod descriptors;
 mod fuzz;
 mod health;

@@ -21,6 +21,36 @@ pub(in crate::api) struct Service<'a> {
     pub(in crate::api) name_bytes_max: usize,
     /// How many were longer.
     pub(in crate::api) long_names: &'a mut u64,
+    /// Which methods there are for the caller.
+    pub(in crate::api) scope: Scope,
+}
+
+/// What a caller may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Scope {
+    /// All methods.
+    All,
+    /// What the dashboard's page needs: nothing that gives a key away or speaks in somebody's name.
+    Dashboard,
+}
+
+/// What the dashboard has.
+const DASHBOARD: [&str; 9] = [
+    "channel_info",
+    "client_info",
+    "get_channel_clients",
+    "get_client_channels",
+    "history",
+    "kill_client",
+    "list_channels",
+    "list_clients",
+    "why",
+];
+
+impl Scope {
+    pub(super) fn has(self, method: &str) -> bool {
+        self == Scope::All || DASHBOARD.contains(&method)
+    }
 }
 
 /// A call under way.

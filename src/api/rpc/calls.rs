@@ -244,10 +244,10 @@ fn dispatch(
         return Err(Fault::Request("the member method is missing or no string"));
     };
     let name = name.unquote();
-    let Ok(at) = METHODS.binary_search_by_key(&&*name, |method| method.name) else {
+    let found = METHODS.binary_search_by_key(&&*name, |method| method.name).ok();
+    let Some(method) = found.map(|at| &METHODS[at]).filter(|method| service.scope.has(method.name)) else {
         return Err(Fault::UnknownMethod(name.into_owned()));
     };
-    let method = &METHODS[at];
     let arguments = bind(method, dialect, request.get("params").unwrap_or(Json::NULL))?;
     let mut call = Call { service, arguments, out, rest: None };
     (method.call)(&mut call)?;

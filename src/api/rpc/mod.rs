@@ -29,7 +29,7 @@ mod value;
 mod work;
 
 pub(super) use additions::write_message;
-pub(super) use call::Service;
+pub(super) use call::{Scope, Service};
 pub(super) use job::Job;
 pub(super) use original::new_key;
 
@@ -75,7 +75,8 @@ mod tests {
         let mut hub = Hub::new(Ms::ZERO, config.hub_limits());
         let epoch = Epoch::new(1);
         let (name_bytes_max, long_names) = (config.max_name, &mut 0);
-        let mut service = Service { hub: &mut hub, now: Ms::ZERO, epoch, name_bytes_max, long_names };
+        let mut service =
+            Service { hub: &mut hub, now: Ms::ZERO, epoch, name_bytes_max, long_names, scope: Scope::All };
         let mut job = Job::new(body.as_bytes(), Vec::new());
         if job.wants_body().is_some() {
             job.take_body(format!("before{body}").into_bytes(), "before".len());
