@@ -13,7 +13,7 @@
 //! clock, and the loop that moves everything, in one thread.
 //!
 //! Arrows point down only. What is not there is as important: no socket, clock, log or JSON parsing in the hub; no hub
-//! in `http` or `websocket`; no `mio` outside `server`; no thread, no lock, no callback.
+//! in `http` or `websocket`; no `mio` outside `server` and `cli::bench`; no thread, no lock, no callback.
 
 pub mod api;
 pub mod cli;

@@ -6,6 +6,7 @@
 //! code 2 before it has opened anything.
 
 pub mod ask;
+mod bench;
 mod channels;
 pub mod check;
 mod clients;
@@ -164,8 +165,8 @@ fn subcommands() -> Vec<Command> {
 }
 
 /// Those that have a manual page.
-const DOCUMENTED: [&str; 9] =
-    ["check", "upgrade", "publish", "tail", "channels", "clients", "why", "completions", "man"];
+const DOCUMENTED: [&str; 10] =
+    ["check", "upgrade", "publish", "tail", "channels", "clients", "why", "bench", "completions", "man"];
 
 const ABOUT: &str = "\
 A push server for web applications. The web application creates clients, subscribes them to channels and publishes \

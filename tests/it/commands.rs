@@ -194,6 +194,10 @@ fn wrong_arguments_are_refused_before_anything_is_sent() {
         &["channels", "-q", "--json"],
         &["why", "a", "b"],
         &["why", "a", "b", "c"],
+        &["bench", "nowhere"],
+        &["bench", "127.0.0.1:1", "--listen", "127.0.0.1:2"],
+        &["bench", "127.0.0.1:1", "--clients", "0"],
+        &["bench", "127.0.0.1:1", "--duration", "1"],
     ] {
         let Ended { code, stdout, stderr } = ended(shaveet(arguments));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");

@@ -7,6 +7,7 @@ mod support;
 mod abuse;
 mod access;
 mod additions;
+mod bench;
 mod channels;
 mod cli;
 mod commands;

@@ -43,7 +43,9 @@ fn the_manual_page_tells_all_flags_with_reasons_and_each_subcommand_has_its_own(
     {
         assert!(page.contains(part), "{part}");
     }
-    for subcommand in ["check", "upgrade", "publish", "tail", "channels", "clients", "why", "completions", "man"] {
+    for subcommand in
+        ["check", "upgrade", "publish", "tail", "channels", "clients", "why", "bench", "completions", "man"]
+    {
         assert!(page.contains(&format!("shaveet\\-{subcommand}(1)")), "{subcommand}");
         assert!(printed(&["man", subcommand]).contains(&format!(".TH shaveet-{subcommand} 1")), "{subcommand}");
     }
@@ -70,7 +72,7 @@ fn bash_completes_flags_and_subcommands() {
 fn other_shells_are_told_the_same() {
     for shell in ["zsh", "fish"] {
         let script = printed(&["completions", shell]);
-        for word in ["poll-timeout", "max-name", "daemon", "check", "publish", "no-system", "clients", "why"] {
+        for word in ["poll-timeout", "max-name", "daemon", "check", "publish", "no-system", "clients", "why", "bench"] {
             assert!(script.contains(word), "{word} for {shell}");
         }
     }

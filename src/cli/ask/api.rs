@@ -96,6 +96,15 @@ impl<'r> Api<'r> {
         }
     }
 
+    /// What `/metrics` says.
+    ///
+    /// # Errors
+    /// Why it says nothing.
+    pub(in crate::cli) fn metrics(&mut self) -> Result<String, Failure> {
+        let answer = self.ask("GET", "/metrics", b"")?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     fn post(&mut self, body: &[u8]) -> Result<Answer, Failure> {
         self.ask("POST", "/", body)
     }

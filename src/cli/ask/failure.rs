@@ -21,6 +21,8 @@ pub(in crate::cli) enum Failure {
     },
     /// Anything else.
     Other(String),
+    /// The user wants to end before there is anything to say.
+    Interrupted,
     /// Whoever reads what we print has read enough.
     OutputClosed,
 }
@@ -84,6 +86,7 @@ impl fmt::Display for Failure {
                 let text = message.strip_prefix("Server Exception :: ").unwrap_or(message);
                 write!(f, "the server says: {}", super::output::Plain(text))
             }
+            Failure::Interrupted => f.write_str("interrupted before anything was measured"),
             Failure::OutputClosed => f.write_str("nobody reads the output"),
         }
     }

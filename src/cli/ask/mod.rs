@@ -19,7 +19,7 @@ use clap::{ArgMatches, Command};
 
 use crate::config::{Problems, Sources};
 
-use super::{channels, clients, publish, tail, why};
+use super::{bench, channels, clients, publish, tail, why};
 use failure::Failure;
 use output::{Output, say};
 use reach::Reach;
@@ -38,12 +38,21 @@ enum What {
     Channels(list::Options),
     Clients(list::Options),
     Why(why::Options),
+    Bench(bench::Options),
 }
 
 /// The subcommands.
-pub(super) fn commands() -> [Command; 5] {
-    [publish::command(), tail::command(), channels::command(), clients::command(), why::command()]
-        .map(|command| command.args(reach::flags()))
+pub(super) fn commands() -> [Command; 6] {
+    let flags = |command: Command| command.arg(reach::url_flag()).args(reach::settings_flags());
+    [
+        flags(publish::command()),
+        flags(tail::command()),
+        flags(channels::command()),
+        flags(clients::command()),
+        flags(why::command()),
+        // Which server that is shall be seen at once.
+        bench::command().arg(reach::url_argument()).args(reach::settings_flags()),
+    ]
 }
 
 impl Question {
@@ -58,6 +67,7 @@ impl Question {
             "channels" => What::Channels(list::Options::of(matches)),
             "clients" => What::Clients(list::Options::of(matches)),
             "why" => What::Why(why::Options::of(matches)),
+            "bench" => What::Bench(bench::Options::of(matches)),
             _ => return None,
         };
         Some(Reach::find(matches, sources).map(|reach| Question { reach, what }))
@@ -73,6 +83,7 @@ impl Question {
             What::Channels(options) => channels::run(options, &self.reach, &mut output),
             What::Clients(options) => clients::run(options, &self.reach, &mut output),
             What::Why(options) => why::run(options, &self.reach, &mut output),
+            What::Bench(options) => bench::run(options, &self.reach, &mut output),
         };
         match done.and_then(|()| output.flush()) {
             // Whoever does not read to the end has read enough.

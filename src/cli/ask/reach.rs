@@ -34,17 +34,32 @@ pub(in crate::cli) struct Reach {
 
 const HEADING: &str = "Where the server is";
 
-/// The flags that say where the server is.
-pub(in crate::cli) fn flags() -> Vec<Arg> {
+/// The flag that names the server itself.
+pub(in crate::cli) fn url_flag() -> Arg {
+    url_argument().long(URL).value_name("URL")
+}
+
+/// The same as an argument without a name.
+pub(in crate::cli) fn url_argument() -> Arg {
+    url(URL)
+        .value_name("URL")
+        .help(
+            "Talk to this server, such as http://10.0.0.7:8082 or unix:/run/rpc.sock. Without it that of the settings: as the \
+             server's own, by flags, SHAVEET_* or the file, port 8082 of this machine if they say nothing",
+        )
+        .conflicts_with_all(["config", "listen", "rpc-listen", "port"])
+}
+
+const URL: &str = "url";
+
+/// The flags that say by the server's own settings where it is.
+pub(in crate::cli) fn settings_flags() -> Vec<Arg> {
     let knob = |name: &str, help: &'static str| {
         let knob = Knob::named(name).expect("it is in the table");
         super::super::flag(knob).help(help).hide_default_value(true).help_heading(HEADING)
     };
     let [config, port] = super::super::file_and_port();
     vec![
-        url("url", "Talk to this server, such as http://10.0.0.7:8082 or unix:/run/rpc.sock. Without it that of the settings: as \
-                    the server's own, by flags, SHAVEET_* or the file, port 8082 of this machine if they say nothing")
-            .conflicts_with_all(["config", "listen", "rpc-listen", "port"]),
         knob("listen", "Where the server listens; the first place counts"),
         port.help("The server's port on this machine").help_heading(HEADING),
         knob("rpc-listen", "Where it listens for the API, if that has a place of its own"),
@@ -55,12 +70,12 @@ pub(in crate::cli) fn flags() -> Vec<Arg> {
 
 /// Where pages are served, for those who are one.
 pub(in crate::cli) fn pages_flag() -> Arg {
-    url("pages-url", "Where it serves pages, if --url serves only the API")
+    url("pages-url").long("pages-url").help("Where it serves pages, if the URL is the API's alone")
 }
 
-fn url(name: &'static str, help: &'static str) -> Arg {
+fn url(name: &'static str) -> Arg {
     let parser = ValueParser::new(|text: &str| text.parse::<Place>());
-    Arg::new(name).long(name).value_name("URL").value_parser(parser).help(help).help_heading(HEADING)
+    Arg::new(name).value_name("URL").value_parser(parser).help_heading(HEADING)
 }
 
 impl Reach {
@@ -76,7 +91,7 @@ impl Reach {
             sources.file = None;
         }
         let settings = sources.read()?;
-        let target = |place: &Place| Target { place: place.clone(), origin: "as --url says".to_owned() };
+        let target = |place: &Place| Target { place: place.clone(), origin: "as the URL says".to_owned() };
         let calls = match url {
             Some(place) => target(place),
             None => listener(&settings, &["rpc-listen", "listen"])?,
