@@ -94,7 +94,8 @@
   // 2. Whenever the main group gets a new token the newcomers' polls are begun anew: see refresh(). So theirs were sent
   //    after the main token had been received, and the token of their answer is not older.
   // 3. Therefore who joins goes back to the main group's token. What the newcomers were brought is held until the main
-  //    group is answered next or is parked: it may be older or newer than what that brings, or the same.
+  //    group is answered next: it may be older or newer than what that brings, or the same. So that nobody waits for long the
+  //    main group's poll is answered at once then, with nothing if there is nothing (wait=0).
   // 4. A group with an empty token cannot be joined: whoever is answered first takes its place as the main one.
   //
   // A poll may be given up at any time: what it would have brought comes again, as nobody has acknowledged it.
@@ -130,6 +131,7 @@
       had = hadBefore = {};
     } else if (wasMain) { // another one is now
       groups[0].overlaps = true;
+      if (groups[0].held.length) later(groups[0], INIT_MS);
       refresh();
     }
   }
@@ -167,7 +169,7 @@
   }
 
   function begin(group) {
-    var list = living(group);
+    var list = living(group), isShort = group === groups[0] && group.held.length > 0;
     halt(group);
     if (!list.length) return;
     // A script tag that is parked before the page has loaded would hold up the page's load event.
@@ -178,9 +180,9 @@
       return;
     }
     group.asks = true;
-    group.poll = send(list, group.since, function (answer, ms) {
+    group.poll = send(list, encodeURIComponent(group.since) + (isShort ? "&wait=0" : ""), function (answer, ms) {
       halt(group);
-      if (answer && !answer.error) answered(group, list, answer, ms);
+      if (answer && !answer.error) answered(group, list, answer, isShort ? POLL_MS_MAX : ms); // it was to be quick
       else failed(group, list, answer && answer.error, ms);
     });
     group.timer = setTimeout(function () { parked(group); }, PARKED_MS);
@@ -190,7 +192,6 @@
   function parked(group) {
     group.timer = null;
     if (state === "connecting") tell("connected");
-    if (group === groups[0]) release(group);
   }
 
   function answered(group, list, answer, ms) {
@@ -201,10 +202,11 @@
     each(list, function (client) { client.gone = false; });
     if (!groups[0].since && group.since) groups = [group].concat(without(groups, group));
     if (!answer.retry_ms) tell("connected");
-    if (isNews) {
-      group.held = group.held.concat(answer);
-      if (group === groups[0]) refresh();
-      if (group === groups[0] && !(group.overlaps && answer.more)) {
+    if (isNews) group.held = group.held.concat(answer);
+    if (group === groups[0]) {
+      if (isNews) refresh();
+      // Who was sent away was not told whether there is something.
+      if ((isNews || (group.held.length && !answer.retry_ms)) && !(group.overlaps && answer.more)) {
         release(group);
         group.overlaps = false;
         forget();
@@ -260,10 +262,10 @@
     setTimeout(tick, TICK_MS);
   }
 
-  // Begins a poll for a list of clients, then calls done(answer, ms) once; the answer is null if there was none.
+  // Begins a poll for a list of clients, from a token as it stands in a URL, then calls done(answer, ms) once; the answer is null if there was none.
   // Returns the function that gives the poll up: done() is not called then.
   function send(list, since, done) {
-    var started = now(), query = encodeURIComponent(since), isOver = false, isOut = true, limit, abort;
+    var started = now(), query = since, isOver = false, isOut = true, limit, abort;
     each(list, function (client) { query += "&client_id=" + client.credentials; });
     out++;
     abort = transport(query + "&ts=" + started, end);
@@ -357,7 +359,7 @@
       var part = parts.shift();
       halt(group);
       if (!part) return report(group, gone);
-      group.poll = send(part, group.since, function (answer) {
+      group.poll = send(part, encodeURIComponent(group.since), function (answer) {
         if (answer && answer.error && answer.error.code === 404) blame(part);
         next();
       });

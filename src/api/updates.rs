@@ -96,7 +96,8 @@ impl Api {
         // Each connection's by a part of its own: so its next poll never ends before the last would have, and the reminder that
         // is on its way does for all.
         let shortened = fastrand::Rng::with_seed(self.seed ^ visit.owner.0).u64(0..=self.poll_timeout.0 / JITTER_PART);
-        let deadline = visit.now + (self.poll_timeout - Ms(shortened));
+        let held = if poll.is_short { Ms::ZERO } else { self.poll_timeout - Ms(shortened) };
+        let deadline = visit.now + held;
         match self.hub.wait(visit.now, visit.owner, &mut habit.client, poll.claims(), protocol, deadline) {
             Ok(waiter) => {
                 habit.keep(callback);
@@ -203,6 +204,8 @@ impl Api {
 /// What a poll or a stream asks for.
 pub(super) struct Poll<'a> {
     wish: Wish<'a>,
+    /// It is answered at once, with nothing if nothing is due: `wait=0`.
+    is_short: bool,
     claims: SmallVec<[Claim<'a>; 1]>,
 }
 
@@ -250,6 +253,7 @@ pub(super) enum Fault<'a> {
 struct Asked<'a> {
     callback: Option<Cow<'a, [u8]>>,
     since: Option<Cow<'a, [u8]>>,
+    wait: Option<Cow<'a, [u8]>>,
     claims: SmallVec<[Claim<'a>; 1]>,
     /// A client is named.
     is_for_somebody: bool,
@@ -265,6 +269,7 @@ impl<'a> Asked<'a> {
             match parameter(part, is_plain) {
                 Some((Name::Callback, value)) => asked.callback = asked.callback.or(Some(value)),
                 Some((Name::Since, value)) => asked.since = asked.since.or(Some(value)),
+                Some((Name::Wait, value)) => asked.wait = asked.wait.or(Some(value)),
                 Some((Name::ClientId, value)) => {
                     asked.is_for_somebody = true;
                     match Claim::parse(value) {
@@ -295,7 +300,7 @@ impl<'a> Poll<'a> {
         } else if asked.is_malformed {
             Err(Fault::MalformedClient)
         } else {
-            Ok(Poll { wish: Wish::Original(callback), claims: asked.claims })
+            Ok(Poll { wish: Wish::Original(callback), is_short: false, claims: asked.claims })
         }
     }
 
@@ -303,6 +308,7 @@ impl<'a> Poll<'a> {
     /// what stands in the URL, as the browser repeats that when it comes back.
     pub(super) fn of_stream(query: &'a [u8], last_id: Option<&[u8]>) -> Result<Poll<'a>, Fault<'a>> {
         let mut asked = Asked::read(query);
+        asked.wait = None;
         let since = asked.since.take();
         let since = last_id.filter(|id| !id.is_empty()).map(Cow::Borrowed).or(since).unwrap_or_default();
         Poll::resume(&since, asked, None)
@@ -311,9 +317,15 @@ impl<'a> Poll<'a> {
     fn resume(since: &[u8], asked: Asked<'a>, callback: Option<Cow<'a, [u8]>>) -> Result<Poll<'a>, Fault<'a>> {
         let (status, text) = match Start::parse(since) {
             _ if !asked.is_for_somebody => (Status::BAD_REQUEST, "the parameter client_id is missing"),
+            _ if asked.wait.as_ref().is_some_and(|wait| **wait != *b"0") => {
+                (Status::BAD_REQUEST, "wait is 0, for an answer at once, or is left out")
+            }
             None => (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin"),
             Some(_) if asked.is_malformed => (Status::NOT_FOUND, "a client_id is not of the form ID_!!_KEY"),
-            Some(start) => return Ok(Poll { wish: Wish::Resume(start, callback), claims: asked.claims }),
+            Some(start) => {
+                let is_short = asked.wait.is_some();
+                return Ok(Poll { wish: Wish::Resume(start, callback), is_short, claims: asked.claims });
+            }
         };
         Err(Fault::Resume(status, text, callback))
     }
@@ -347,6 +359,7 @@ enum Name {
     Callback,
     ClientId,
     Since,
+    Wait,
 }
 
 /// Whose part of the query it is, and the value, decoded. `is_plain` if nothing in it is encoded.
@@ -361,12 +374,16 @@ fn parameter(part: &[u8], is_plain: bool) -> Option<(Name, Cow<'_, [u8]>)> {
     if let Some(value) = part.strip_prefix(b"since=") {
         return Some((Name::Since, decoded(value)));
     }
+    if let Some(value) = part.strip_prefix(b"wait=") {
+        return Some((Name::Wait, decoded(value)));
+    }
     // Without a value, or with a name that is encoded itself.
     let (name, value) = if is_plain { (Cow::Borrowed(part), Cow::default()) } else { query::parameter(part) };
     match &*name {
         b"client_id" => Some((Name::ClientId, value)),
         b"callback" => Some((Name::Callback, value)),
         b"since" => Some((Name::Since, value)),
+        b"wait" => Some((Name::Wait, value)),
         _ => None,
     }
 }

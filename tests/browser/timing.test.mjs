@@ -243,16 +243,41 @@ test('a newcomer polls alone until it is answered, and then all go on from the o
   assert.equal(browser.requests.length, 5, 'one loop');
 });
 
-test('what a newcomer brought is told when nothing else is due', () => {
+test('what a newcomer brought is told when the answer says that nothing else is due, however long that takes', () => {
+  const browser = new FakeBrowser();
+  const wait = () => new URL(browser.requests.at(-1).url).searchParams.get('wait');
+  browser.init('early');
+  const first = answer([5]);
+  browser.answer(first);
+  browser.init('late');
+  browser.answer(answer([1, 2]));
+  browser.pass(0);
+  browser.pass(30_000);
+  assert.deepEqual([browser.got, wait()], [['5'], '0']);
+  browser.answer(answer([], { since: first.since, retry_ms: 700 })); // sent away: nobody has looked
+  assert.deepEqual(browser.got, ['5']);
+  assert.equal(browser.untilNext(), 700);
+  browser.fail();
+  browser.untilNext();
+  assert.equal(wait(), '0');
+  browser.answer(answer([], { since: first.since }));
+  assert.deepEqual(browser.got, ['5', '1', '2']);
+  browser.pass(0);
+  assert.deepEqual([wait(), since(browser.requests.at(-1))], [null, first.since], 'and then it waits at once');
+});
+
+test('who takes the place of the first, and has more to be told, asks for it', () => {
   const browser = new FakeBrowser();
   browser.init('early');
   browser.answer(answer([5]));
   browser.init('late');
-  browser.answer(answer([1, 2]));
-  browser.pass(0);
-  browser.pass(1999);
-  assert.deepEqual(browser.got, ['5']);
+  browser.answer(answer([1], { more: true }));
+  browser.fail(); // it waits, and holds the 1
+  browser.run('Shaveet.remove("early")');
   browser.pass(1);
+  const last = browser.requests.at(-1);
+  assert.deepEqual([clients(last), new URL(last.url).searchParams.get('wait')], ['late', '0']);
+  browser.answer(answer([2]));
   assert.deepEqual(browser.got, ['5', '1', '2']);
 });
 

@@ -1237,3 +1237,42 @@ fn a_clean_stop_still_delivers_what_is_due() {
         assert_eq!(said(&shape.read(&poll.answer())), ["last words"]);
     });
 }
+
+// --- an answer at once
+
+#[test]
+fn with_wait_0_a_poll_is_answered_at_once_whether_or_not_there_is_something() {
+    silent(&["--poll-timeout", "1h"], |server, shape| {
+        let alice = server.subscriber("alice", &["room"]);
+        let mut page = Page::new(&alice, shape);
+        server.publish("room", "one");
+        let ask = |page: &mut Page<'_>| {
+            let answer = shape.read(&server.get(&(page.path() + "&wait=0")));
+            page.since = since(&answer);
+            (said(&answer), answer["retry_ms"].clone())
+        };
+        assert_eq!(ask(&mut page), (vec!["one".to_owned()], json!(0)));
+        let had = page.since.clone();
+        assert_eq!((ask(&mut page), &page.since), ((vec![], json!(0)), &had));
+        server.publish("room", "two");
+        assert_eq!(ask(&mut page), (vec!["two".to_owned()], json!(0)));
+        // It acknowledges as any other.
+        let acknowledged = server.call("client_info", json!(["alice"]))["acknowledged"].clone();
+        assert_eq!(acknowledged, had);
+    });
+}
+
+#[test]
+fn nobody_says_how_long_a_poll_waits_but_not_at_all() {
+    both(&[], |server, shape| {
+        let alice = server.subscriber("alice", &["room"]);
+        let page = Page::new(&alice, shape);
+        for wait in ["", "1", "00", "0s", "-0"] {
+            let (code, text) = shape.error(&server.get(&format!("{}&wait={wait}", page.path())));
+            assert_eq!((code, text.as_str()), (400, "wait is 0, for an answer at once, or is left out"), "{wait}");
+        }
+        // In the original's protocol there is no such thing: it is one of the parameters that nobody looks at.
+        let news = server.get(&format!("{}&wait=1", crate::support::poll_path(&[&alice])));
+        assert_eq!(news.status, 200);
+    });
+}
