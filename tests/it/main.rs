@@ -26,6 +26,7 @@ mod memory_max;
 mod metrics;
 mod nginx;
 mod pace;
+mod packaging;
 mod pages;
 mod polling;
 mod reload;

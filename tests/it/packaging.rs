@@ -1,0 +1,70 @@
+//! What packages are made of. `tests/packages` installs one; here is what can be said without a machine for it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::Nest;
+use crate::support::program::{Ended, ended, shaveet};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What a server with these arguments would do.
+fn checked(arguments: &[&str]) -> String {
+    let Ended { code, stdout, stderr } = ended(shaveet(&[&["check"], arguments].concat()));
+    assert_eq!((code, &*stderr), (Some(0), ""), "{arguments:?}");
+    stdout
+}
+
+#[test]
+fn the_settings_that_come_along_are_the_defaults_and_all_that_they_name_can_be_set() {
+    let settings = read("packaging/deb/shaveet.toml");
+    let nest = Nest::new("packaging-settings");
+    let as_it_is = nest.file("as-it-is.toml", &settings);
+    assert_eq!(checked(&["--config", as_it_is.to_str().expect("UTF-8")]), checked(&[]));
+    // A comment that is a setting begins at once behind its mark.
+    let is_setting = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase());
+    let commented: Vec<_> = settings.lines().filter_map(|line| line.strip_prefix('#')).filter(is_setting).collect();
+    assert!(commented.len() > 10, "{commented:?}");
+    nest.file("token", "0123456789abcdef\n");
+    let all = commented.join("\n").replace("/etc/shaveet/token", "token");
+    let said = checked(&["--config", nest.file("all.toml", &all).to_str().expect("UTF-8")]);
+    assert_eq!(said.matches("all.toml").count(), commented.len(), "{said}");
+}
+
+#[test]
+fn all_that_the_package_is_made_of_is_there() {
+    let manifest = read("Cargo.toml");
+    let (_, rest) = manifest.split_once("\nassets = [").expect("the package has a list");
+    let (assets, _) = rest.split_once("\n]").expect("the list has an end");
+    let sources: Vec<_> = assets.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert!(sources.len() > 8, "{sources:?}");
+    for source in sources.iter().filter(|source| !source.starts_with("target/")) {
+        assert!(root().join(source).is_file(), "{source}");
+    }
+}
+
+#[test]
+fn the_unit_starts_the_server_with_arguments_that_it_understands() {
+    let unit = read("packaging/systemd/shaveet.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/shaveet ")).expect("it starts one");
+    let settings = root().join("packaging/deb/shaveet.toml");
+    let start = start.replace("/etc/shaveet/shaveet.toml", settings.to_str().expect("UTF-8"));
+    let said = checked(&start.split(' ').collect::<Vec<_>>());
+    assert!(said.contains("\nstate = \"/var/lib/shaveet/state\""), "{said}");
+}
+
+#[test]
+fn the_scripts_of_the_package_are_scripts() {
+    for name in ["postinst", "prerm", "postrm"] {
+        let mut shell = Command::new("sh");
+        shell.arg("-n").arg(root().join("packaging/deb").join(name));
+        let Ended { code, stdout, stderr } = ended(shell);
+        assert_eq!((code, &*stdout, &*stderr), (Some(0), "", ""), "{name}");
+    }
+}

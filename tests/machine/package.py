@@ -1,0 +1,42 @@
+"""The Debian package, and others like it."""
+
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from debian import ROOT, install, quietly, step
+
+CARGO_DEB = "cargo-deb@3.8.0"
+
+
+def build(*options):
+    """Builds the package. The options are those of packaging/deb/build."""
+    install("dpkg-dev")
+    if not shutil.which("cargo-deb"):
+        with step("cargo-deb, which takes some minutes"):
+            quietly("cargo", "install", "--locked", "--quiet", CARGO_DEB)
+    with step("packaging/deb/build"):
+        # Its last line is the path of the package.
+        said = subprocess.run(
+            [ROOT / "packaging/deb/build", "--fast", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True
+        )
+    return pathlib.Path(said.stdout.splitlines()[-1])
+
+
+def another(package, version, change=lambda root: None):
+    """The same as another version, whose files have been changed beside; its program differs from the old one in any case."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="package-"))
+    root = folder / "root"
+    quietly("dpkg-deb", "--raw-extract", package, root)
+    control = root / "DEBIAN/control"
+    old = next(line for line in control.read_text().splitlines() if line.startswith("Version: "))
+    control.write_text(control.read_text().replace(old, f"Version: {version}"))
+    with open(root / "usr/bin/shaveet", "ab") as program:
+        program.write(f"\n{version}\n".encode())  # behind all sections: nobody reads it
+    (root / "DEBIAN/md5sums").unlink(missing_ok=True)
+    change(root)
+    made = package.with_name(f"shaveet_{version}_amd64.deb")
+    quietly("dpkg-deb", "-Znone", "--root-owner-group", "--build", root, made)
+    shutil.rmtree(folder)
+    return made
