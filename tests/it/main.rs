@@ -16,6 +16,7 @@ mod conformance;
 mod daemon;
 mod dashboard;
 mod descriptors;
+mod documents;
 mod fuzz;
 mod health;
 mod http;
