@@ -1,4 +1,4 @@
-//! The pages: each holds a poll, checks what it is answered and polls again at once. And the web application that
+//! The pages: each holds a poll or a stream, checks what it is answered and polls again at once. And the web application that
 //! publishes. All on one epoll loop.
 
 use std::io;
@@ -120,7 +120,9 @@ impl Crowd {
         let connection = Connection::open(self.wire.address, Some(source_address(source)))?;
         let token = EventData::new_u64(at as u64);
         epoll::add(&self.epoll, &connection.socket, token, EventFlags::IN | EventFlags::ET)?;
-        self.pages[at].connection = Some(connection);
+        let page = &mut self.pages[at];
+        page.connection = Some(connection);
+        page.visitor.begin();
         self.poll(at);
         Ok(())
     }
@@ -188,9 +190,19 @@ impl Crowd {
     }
 
     fn poll(&mut self, at: usize) {
-        let page = &self.pages[at];
-        let Some(connection) = &page.connection else { return };
-        self.wire.write_poll(&page.visitor, &mut self.output);
+        self.wire.write_poll(&self.pages[at].visitor, &mut self.output);
+        self.send(at);
+    }
+
+    fn reply(&mut self, at: usize, answer: Answer<'_>) {
+        self.wire.write_reply(&self.pages[at].visitor, answer, &mut self.output);
+        if !self.output.is_empty() {
+            self.send(at);
+        }
+    }
+
+    fn send(&mut self, at: usize) {
+        let Some(connection) = &self.pages[at].connection else { return };
         match rustix::io::write(&connection.socket, &self.output) {
             Ok(count) if count == self.output.len() => {}
             // A poll is far smaller than a socket's buffer, and the last one has been answered.
@@ -237,11 +249,11 @@ impl Crowd {
     /// Takes in the whole answers that the bytes begin with; returns how many bytes they were.
     fn take_in(&mut self, at: usize, bytes: &[u8], arrivals: &mut Vec<Arrival>) -> usize {
         let mut used = 0;
-        while let Some((answer, length)) = Answer::split(&bytes[used..]) {
+        while let Some((answer, length)) = self.wire.split(&mut self.pages[at].visitor, &bytes[used..]) {
             used += length;
             self.check(at, answer, arrivals);
             self.pages[at].visitor.note_position(answer);
-            self.poll(at);
+            self.reply(at, answer);
         }
         used
     }

@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How a peer of each third begins.
-const BEGINNINGS: [&[u8]; 3] = [b"", b"GET /message_updates?callback=", b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{"];
+const BEGINNINGS: [&[u8]; 3] =
+    [b"", b"GET /message_updates?callback=", b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{"];
 
 /// Each sends a byte in so many beats.
 const BEATS: u32 = 100;

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use wire::{Headers, Target};
+use wire::{Headers, Target, Transport};
 
 /// Puts one kind of load on a server, checks every message, and prints what it cost as one line of JSON.
 #[derive(Clone, Debug, Parser)]
@@ -55,6 +55,9 @@ struct Options {
     /// Rooms that the pages are spread over (`mixed`).
     #[arg(long, default_value_t = 50)]
     rooms: u32,
+    /// By what our pages listen.
+    #[arg(long, value_enum, default_value = "longpoll")]
+    transport: Transport,
     /// The polls' header lines.
     #[arg(long, value_enum, default_value = "browser")]
     headers: Headers,

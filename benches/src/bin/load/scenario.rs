@@ -23,7 +23,7 @@ const WARM_UP: u32 = 3;
 const VISITS_OPEN: usize = 64;
 
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
-    let wire = Wire::new(options.target, options.address, options.headers);
+    let wire = Wire::new(options.target, options.address, options.transport, options.headers);
     let mut report = Report::default();
     report.add("pages", f64::from(options.pages));
     match options.scenario {
