@@ -11,7 +11,7 @@ let browser;
 before(async () => { browser = await launchBrowser(); });
 after(async () => { await browser?.close(); });
 
-for (const { name, flags } of TRANSPORTS) describe(name, () => {
+for (const { name, flags } of TRANSPORTS) describe(name, { concurrency: 3 }, () => {
   test('a killed server that comes back empty: the page is told, makes a new client, and messages flow', () =>
     withWorld(async (world) => {
       const page = await openPage(browser, world.pages, world.server.url, { flags });

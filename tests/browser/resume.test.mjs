@@ -28,7 +28,7 @@ const told = (page, what) => page.evaluate((what) => window[what], what);
 const sinceOf = (url) => new URL(url).searchParams.get('since');
 const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => `message ${from + i}`);
 
-for (const { name, flags } of TRANSPORTS) describe(name, () => {
+for (const { name, flags } of TRANSPORTS) describe(name, { concurrency: 3 }, () => {
   const open = (world, base = world.line.url) => openPage(browser, world.pages, base, { flags });
 
   test('what was published while the line was down comes when it is up', () =>
