@@ -1,20 +1,19 @@
 //! `shaveet channels`: what channels there are, and how much is in them.
 
-use clap::Command;
-
 use super::ask::failure::{Failure, UNKNOWN_CHANNEL};
-use super::ask::list::{List, Options, arguments};
+use super::ask::list::{ARGUMENTS, List, Options};
 use super::ask::output::Output;
 use super::ask::reach::Reach;
+use super::ask::syntax::Syntax;
 
-pub(super) fn command() -> Command {
-    Command::new("channels")
-        .about("List the channels: who is subscribed, who listens, what they hold")
-        .after_help(AFTER_HELP)
-        .args(arguments("Those whose names begin so"))
-}
+pub(super) const SYNTAX: Syntax = Syntax {
+    name: "channels",
+    about: "List the channels: who is subscribed, who listens, what they hold",
+    notes: NOTES,
+    arguments: ARGUMENTS,
+};
 
-const AFTER_HELP: &str = "\
+const NOTES: &str = "\
 SUBSCRIBED are clients, HERE those of them that are here, LISTENING those whose
 pages listen now. MESSAGES and BYTES are what the channel keeps, NEXT is the id
 of its next message.

@@ -1,21 +1,21 @@
 //! `shaveet clients`: who there is, and by what they listen.
 
-use clap::Command;
 use serde_json::Value;
 
 use super::ask::failure::{Failure, UNKNOWN_CLIENT};
-use super::ask::list::{List, Options, arguments};
+use super::ask::list::{ARGUMENTS, List, Options};
 use super::ask::output::{Output, time};
 use super::ask::reach::Reach;
+use super::ask::syntax::Syntax;
 
-pub(super) fn command() -> Command {
-    Command::new("clients")
-        .about("List the clients: whether they are here, since when they are silent, by what they listen")
-        .after_help(AFTER_HELP)
-        .args(arguments("Those whose ids begin so"))
-}
+pub(super) const SYNTAX: Syntax = Syntax {
+    name: "clients",
+    about: "List the clients: whether they are here, since when they are silent, by what they listen",
+    notes: NOTES,
+    arguments: ARGUMENTS,
+};
 
-const AFTER_HELP: &str = "\
+const NOTES: &str = "\
 A client that is away may come back. IDLE is the time since it was last seen.
 PAGES are those that listen now, BY what: poll is the original's protocol, and
 resume a long poll with a position. CHANNELS are those that it is subscribed to.

@@ -3,8 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::time::Duration;
 
-use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::ArgMatches;
 use serde_json::{Map, Value, json};
 
 use super::ask::api::Api;
@@ -12,6 +11,7 @@ use super::ask::failure::Failure;
 use super::ask::output::{Output, say};
 use super::ask::random_name;
 use super::ask::reach::Reach;
+use super::ask::syntax::{Argument, Form, Syntax};
 
 /// What is published, and how.
 #[derive(Debug)]
@@ -30,31 +30,28 @@ pub(super) struct Options {
 /// Bytes of standard input that can be a message: many times what a server takes by default (`--max-body`).
 const INPUT_BYTES_MAX: u64 = 64 << 20;
 
-pub(super) fn command() -> Command {
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
-    Command::new("publish").about("Publish a message in a channel; prints its id").after_help(AFTER_HELP).args([
-        Arg::new("CHANNEL").required(true).help("Where"),
-        Arg::new("TEXT").help("What; - or nothing reads it from standard input"),
-        flag("lines", "Publish each line of standard input as a message, when it comes")
+pub(super) const SYNTAX: Syntax = Syntax {
+    name: "publish",
+    about: "Publish a message in a channel; prints its id",
+    notes: NOTES,
+    arguments: &[
+        Argument::new("CHANNEL", Form::Word, "Where"),
+        Argument::new("TEXT", Form::WordOrNone, "What; - or nothing reads it from standard input"),
+        Argument::new("lines", Form::Switch, "Publish each line of standard input as a message, when it comes")
             .short('l')
-            .action(ArgAction::SetTrue)
-            .conflicts_with_all(["TEXT", "key"]),
-        flag("from", "Who says it, as pages are told").value_name("NAME"),
-        flag("ttl", "After this time nobody gets it any more, such as 30s").value_name("TIME").value_parser(
-            ValueParser::new(|text: &str| match humantime::parse_duration(text) {
-                Ok(time) if time >= Duration::from_millis(1) => Ok(time),
-                _ => Err("allowed: a time, such as 500ms, 30s or 1h"),
-            }),
-        ),
-        flag("key", "Publish it only if there was none with this key within five minutes").value_name("KEY"),
-        flag("exclude", "Not to this client; may be given several times")
-            .value_name("CLIENT")
-            .action(ArgAction::Append),
-        flag("json", "Print the id and the position as JSON").action(ArgAction::SetTrue),
-    ])
-}
+            .conflicts(&["TEXT", "key"]),
+        Argument::new("from", Form::Text("NAME"), "Who says it, as pages are told"),
+        Argument::new("ttl", Form::Time(TTL_MIN, TTL_MAX), "After this time nobody gets it any more, such as 30s"),
+        Argument::new("key", Form::Text("KEY"), "Publish it only if there was none with this key within five minutes"),
+        Argument::new("exclude", Form::Texts("CLIENT"), "Not to this client; may be given several times"),
+        Argument::new("json", Form::Switch, "Print the id and the position as JSON"),
+    ],
+};
 
-const AFTER_HELP: &str = "\
+const TTL_MIN: Duration = Duration::from_millis(1);
+const TTL_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+const NOTES: &str = "\
 A line end at the end of standard input is not part of the message. What fails
 can be tried again: a message that has the same --key as one of the last five
 minutes is not published again.

@@ -7,17 +7,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use serde::Deserialize;
+use clap::ArgMatches;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ask::api::Api;
 use super::ask::failure::Failure;
 use super::ask::http::{Answer, Connection, encoded, request};
+use super::ask::news::News;
 use super::ask::output::{Output, Plain, say};
 use super::ask::random_name;
-use super::ask::reach::{Reach, pages_flag};
+use super::ask::reach::{PAGES_URL, Reach};
+use super::ask::syntax::{Argument, Form, Syntax};
 use super::ask::wait::{Event, Interrupts};
 
 /// What is followed, and how it is shown.
@@ -30,31 +31,25 @@ pub(super) struct Options {
     as_json: bool,
 }
 
-pub(super) fn command() -> Command {
-    let switch =
-        |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
-    Command::new("tail")
-        .about("Show what is published in channels, until Ctrl-C; goes on when the server has been restarted")
-        .after_help(AFTER_HELP)
-        .args([
-            Arg::new("CHANNEL").required(true).action(ArgAction::Append).help("Which; may be several"),
-            switch("all", "Begin with what the channels hold").short('a'),
-            Arg::new("count")
-                .short('n')
-                .long("count")
-                .value_name("COUNT")
-                .value_parser(value_parser!(u64).range(1..))
-                .help("End after so many messages"),
-            switch("no-system", "Without joins and leaves"),
-            switch(
-                "json",
-                "An object of JSON for each message, on a line of its own; and for each loss: {\"gap\": {...}}",
-            ),
-            pages_flag(),
-        ])
-}
+pub(super) const SYNTAX: Syntax = Syntax {
+    name: "tail",
+    about: "Show what is published in channels, until Ctrl-C; goes on when the server has been restarted",
+    notes: NOTES,
+    arguments: &[
+        Argument::new("CHANNEL", Form::Words, "Which; may be several"),
+        Argument::new("all", Form::Switch, "Begin with what the channels hold").short('a'),
+        Argument::new("count", Form::Number("COUNT", 1, u64::MAX), "End after so many messages").short('n'),
+        Argument::new("no-system", Form::Switch, "Without joins and leaves"),
+        Argument::new(
+            "json",
+            Form::Switch,
+            "An object of JSON for each message, on a line of its own; and for each loss: {\"gap\": {...}}",
+        ),
+        PAGES_URL,
+    ],
+};
 
-const AFTER_HELP: &str = "\
+const NOTES: &str = "\
 A line is the channel, the message's id, who says it, and the text; what is lost
 is told on standard error. It is a client as pages are: others see it join and
 leave, and it is killed in the end.
@@ -275,14 +270,13 @@ impl Follower<'_> {
 
     /// Shows what an answer holds, and waits as long as it says.
     fn show(&mut self, body: &[u8], output: &mut Output) -> Result<(), End> {
-        let wrong = |error| Failure::Other(format!("the answer to a poll is none: {error}"));
-        let news: News<'_> = serde_json::from_slice(body).map_err(wrong)?;
+        let news = News::read(body)?;
         for gap in news.gaps {
             self.show_gap(gap, output)?;
         }
         for raw in news.messages {
-            let message: Message<'_> = serde_json::from_str(raw.get()).map_err(wrong)?;
-            if message.system && (self.options.without_system || message.from() == self.id) {
+            let message = Message(serde_json::from_str(raw.get()).unwrap_or_default());
+            if message.is_system() && (self.options.without_system || message.from() == self.id) {
                 continue;
             }
             if self.options.as_json {
@@ -305,17 +299,18 @@ impl Follower<'_> {
         if self.options.as_json {
             return output.line(format_args!("{{\"gap\":{raw}}}"));
         }
-        let gap: Gap = serde_json::from_str(raw.get()).map_err(|error| Failure::Other(format!("no gap: {error}")))?;
-        let knob = match &*gap.reason {
+        let gap: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+        let knob = match gap["reason"].as_str().unwrap_or_default() {
             "count" => "the channel keeps no more (--history)",
             "bytes" => "the channel keeps no more bytes (--history-bytes)",
             "age" => "they were too old (--history-age)",
             "memory" => "the server's memory was used up (--history-total, --memory-max)",
             _ => "the server was restarted without its state (--state)",
         };
-        let what = if gap.system { "joins and leaves" } else { "messages" };
+        let what = if gap["system"] == Value::Bool(true) { "joins and leaves" } else { "messages" };
         output.flush()?;
-        say(format_args!("{what} of {} before {} may be lost: {knob}", Plain(&gap.channel), gap.next_id));
+        let channel = Plain(gap["channel"].as_str().unwrap_or_default());
+        say(format_args!("{what} of {channel} before {} may be lost: {knob}", gap["next_id"]));
         Ok(())
     }
 
@@ -333,66 +328,47 @@ impl Follower<'_> {
     }
 }
 
-/// An answer of the resume protocol.
-#[derive(Deserialize)]
-struct News<'a> {
-    since: String,
-    #[serde(borrow)]
-    messages: Vec<&'a RawValue>,
-    #[serde(borrow)]
-    gaps: Vec<&'a RawValue>,
-    retry_ms: u64,
-}
+/// A message of an answer.
+struct Message(Value);
 
-#[derive(Deserialize)]
-struct Message<'a> {
-    channel: String,
-    id: u64,
-    #[serde(borrow)]
-    from: &'a RawValue,
-    data: String,
-    system: bool,
-    reason: Option<String>,
-}
+impl Message {
+    fn text(&self, member: &str) -> &str {
+        self.0[member].as_str().unwrap_or_default()
+    }
 
-#[derive(Deserialize)]
-struct Gap {
-    channel: String,
-    next_id: u64,
-    reason: String,
-    #[serde(default)]
-    system: bool,
-}
+    /// The server says it.
+    fn is_system(&self) -> bool {
+        self.0["system"] == Value::Bool(true)
+    }
 
-impl Message<'_> {
     /// A name as it is, nothing as nothing, another value as its JSON text.
     fn from(&self) -> String {
-        match serde_json::from_str(self.from.get()) {
-            Ok(Value::String(name)) => name,
-            Ok(Value::Null) => "-".to_owned(),
-            _ => self.from.get().to_owned(),
+        match &self.0["from"] {
+            Value::String(name) => name.clone(),
+            Value::Null => "-".to_owned(),
+            other => other.to_string(),
         }
     }
 }
 
 /// `room 41 alice: hello`, `room 42 page1 joins`.
-impl fmt::Display for Message<'_> {
+impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = self.from();
-        write!(f, "{} {} {}", Plain(&self.channel), self.id, Plain(&from))?;
-        if !self.system {
-            return write!(f, ": {}", Plain(&self.data));
+        let [channel, data] = ["channel", "data"].map(|member| Plain(self.text(member)));
+        write!(f, "{channel} {} {}", self.0["id"], Plain(&self.from()))?;
+        if !self.is_system() {
+            return write!(f, ": {data}");
         }
-        let said: Value = serde_json::from_str(&self.data).unwrap_or_default();
+        let said: Value = serde_json::from_str(data.0).unwrap_or_default();
         match said["type"].as_str() {
             Some("subscribe") => f.write_str(" joins")?,
             Some("unsubscribe") => f.write_str(" leaves")?,
             Some("new_channel") => write!(f, " has a new channel, {}", Plain(said["name"].as_str().unwrap_or("?")))?,
-            _ => write!(f, ": {}", Plain(&self.data))?,
+            _ => write!(f, ": {data}")?,
         }
-        match &self.reason {
-            Some(reason) if !matches!(&**reason, "subscribed" | "unsubscribed") => write!(f, " ({reason})"),
-            _ => Ok(()),
+        match self.text("reason") {
+            "" | "subscribed" | "unsubscribed" => Ok(()),
+            reason => write!(f, " ({reason})"),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `shaveet why`: what became of a message for a client, in a sentence.
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::ask::api::Api;
 use super::ask::failure::Failure;
 use super::ask::output::{Output, Plain, time};
 use super::ask::reach::Reach;
+use super::ask::syntax::{Argument, Form, Syntax};
 
 /// Which message, and for whom.
 #[derive(Debug)]
@@ -17,19 +18,19 @@ pub(super) struct Options {
     as_json: bool,
 }
 
-pub(super) fn command() -> Command {
-    Command::new("why")
-        .about("Say what became of a message for a client: delivered, waiting, lost...")
-        .after_help(AFTER_HELP)
-        .args([
-            Arg::new("CLIENT").required(true).help("Who should have it"),
-            Arg::new("CHANNEL").required(true).help("Where it was published"),
-            Arg::new("ID").required(true).value_parser(value_parser!(u64)).help("Its id, as `publish` printed it"),
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the answer as JSON"),
-        ])
-}
+pub(super) const SYNTAX: Syntax = Syntax {
+    name: "why",
+    about: "Say what became of a message for a client: delivered, waiting, lost...",
+    notes: NOTES,
+    arguments: &[
+        Argument::new("CLIENT", Form::Word, "Who should have it"),
+        Argument::new("CHANNEL", Form::Word, "Where it was published"),
+        Argument::new("ID", Form::WordOfDigits, "Its id, as `publish` printed it"),
+        Argument::new("json", Form::Switch, "Print the answer as JSON"),
+    ],
+};
 
-const AFTER_HELP: &str = "\
+const NOTES: &str = "\
 It goes by what pages have acknowledged and what the channel still holds.
 The exit code is 1 if it could not be done, 2 for wrong arguments.
 

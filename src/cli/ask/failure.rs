@@ -36,7 +36,7 @@ impl Failure {
     /// What a connection's error means at this place.
     pub(in crate::cli) fn of(error: &io::Error, target: &Target) -> Failure {
         let place = &target.place;
-        let other = "start a server there, or say by --url where it is";
+        let other = "start a server there, or name the URL of another";
         let what = match error.kind() {
             io::ErrorKind::ConnectionRefused => format!("nothing listens at {target}: {other}"),
             io::ErrorKind::NotFound => format!("there is no {target}: {other}"),

@@ -1,12 +1,13 @@
 //! Lists of what a server has, however long: names a page at a time, and what is known of each.
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::api::Api;
 use super::failure::Failure;
 use super::output::{Output, Plain};
 use super::reach::Reach;
+use super::syntax::{Argument, Form};
 
 /// What is listed, and by which methods it is asked for.
 pub(in crate::cli) struct List {
@@ -31,17 +32,11 @@ pub(in crate::cli) struct Options {
 }
 
 /// What every list takes.
-pub(in crate::cli) fn arguments(prefix: &'static str) -> [Arg; 3] {
-    [
-        Arg::new("PREFIX").help(prefix),
-        Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue).help("Names alone"),
-        Arg::new("json")
-            .long("json")
-            .action(ArgAction::SetTrue)
-            .conflicts_with("quiet")
-            .help("An object of JSON for each, on a line of its own"),
-    ]
-}
+pub(in crate::cli) const ARGUMENTS: &[Argument] = &[
+    Argument::new("PREFIX", Form::WordOrNone, "Those whose names begin so"),
+    Argument::new("quiet", Form::Switch, "Names alone").short('q').conflicts(&["json"]),
+    Argument::new("json", Form::Switch, "An object of JSON for each, on a line of its own"),
+];
 
 impl Options {
     pub(in crate::cli) fn of(matches: &ArgMatches) -> Options {

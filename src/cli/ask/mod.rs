@@ -7,9 +7,11 @@ pub(super) mod api;
 pub(super) mod failure;
 pub(super) mod http;
 pub(super) mod list;
+pub(super) mod news;
 pub(super) mod output;
 pub(super) mod place;
 pub(super) mod reach;
+pub(super) mod syntax;
 pub(super) mod wait;
 
 use std::fmt::Write as _;
@@ -42,17 +44,16 @@ enum What {
 }
 
 /// The subcommands.
-pub(super) fn commands() -> [Command; 6] {
-    let flags = |command: Command| command.arg(reach::url_flag()).args(reach::settings_flags());
-    [
-        flags(publish::command()),
-        flags(tail::command()),
-        flags(channels::command()),
-        flags(clients::command()),
-        flags(why::command()),
-        // Which server that is shall be seen at once.
-        bench::command().arg(reach::url_argument()).args(reach::settings_flags()),
-    ]
+pub(super) fn commands() -> impl Iterator<Item = Command> {
+    let all = [
+        (publish::SYNTAX, reach::URL),
+        (tail::SYNTAX, reach::URL),
+        (channels::SYNTAX, reach::URL),
+        (clients::SYNTAX, reach::URL),
+        (why::SYNTAX, reach::URL),
+        (bench::SYNTAX, reach::BARE_URL),
+    ];
+    all.into_iter().map(|(syntax, url)| syntax.command(&[url]).args(reach::settings_flags()))
 }
 
 impl Question {

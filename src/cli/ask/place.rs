@@ -33,7 +33,7 @@ impl Place {
             },
         };
         match port {
-            0 => Err("port 0 is any free port: say by --url which one the server printed when it started"),
+            0 => Err("port 0 is any free port: name the URL that the server printed when it started"),
             port => Ok(Place::Tcp(host, port)),
         }
     }
@@ -140,7 +140,10 @@ mod tests {
             "unix:",
         ] {
             let error = text.parse::<Place>().expect_err(text);
-            assert!(error.contains("http://127.0.0.1:8082") || error.contains("--url"), "{text}: {error}");
+            assert!(
+                error.contains("http://127.0.0.1:8082") || error.contains("the URL that the server printed"),
+                "{text}: {error}"
+            );
         }
     }
 }

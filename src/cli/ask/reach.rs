@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches};
 
 use crate::api::Secret;
@@ -12,6 +11,7 @@ use crate::config::{Address, Problem, Problems, Settings, Sources};
 
 use super::failure::Failure;
 use super::place::Place;
+use super::syntax::{Argument, Form};
 
 /// A place, and who says that it is there.
 #[derive(Clone, Debug)]
@@ -35,22 +35,19 @@ pub(in crate::cli) struct Reach {
 const HEADING: &str = "Where the server is";
 
 /// The flag that names the server itself.
-pub(in crate::cli) fn url_flag() -> Arg {
-    url_argument().long(URL).value_name("URL")
-}
+pub(in crate::cli) const URL: Argument = Argument::new("url", Form::Url, URL_HELP).conflicts(SETTINGS).heading(HEADING);
 
-/// The same as an argument without a name.
-pub(in crate::cli) fn url_argument() -> Arg {
-    url(URL)
-        .value_name("URL")
-        .help(
-            "Talk to this server, such as http://10.0.0.7:8082 or unix:/run/rpc.sock. Without it that of the settings: as the \
-             server's own, by flags, SHAVEET_* or the file, port 8082 of this machine if they say nothing",
-        )
-        .conflicts_with_all(["config", "listen", "rpc-listen", "port"])
-}
+/// The same without a name, where it shall be seen at once which server is meant.
+pub(in crate::cli) const BARE_URL: Argument = Argument::new("url", Form::UrlOrNone, URL_HELP).conflicts(SETTINGS);
 
-const URL: &str = "url";
+const SETTINGS: &[&str] = &["config", "listen", "rpc-listen", "port"];
+
+const URL_HELP: &str = "Talk to this server, such as http://10.0.0.7:8082 or unix:/run/rpc.sock. Without it that of the settings: as \
+                        the server's own, by flags, SHAVEET_* or the file, port 8082 of this machine if they say nothing";
+
+/// Where pages are served, for those who are one.
+pub(in crate::cli) const PAGES_URL: Argument =
+    Argument::new("pages-url", Form::Url, "Where it serves pages, if the URL is the API's alone").heading(HEADING);
 
 /// The flags that say by the server's own settings where it is.
 pub(in crate::cli) fn settings_flags() -> Vec<Arg> {
@@ -66,16 +63,6 @@ pub(in crate::cli) fn settings_flags() -> Vec<Arg> {
         knob("rpc-token-file", "The file with the token that calls have to bring"),
         config.help("The server's file of settings; or SHAVEET_CONFIG").help_heading(HEADING),
     ]
-}
-
-/// Where pages are served, for those who are one.
-pub(in crate::cli) fn pages_flag() -> Arg {
-    url("pages-url").long("pages-url").help("Where it serves pages, if the URL is the API's alone")
-}
-
-fn url(name: &'static str) -> Arg {
-    let parser = ValueParser::new(|text: &str| text.parse::<Place>());
-    Arg::new(name).value_name("URL").value_parser(parser).help_heading(HEADING)
 }
 
 impl Reach {

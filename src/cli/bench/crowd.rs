@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::super::ask::failure::Failure;
 use super::super::ask::http::{Answer, encoded, request, take_answer};
+use super::super::ask::news::News;
 use super::super::ask::output::Plain;
 use super::super::ask::place::Place;
 use super::super::ask::reach::{Reach, Target};
@@ -56,6 +57,8 @@ pub(super) struct Crowd<'r> {
 #[derive(Default)]
 struct Round {
     number: u64,
+    /// How its message begins, where it is written.
+    mark: String,
     began: Option<Instant>,
     /// Pages that have not heard.
     waiting: usize,
@@ -96,20 +99,6 @@ impl Patience {
         }
         Ok(())
     }
-}
-
-/// An answer of the resume protocol.
-#[derive(Deserialize)]
-struct News {
-    since: String,
-    messages: Vec<Message>,
-    retry_ms: u64,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    data: String,
-    system: bool,
 }
 
 const PUBLISHER: Token = Token(usize::MAX);
@@ -185,7 +174,8 @@ impl<'r> Crowd<'r> {
         let body = self.guests.message(&text).to_string();
         let host = self.reach.calls.place.host();
         let call = request("POST", "/", &host, &self.reach.lines(), body.as_bytes());
-        self.round = Round { number, began: Some(now()), waiting: self.pages.len(), is_asked: true };
+        let mark = format!("\"data\":\"{number} ");
+        self.round = Round { number, mark, began: Some(now()), waiting: self.pages.len(), is_asked: true };
         self.publisher.as_mut().expect("just opened").outbox.extend_from_slice(&call);
         self.publisher()?;
         let mut patience = Patience::new();
@@ -268,13 +258,12 @@ impl<'r> Crowd<'r> {
     /// A page's answer.
     fn hear(&mut self, number: usize, answer: &Answer, time: Duration) -> Result<(), Failure> {
         let place = &self.reach.pages.place;
-        let text = String::from_utf8_lossy(&answer.body);
         if answer.status != 200 {
+            let text = String::from_utf8_lossy(&answer.body);
             let text = Plain(text.trim());
             return Err(Failure::Other(format!("{place} answers a poll with {}: {text}", answer.status)));
         }
-        let news: News = serde_json::from_str(&text)
-            .map_err(|error| Failure::Other(format!("{place} answers a poll with what is no answer: {error}")))?;
+        let news = News::read(&answer.body)?;
         if answer.is_last || news.retry_ms > 0 {
             return Err(Failure::Other(format!(
                 "{place} sends pages away: it stops, or a limit is reached; its log says which"
@@ -282,9 +271,7 @@ impl<'r> Crowd<'r> {
         }
         let page = &mut self.pages[number];
         page.since = news.since;
-        let said = |message: &Message| {
-            !message.system && message.data.split(' ').next() == Some(&*self.round.number.to_string())
-        };
+        let said = |message: &&RawValue| message.get().contains(&self.round.mark);
         if self.round.waiting > 0 && page.heard < self.round.number && news.messages.iter().any(said) {
             page.heard = self.round.number;
             self.round.waiting -= 1;

@@ -15,13 +15,13 @@ mod usage;
 
 use std::time::{Duration, Instant};
 
-use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::ArgMatches;
 
 use super::ask::api::Api;
 use super::ask::failure::Failure;
 use super::ask::output::Output;
-use super::ask::reach::{self, Reach};
+use super::ask::reach::{PAGES_URL, Reach};
+use super::ask::syntax::{Argument, Form, Syntax};
 use super::ask::wait::Interrupts;
 use crowd::{Crowd, Patience};
 use guests::Guests;
@@ -39,31 +39,28 @@ pub(super) struct Options {
     as_json: bool,
 }
 
-pub(super) fn command() -> Command {
-    let flag = |name: &'static str, value: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).default_value(default).help(help)
-    };
-    let time = ValueParser::new(|text: &str| match humantime::parse_duration(text) {
-        Ok(time) if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&time) => Ok(time),
-        _ => Err("allowed: 100ms to 1h, written as 5s"),
-    });
-    Command::new("bench")
-        .about("Measure a server: a crowd of pages listens, everybody gets messages as fast as they are taken")
-        .after_help(AFTER_HELP)
-        .args([
-            flag("clients", "COUNT", "1000", "Pages, each with a connection and a client of its own")
-                .short('c')
-                .value_parser(value_parser!(u32).range(1..=1_000_000)),
-            flag("channels", "COUNT", "1", "Channels that they are spread over; a round is a message in each")
-                .value_parser(value_parser!(u32).range(1..=1_000_000)),
-            flag("size", "BYTES", "100", "Of a message").value_parser(value_parser!(u32).range(0..=1_000_000)),
-            flag("duration", "TIME", "5s", "For how long").short('d').value_parser(time),
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print what was measured as JSON"),
-            reach::pages_flag(),
-        ])
-}
+pub(super) const SYNTAX: Syntax = Syntax {
+    name: "bench",
+    about: "Measure a server: a crowd of pages listens, everybody gets messages as fast as they are taken",
+    notes: NOTES,
+    arguments: &[
+        Argument::new("clients", COUNT, "Pages, each with a connection and a client of its own")
+            .short('c')
+            .default("1000"),
+        Argument::new("channels", COUNT, "Channels that they are spread over; a round is a message in each")
+            .default("1"),
+        Argument::new("size", Form::Number("BYTES", 0, 1_000_000), "Of a message").default("100"),
+        Argument::new("duration", Form::Time(DURATION_MIN, DURATION_MAX), "For how long").short('d').default("5s"),
+        Argument::new("json", Form::Switch, "Print what was measured as JSON"),
+        PAGES_URL,
+    ],
+};
 
-const AFTER_HELP: &str = "\
+const COUNT: Form = Form::Number("COUNT", 1, 1_000_000);
+const DURATION_MIN: Duration = Duration::from_millis(100);
+const DURATION_MAX: Duration = Duration::from_secs(3600);
+
+const NOTES: &str = "\
 It measures the whole way, its own part included: on the server's own machine
 both share the processor. Memory and processor are what the server itself says
 at /metrics, so on a busy one others are in it, too.
@@ -78,7 +75,10 @@ Examples:
 
 impl Options {
     pub(super) fn of(matches: &ArgMatches) -> Options {
-        let number = |name| *matches.get_one::<u32>(name).expect("it has a default") as usize;
+        let number = |name| {
+            let number = *matches.get_one::<u64>(name).expect("it has a default");
+            usize::try_from(number).expect("it is a million at most")
+        };
         let clients = number("clients");
         Options {
             clients,

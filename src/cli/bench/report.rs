@@ -51,12 +51,12 @@ impl Report {
         ))?;
         self.draw(output)?;
         output.line(format_args!(
-            "memory      {} bytes a client in use, {} resident; the kernel's for its socket is not in it",
+            "memory      {} bytes a client in the server, {} resident, without what sockets take",
             grouped(whole(self.per_client(options, |usage| usage.used_bytes))),
             grouped(whole(self.per_client(options, |usage| usage.resident_bytes)))
         ))?;
         output.line(format_args!(
-            "processor   {:.2} of the server's core, {:.1} us a delivery",
+            "processor   {:.2} of a core for the server, {:.1} us a delivery",
             self.cpu_seconds() / seconds,
             self.cpu_seconds() * 1e6 / self.latencies.count().max(1) as f64
         ))
