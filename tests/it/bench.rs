@@ -110,6 +110,9 @@ fn where_there_is_no_room_it_says_which_limit_and_leaves_nothing() {
     assert!(said(&server, &["-c", "25"]).contains("--max-connections"));
     let few_channels = said(&server, &["-c", "10", "--channels", "10"]);
     assert!(few_channels.contains("--max-channels"), "{few_channels}");
+    let server = Server::with(&["--history-total", "1MiB"]);
+    let little_history = said(&server, &["-c", "50", "--channels", "50", "--size", "1000"]);
+    assert!(little_history.contains("--history-total"), "{little_history}");
     let server = Server::with(&["--trusted-proxy", "none", "--max-connections-per-address", "9"]);
     let few_connections = said(&server, &["-c", "20"]);
     assert!(few_connections.contains("--max-connections-per-address"), "{few_connections}");

@@ -97,6 +97,26 @@ fn publish_prints_the_id_and_pages_get_the_text() {
 }
 
 #[test]
+fn lines_go_on_where_the_server_was_restarted_between_them() {
+    let nest = Nest::new("lines");
+    let arguments = ["--listen", &nest.listener()];
+    let server = Server::with(&arguments);
+    let mut command = shaveet(&["publish", "--lines", "room", "--url", &nest.listener()]);
+    command.stdin(Stdio::piped());
+    let mut publish = Running::start(command);
+    let mut lines = publish.child.stdin.take().expect("is piped");
+    lines.write_all(b"one\n").expect("it reads");
+    assert_eq!(publish.line(), "1");
+    server.kill();
+    let server = Server::with(&arguments);
+    lines.write_all(b"two\n").expect("it reads");
+    assert_eq!(publish.line(), "1", "ids begin anew");
+    assert_eq!(server.call("history", json!(["room"]))["messages"][0]["data"], "two");
+    drop(lines);
+    assert_eq!(publish.ended().code(), Some(0));
+}
+
+#[test]
 fn what_is_no_text_or_too_long_is_not_published() {
     let server = Server::with(&["--max-body", "1KiB"]);
     let mut command = shaveet(&["publish", "room", "--url", &url(&server)]);
@@ -125,6 +145,8 @@ fn they_find_the_server_as_it_was_told_to_listen_and_bring_its_token() {
     let mut by_variables = shaveet(&["publish", "room", "3"]);
     by_variables.env("SHAVEET_RPC_LISTEN", &calls).env("SHAVEET_RPC_TOKEN_FILE", token);
     assert_eq!(ended(by_variables).stdout, "3\n");
+    let open = Server::start();
+    assert_eq!(printed(&["publish", "-p", &open.port().to_string(), "room", "x"]), "1\n");
     let file = format!("listen = \"{pages}\"\nrpc-listen = \"{calls}\"\nrpc-token-file = \"token\"\n");
     let file = nest.file("shaveet.toml", file);
     let file = file.to_str().expect("ASCII");
@@ -377,6 +399,41 @@ fn tail_misses_nothing_over_a_restart_with_state() {
         line = tail.line();
     }
     assert_eq!(line, "room 3 app: two");
+}
+
+#[test]
+fn tail_notices_nothing_of_an_upgrade() {
+    let server = Server::start();
+    let tail = tail(&server, "room", &[]);
+    let upgraded = ended(shaveet(&["upgrade", &server.pid().to_string()]));
+    assert_eq!((upgraded.code, upgraded.stderr.as_str()), (Some(0), ""));
+    server.publish("room", "hello");
+    assert_eq!(tail.line(), "room 2 app: hello");
+}
+
+#[test]
+fn who_presses_ctrl_c_twice_does_not_wait_for_a_server_that_hangs() {
+    let server = Server::start();
+    let tail = tail(&server, "room", &[]);
+    server.signal(Signal::STOP);
+    tail.signal(Signal::INT);
+    // The first is in its hands when it asks the server to forget its client, on a connection of which nobody takes the call.
+    until("it says goodbye", || unread(&server) > 0);
+    tail.signal(Signal::INT);
+    assert_eq!(tail.ended().code(), Some(130));
+    server.signal(Signal::CONT);
+}
+
+/// Bytes that have come for the server, and that it has not read.
+fn unread(server: &Server) -> u64 {
+    let port = format!(":{:04X}", server.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let queues = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_connection = words[1].ends_with(&port) && words[3] == "01";
+        is_connection.then(|| words[4].split_once(':').and_then(|(_, unread)| u64::from_str_radix(unread, 16).ok()))?
+    });
+    queues.sum()
 }
 
 #[test]

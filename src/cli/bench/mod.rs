@@ -65,7 +65,8 @@ It measures the whole way, its own part included: on the server's own machine
 both share the processor. Memory and processor are what the server itself says
 at /metrics, so on a busy one others are in it, too.
 It takes no more than the server has room for, and removes its clients in the
-end, after Ctrl-C too; its channels are forgotten when they are idle.
+end, after Ctrl-C too. Its channels, and what they keep, are forgotten when they
+have been idle (--channel-idle).
 The exit code is 1 if it could not be measured, 2 for wrong arguments.
 
 Examples:
@@ -98,7 +99,7 @@ pub(super) fn run(options: &Options, reach: &Reach, output: &mut Output) -> Resu
     let interrupts = Interrupts::new().map_err(|error| Failure::Other(format!("cannot listen to signals: {error}")))?;
     let mut api = Api::new(reach);
     let empty = Usage::read(&mut api)?;
-    empty.has_room(options.clients)?;
+    empty.has_room(options)?;
     crowd::make_room(options.clients)?;
     let mut guests = Guests::new(options)?;
     let report =

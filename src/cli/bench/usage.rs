@@ -2,6 +2,7 @@
 
 use super::super::ask::api::Api;
 use super::super::ask::failure::Failure;
+use super::Options;
 
 /// Some of its numbers, at one moment. What it does not tell is 0.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,10 +15,19 @@ pub(super) struct Usage {
     pub(super) cpu_seconds: f64,
     /// For how many more there is room, and which limit says so.
     room: Vec<(f64, &'static str)>,
+    /// Bytes that channels may keep besides what they have, until others have to give up theirs.
+    history_room: f64,
 }
 
 /// Descriptors that stay free for others.
 const SPARE: f64 = 16.0;
+
+/// What a channel keeps until it is forgotten: so many messages (`--history`), each with this beside its text, and as many joins.
+const KEPT: f64 = 100.0;
+const BESIDE: f64 = 100.0;
+
+/// Memory of a client with all that it has.
+const CLIENT: f64 = 1024.0;
 
 impl Usage {
     pub(super) fn read(api: &mut Api<'_>) -> Result<Usage, Failure> {
@@ -34,6 +44,8 @@ impl Usage {
             used_bytes: value("shaveet_memory_used_bytes"),
             resident_bytes: value("process_resident_memory_bytes"),
             cpu_seconds: value("process_cpu_seconds_total"),
+            history_room: (value("shaveet_history_limit_bytes") - value("shaveet_memory_bytes{kind=\"history\"}"))
+                .min(value("shaveet_memory_limit_bytes") * 7.0 / 8.0 - value("shaveet_memory_used_bytes")),
             room: vec![
                 (limit("max-connections") - value("shaveet_connections"), "--max-connections"),
                 (limit("max-clients") - value("shaveet_clients") - value("shaveet_departed_clients"), "--max-clients"),
@@ -42,18 +54,28 @@ impl Usage {
         }
     }
 
-    /// Whether a crowd fits in beside those who are there.
+    /// Whether a crowd, and what is said to it, fits in beside those who are there.
     ///
     /// # Errors
-    /// How many do.
-    pub(super) fn has_room(&self, clients: usize) -> Result<(), Failure> {
-        match self.room.iter().find(|(room, _)| *room < clients as f64) {
-            None => Ok(()),
-            Some((room, limit)) => Err(Failure::Other(format!(
+    /// How much does.
+    pub(super) fn has_room(&self, options: &Options) -> Result<(), Failure> {
+        let Options { clients, channels, bytes, .. } = options;
+        if let Some((room, limit)) = self.room.iter().find(|(room, _)| *room < *clients as f64) {
+            return Err(Failure::Other(format!(
                 "the server has room for {:.0} more, not for --clients {clients}: {limit}",
                 room.max(0.0)
-            ))),
+            )));
         }
+        let kept = *channels as f64 * KEPT * (*bytes as f64 + 2.0 * BESIDE) + *clients as f64 * CLIENT;
+        if kept > self.history_room {
+            return Err(Failure::Other(format!(
+                "{channels} channels with messages of {bytes} bytes would keep some {:.0} MB, and the server has room for {:.0}: other \
+                 channels would have to give up their history (--history-total, --memory-max)",
+                kept / 1e6,
+                self.history_room.max(0.0) / 1e6
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -66,10 +88,19 @@ mod tests {
         let text = "# TYPE shaveet_connections gauge\nshaveet_connections 3\nshaveet_connections_x 9\n\
                     shaveet_limit{limit=\"max-connections\"} 103\nshaveet_limit{limit=\"max-clients\"} 1000\n\
                     process_max_fds 1000\nprocess_open_fds 10\nprocess_cpu_seconds_total 1.5\nshaveet_memory_used_bytes 7 123\n";
-        let usage = Usage::parse(text);
+        let text = text.to_owned()
+            + "shaveet_history_limit_bytes 3000000\nshaveet_memory_bytes{kind=\"history\"} 1000000\nshaveet_memory_limit_bytes 8e6\n";
+        let usage = Usage::parse(&text);
         assert_eq!((usage.used_bytes, usage.cpu_seconds), (7.0, 1.5));
-        assert!(usage.has_room(100).is_ok());
-        let error = usage.has_room(101).unwrap_err().to_string();
-        assert!(error.contains("room for 100 more") && error.contains("--max-connections"), "{error}");
+        let refused = |clients, channels| {
+            let duration = std::time::Duration::ZERO;
+            let options = Options { clients, channels, bytes: 100, duration, as_json: false };
+            usage.has_room(&options).err().map(|failure| failure.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refused(100, 60), "");
+        let few = refused(101, 60);
+        assert!(few.contains("room for 100 more") && few.contains("--max-connections"), "{few}");
+        let full = refused(100, 70);
+        assert!(full.contains("room for 2:") && full.contains("--history-total"), "{full}");
     }
 }
