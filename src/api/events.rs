@@ -8,7 +8,7 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{Exchange, Framing, Method, Request, Response, Status};
-use crate::hub::{Answer, Ending, Transport, WaitError};
+use crate::hub::{Answer, Channel, Ending, Gap, Transport, WaitError};
 use crate::slots::Key;
 
 use super::press::{self, Shape};
@@ -91,26 +91,46 @@ impl Events {
         self.framing == Framing::Chunked
     }
 
-    /// Writes what is owed. Gaps come before the messages: whoever goes on from a message has been told of them.
+    /// Writes what is owed: messages and gaps, each with the position behind it, in its order. So whoever goes on from one of them
+    /// has been told of all before it, and of none twice, wherever the connection broke. Gaps of a restart come first, as the
+    /// page is nowhere before them: the last of them says where it is then.
     pub(super) fn write(&self, answer: &Answer<'_>, epoch: Epoch, body: &mut Vec<u8>, out: &mut Vec<u8>) {
         let id = |seq: u64, body: &mut Vec<u8>| {
             body.extend_from_slice(b"id: ");
             epoch.token(seq).write(body);
             body.push(b'\n');
         };
-        for (channel, gap) in answer.gaps() {
-            body.extend_from_slice(b"event: gap\ndata: ");
-            press::write_gap(channel, gap, body);
-            body.extend_from_slice(b"\n\n");
-        }
-        let mut messages = answer.messages().peekable();
-        let is_word = messages.peek().is_none() && answer.ending() != Some(Ending::Gone);
-        while let Some((channel, message)) = messages.next() {
+        let mut gaps: Vec<(&Channel, Gap)> = answer.gaps().collect();
+        gaps.sort_by_key(|(_, gap)| gap.seq);
+        let (mut gaps, mut messages) = (gaps.into_iter().peekable(), answer.messages().peekable());
+        let mut is_word = answer.ending() != Some(Ending::Gone);
+        loop {
+            let gap = gaps.next_if(|(_, gap)| messages.peek().is_none_or(|(_, message)| gap.seq < message.seq()));
+            let message = if gap.is_none() { messages.next() } else { None };
+            let here = gap.map(|(_, gap)| gap.seq).or(message.map(|(_, message)| message.seq()));
+            let Some(here) = here else { break };
+            is_word = false;
+            let next = [gaps.peek().map(|(_, gap)| gap.seq), messages.peek().map(|(_, message)| message.seq())];
             // The last one's covers also what was not for this page.
-            let upto = answer.upto().filter(|_| messages.peek().is_none()).unwrap_or(message.seq());
-            id(upto, body);
-            body.extend_from_slice(b"data: ");
-            press::write_message_of(channel, message, body);
+            let upto = match next.into_iter().flatten().min() {
+                None => answer.upto().unwrap_or(here),
+                Some(next) if here == 0 => next.saturating_sub(1),
+                Some(_) => here,
+            };
+            if upto > 0 {
+                id(upto, body);
+            }
+            match (gap, message) {
+                (Some((channel, gap)), _) => {
+                    body.extend_from_slice(b"event: gap\ndata: ");
+                    press::write_gap(channel, gap, body);
+                }
+                (None, Some((channel, message))) => {
+                    body.extend_from_slice(b"data: ");
+                    press::write_message_of(channel, message, body);
+                }
+                (None, None) => {}
+            }
             body.extend_from_slice(b"\n\n");
         }
         if is_word {

@@ -264,9 +264,15 @@ impl Hub {
             };
             gap.map(|gap| (lack.channel, gap))
         }));
-        // One for a channel: of several the one that says more.
+        // One for a channel: of several the one that says more, where all of them are passed.
         draft.gaps.sort_by_key(|&(channel, gap)| (channel, gap.loss != Loss::Restart, gap.system));
-        draft.gaps.dedup_by_key(|&mut (channel, _)| channel);
+        draft.gaps.dedup_by(|(channel, other), (kept_channel, kept)| {
+            let is_same = channel == kept_channel;
+            if is_same && kept.loss != Loss::Restart {
+                kept.seq = kept.seq.max(other.seq);
+            }
+            is_same
+        });
         if waiter.is_original() && draft.picks.iter().any(|pick| pick.channel != draft.picks[0].channel) {
             draft.picks.sort_by_key(|pick| pick.channel);
         }

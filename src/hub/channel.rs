@@ -97,6 +97,8 @@ pub struct Gap {
     pub loss: Loss,
     /// Only messages of the server itself were lost.
     pub system: bool,
+    /// Who has come to this `seq` is told of it no more; 0 if that is not known, as after a restart.
+    pub seq: u64,
 }
 
 /// Where in a channel a message is.
@@ -458,10 +460,12 @@ impl Channel {
             let is_lost = |fallen: &Fallen| fallen.seq > after && newest[kind] > after;
             fallen[kind].filter(is_lost).filter(|fallen| fallen.seq.min(newest[kind]) <= upto)
         };
-        let (application, system) = (lost(0), lost(1));
-        let fallen = application.into_iter().chain(system).max_by_key(|fallen| fallen.seq)?;
+        let (application, system_lost) = (lost(0), lost(1));
+        let fallen = application.into_iter().chain(system_lost).max_by_key(|fallen| fallen.seq)?;
         let (system, loss) = (application.is_none(), fallen.loss);
-        Some(Gap { next_id: self.first_id_after(fallen.id), loss, system })
+        let passed = [application, system_lost].into_iter().zip(newest);
+        let seq = passed.filter_map(|(fallen, newest)| Some(fallen?.seq.min(newest))).max()?;
+        Some(Gap { next_id: self.first_id_after(fallen.id), loss, system, seq })
     }
 
     /// What a reader is told whose position is unknown: everything up to here may be lost.
@@ -474,7 +478,7 @@ impl Channel {
             Some(id) => self.first_id_after(id),
             None => survivor.min().unwrap_or(self.next_id()),
         };
-        Gap { next_id, loss: Loss::Restart, system: false }
+        Gap { next_id, loss: Loss::Restart, system: false, seq: 0 }
     }
 
     /// The newest that fell out, by kind.

@@ -106,6 +106,70 @@ fn an_event_stream_says_at_once_where_it_is() {
     assert_eq!(text(&Events::resume(&client, token).message()), "later");
 }
 
+/// What a page is told that comes from `since` and whose connection breaks behind so many events: all of it, in order.
+fn told_when_broken(client: &Client<'_>, since: &str, behind: usize, all: usize) -> Vec<String> {
+    let show = |event: &Event| match &*event.kind {
+        "gap" => format!("gap in {} before {}", event.data["channel"], event.data["next_id"]),
+        _ => format!("{} {}", event.data["channel"], event.data["data"]),
+    };
+    let mut events = Events::open(client, Some(since));
+    let mut told: Vec<String> = (0..behind).map(|_| show(&events.next().expect("an event"))).collect();
+    let last_id = std::mem::take(&mut events.last_id);
+    drop(events);
+    let mut events =
+        if last_id.is_empty() { Events::open(client, Some(since)) } else { Events::resume(client, &last_id) };
+    while told.len() < all {
+        told.push(show(&events.next().expect("an event")));
+    }
+    // The next thing that it hears is what is said next.
+    client.server.publish("room", "end");
+    assert_eq!(text(&events.message()), "end", "{told:?}");
+    told
+}
+
+#[test]
+fn a_gap_is_told_once_wherever_the_connection_breaks() {
+    let expected = [
+        r#""old" "1""#,
+        r#"gap in "hall" before 3"#,
+        r#""hall" "3""#,
+        r#""hall" "4""#,
+        r#"gap in "room" before 2"#,
+        r#""room" "2""#,
+        r#""room" "3""#,
+        r#""late" "1""#,
+    ];
+    for behind in 0..=expected.len() {
+        let server = Server::with(&[&SILENT[..], &["--history", "2"]].concat());
+        let client = server.subscriber("c", &["room", "hall", "late", "old"]);
+        let begin = acknowledged(&client);
+        // What is older than what is lost elsewhere comes before it is told.
+        server.publish("old", "1");
+        server.publish_all("hall", ["1", "2", "3", "4"]);
+        server.publish_all("room", ["1", "2", "3"]);
+        server.publish("late", "1");
+        assert_eq!(told_when_broken(&client, &begin, behind, expected.len()), expected, "broken behind {behind}");
+    }
+}
+
+#[test]
+fn a_gap_with_nothing_behind_it_is_told_once() {
+    let server = Server::with(&SILENT);
+    let client = server.subscriber("c", &["room"]);
+    let begin = acknowledged(&client);
+    server.publish("room", "1");
+    server.call("unsubscribe", json!(["c", "room"]));
+    server.publish_all("room", ["too late"; 150]);
+    let mut events = Events::open(&client, Some(&begin));
+    let gap = events.next().expect("an event");
+    assert_eq!((gap.kind.as_str(), &gap.data["next_id"]), ("gap", &json!(52)));
+    let last_id = events.last_id.clone();
+    server.call("subscribe", json!(["c", "room"]));
+    server.publish("room", "later");
+    let mut events = Events::resume(&client, &last_id);
+    assert_eq!(text(&events.message()), "later");
+}
+
 #[test]
 fn the_last_id_wins_over_the_url_and_empty_is_none() {
     let server = Server::with(&SILENT);

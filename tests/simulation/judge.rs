@@ -41,6 +41,8 @@ pub(crate) struct Said {
     pub(crate) gaps: Vec<Value>,
     /// The position of each message, where each has one.
     pub(crate) ids: Vec<String>,
+    /// The same of each gap, with how many messages were told before it.
+    pub(crate) gap_ids: Vec<(usize, Option<String>)>,
     /// The last position that is told.
     pub(crate) token: Option<String>,
     /// How it ends: as the page is told, if it is.
@@ -298,9 +300,27 @@ impl Model {
         let expected: Vec<Value> = due.messages.iter().map(|&(channel, at)| self.object(channel, at)).collect();
         assert_eq!(said.messages, expected, "the messages of an answer: {said:?}");
         let seqs = due.messages.iter().map(|&(channel, at)| self.channels[channel].messages[at].seq);
-        let last = due.messages.len().saturating_sub(1);
-        let ids = seqs.enumerate().map(|(at, seq)| format!("{epoch}{}", if at == last { due.upto } else { seq }));
+        let seqs: Vec<u64> = seqs.collect();
+        let is_last = |told: usize| told == seqs.len() && said.gap_ids.iter().all(|&(before, _)| before < told);
+        let ids = seqs.iter().enumerate().map(|(at, &seq)| if is_last(at + 1) { due.upto } else { seq });
+        let ids = ids.map(|seq| format!("{epoch}{seq}"));
         assert!(is_socket || ids.eq(said.ids.iter().cloned()), "the position of each message: {said:?}");
+        for (at, (before, id)) in said.gap_ids.iter().enumerate() {
+            // Of a restart the last gap says where the page is then.
+            let Some(id) = id else {
+                let is_followed = said.gap_ids.get(at + 1).is_some_and(|(next, _)| *next == 0);
+                assert!(said.gaps[at]["reason"] == "restart" && *before == 0 && is_followed, "{said:?}");
+                continue;
+            };
+            let here = id.strip_prefix(epoch).and_then(|seq| seq.parse::<u64>().ok()).expect("a position of the epoch");
+            let is_between =
+                seqs[..*before].iter().all(|&seq| seq <= here) && seqs[*before..].iter().all(|&seq| seq > here);
+            assert!(
+                is_between && here <= due.upto,
+                "who goes on from a gap misses something, or hears it again: {said:?}"
+            );
+            assert!(!self.is_told_again(poll, &said.gaps[at], here, due.upto), "a gap is told again: {said:?} {at}");
+        }
         if !is_mute {
             assert_eq!(said.token, Some(format!("{epoch}{}", due.upto)), "{said:?}");
         }
@@ -312,6 +332,26 @@ impl Model {
         let poll = self.polls.get_mut(&connection).expect("it is there");
         poll.state = State::Sent { upto: due.upto, is_empty: due.messages.is_empty() };
         (poll.owes_word, poll.is_last) = (false, end.is_some());
+    }
+
+    /// Whether a page that goes on from `here` would be told a gap that it was told there. Not of a restart, before which it is
+    /// nowhere, nor of a subscription that begins in the past, of which it has had nothing before it was made, nor of a client
+    /// that was further than others of its stream.
+    fn is_told_again(&self, poll: &Poll, gap: &Value, here: u64, upto: u64) -> bool {
+        if gap["reason"] == "restart" {
+            return false;
+        }
+        let channel = self.names[gap["channel"].as_str().expect("a channel has a name")];
+        let from_here = Poll { since: Since::At(here), ..poll.clone() };
+        let mut due = Due { upto, ..Due::default() };
+        for &(client, _) in poll.members.iter().filter(|&&(_, position)| position <= here) {
+            let of_channel =
+                |one: &&Subscription| one.channel == channel && (here >= one.made || one.begin == one.made);
+            for subscription in self.clients[client].subscriptions.iter().filter(of_channel) {
+                self.find_gap(&from_here, client, subscription, subscription.after(here), &mut due);
+            }
+        }
+        due.gaps.get(&channel).is_some_and(|gap| gap.is_real)
     }
 
     fn judge_gap(&self, told: &Value, due: &mut Due) {

@@ -106,7 +106,7 @@ pub(crate) enum Transport {
 }
 
 /// A poll or a stream that waits, or whose answer is on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Poll {
     /// Clients, and where each stood when the poll came.
     pub(crate) members: Vec<(usize, u64)>,

@@ -754,7 +754,10 @@ fn said(transport: Transport, pieces: &[String]) -> Said {
                 said.messages.push(message);
                 said.ids.push(id.clone().expect("a message has an id"));
             }
-            (Some("gap"), Some(gap)) => said.gaps.push(gap),
+            (Some("gap"), Some(gap)) => {
+                said.gaps.push(gap);
+                said.gap_ids.push((said.messages.len(), id.clone()));
+            }
             (Some("gone"), Some(gone)) => {
                 assert_eq!(gone["error"]["code"], 404);
                 said.end = Some("gone");
