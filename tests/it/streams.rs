@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::support::crowd::memory;
+use crate::support::metrics::Scraper;
 use crate::support::streams::{Event, Events, Frame, HANDSHAKE, WebSocket, masked, stream_path};
 use crate::support::{Client, Server, Shape, get, heard, request, said, since, until};
 use serde_json::{Value, json};
@@ -674,4 +675,48 @@ fn pages_of_origins_that_are_not_listed_get_no_stream() {
     assert_eq!(transports(&client), json!([]));
     let listed = Events::ask(server.connect(), &["Origin: https://app.example"], &events);
     assert_eq!(listed.head.header("access-control-allow-origin"), Some("https://app.example"));
+}
+
+/// Bytes of the process for an idle stream, all told: its connection, its client, its subscription, its place in every table.
+const IDLE_STREAM_BYTES_MAX: f64 = 700.0;
+
+/// Streams that there are when memory is looked at first, and at last: tables grow by pages, and what the server has at its start
+/// is nobody's.
+const FEW_AND_MANY: [usize; 2] = [1000, 3000];
+
+#[test]
+fn an_idle_stream_is_small_and_has_no_buffer() {
+    for kind in ["events", "socket"] {
+        let limits = ["--max-connections-per-address", "10000", "--max-new-per-address", "10000"];
+        let server = Server::with(&[&SILENT[..], &limits].concat());
+        let mut scraper = Scraper::new(&server);
+        let mut open = Vec::new();
+        let [few, many] = FEW_AND_MANY.map(|count| {
+            for at in open.len()..count {
+                // Most of what a stream costs depends on nobody's number: a few clients would hide what each costs.
+                let client = server.subscriber(&format!("page{at:05}"), &["room"]);
+                // Each has got something, which was all that was written for it.
+                open.push(match kind {
+                    "events" => {
+                        let mut events = Events::open(&client, None);
+                        assert!(events.block(Instant::now() + crate::support::PATIENCE).unwrap().is_some());
+                        events.connection
+                    }
+                    _ => {
+                        let mut socket = WebSocket::open(&client, None);
+                        socket.object();
+                        socket.connection
+                    }
+                });
+            }
+            server.publish("room", "for all");
+            scraper.until("memory_bytes{kind=buffers}", |bytes| bytes == 0.0);
+            scraper.get("memory_used_bytes")
+        });
+        let each = (many - few) / (FEW_AND_MANY[1] - FEW_AND_MANY[0]) as f64;
+        println!("{kind}: {each:.0} bytes for each idle stream");
+        assert_eq!(scraper.get(&format!("parked{{transport={kind}}}")), FEW_AND_MANY[1] as f64);
+        assert!(each < IDLE_STREAM_BYTES_MAX, "{kind}: {each:.0} bytes for each idle stream");
+        assert!(each > 200.0, "{kind}: {each:.0} bytes: it looks at something else");
+    }
 }
