@@ -131,9 +131,9 @@ def base():
     if folder.exists():
         return folder
     install("debootstrap", "systemd-container")
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    folder.parent.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     making = folder.with_suffix(".making")
+    shutil.rmtree(making, ignore_errors=True)
     with step(f"a Debian {RELEASE}, which is kept in {folder.parent}"):
         quietly("debootstrap", "--variant=minbase", f"--include={','.join(BARE)}", RELEASE, making, MIRROR)
         quietly("chroot", making, "apt-get", "install", "--yes", "--download-only", *LATER)

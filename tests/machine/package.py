@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import tempfile
 
-from debian import ROOT, install, quietly, step
+from debian import ROOT, TARGET, install, quietly, step
 
 CARGO_DEB = "cargo-deb@3.8.0"
+# Not where a package is that somebody wants to install.
+PACKAGES = TARGET / "machine/packages"
 
 
 def build(*options):
@@ -16,11 +18,11 @@ def build(*options):
     if not shutil.which("cargo-deb"):
         with step("cargo-deb, which takes some minutes"):
             quietly("cargo", "install", "--locked", "--quiet", CARGO_DEB)
+    PACKAGES.mkdir(parents=True, exist_ok=True)
+    command = [ROOT / "packaging/deb/build", "--fast", f"--output={PACKAGES}", *options]
     with step("packaging/deb/build"):
         # Its last line is the path of the package.
-        said = subprocess.run(
-            [ROOT / "packaging/deb/build", "--fast", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True
-        )
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     return pathlib.Path(said.stdout.splitlines()[-1])
 
 
@@ -36,7 +38,7 @@ def another(package, version, change=lambda root: None):
         program.write(f"\n{version}\n".encode())  # behind all sections: nobody reads it
     (root / "DEBIAN/md5sums").unlink(missing_ok=True)
     change(root)
-    made = package.with_name(f"shaveet_{version}_amd64.deb")
+    made = PACKAGES / f"shaveet_{version}_amd64.deb"
     quietly("dpkg-deb", "-Znone", "--root-owner-group", "--build", root, made)
     shutil.rmtree(folder)
     return made
