@@ -132,3 +132,84 @@ fn check_trailer(line: &[u8]) -> Result<(), Error> {
         && line.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
     if well_formed { Ok(()) } else { Err(Error::Malformed("a trailer is malformed")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands before a body in its request.
+    const HEAD: &[u8] = b"head";
+
+    fn limits(body_bytes: usize) -> Limits {
+        Limits { body_bytes, head_bytes: 1 }
+    }
+
+    /// The body, and what is left behind it.
+    fn decode(body_bytes: usize, body: &[u8]) -> Result<Option<(String, usize)>, Error> {
+        let input = [HEAD, body].concat();
+        let mut chunked = Chunked::new(HEAD.len());
+        let end = chunked.read(&limits(body_bytes), &input)?;
+        Ok(end.map(|end| (String::from_utf8(chunked.into_body()).unwrap(), input.len() - end)))
+    }
+
+    #[test]
+    fn a_body_is_the_same_wherever_it_is_split() {
+        let input = [HEAD, b"1\r\na\r\n3;x=y\r\nbcd\r\n0\r\nt: u\r\n\r\nGET"].concat();
+        for split in HEAD.len()..input.len() {
+            let mut chunked = Chunked::new(HEAD.len());
+            let first = chunked.read(&limits(99), &input[..split]).unwrap();
+            let end = first.or_else(|| chunked.read(&limits(99), &input).unwrap());
+            assert_eq!((end, &chunked.into_body()[..]), (Some(input.len() - 3), &b"abcd"[..]), "{split}");
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+        let body = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        assert_eq!(decode(5, body), Ok(Some(("abcde".to_owned(), 0))));
+        assert_eq!(decode(4, body), Err(Error::BodyTooLarge));
+        assert_eq!(decode(4, b"5"), Ok(None));
+        assert_eq!(decode(4, b"5\r\n"), Err(Error::BodyTooLarge));
+    }
+
+    #[test]
+    fn what_stands_beside_the_body_is_bounded() {
+        let extended = |length: usize| [&b"0;"[..], &vec![b'x'; length - 4], b"\r\n"].concat();
+        assert_eq!(decode(9, &extended(LINE_BYTES_MAX)), Ok(None));
+        let too_long = Err(Error::Malformed("a line of a chunked body is too long"));
+        assert_eq!(decode(9, &extended(LINE_BYTES_MAX + 1)), too_long);
+        // All of them together, the last line of the size before them not counted.
+        let trailers = |length: usize| [&b"0\r\na: b\r\nc:"[..], &vec![b'x'; length - 12], b"\r\n\r\n"].concat();
+        assert_eq!(decode(9, &trailers(LINE_BYTES_MAX)), Ok(Some((String::new(), 0))));
+        assert_eq!(decode(9, &trailers(LINE_BYTES_MAX + 3)), Err(Error::HeadTooLarge));
+        // Lines and body, whatever they are.
+        let all = OVERHEAD + LINE_BYTES_MAX;
+        let body = [&b"1;"[..], &vec![b'x'; 90], b"\r\na\r\n", &extended(LINE_BYTES_MAX)].concat();
+        assert_eq!(decode(1, &body[..all]), Ok(None));
+        assert_eq!(decode(1, &body[..=all]), Err(Error::BodyTooLarge));
+    }
+
+    #[test]
+    fn sizes_and_trailers_are_read_over_but_not_anything() {
+        for (good, body) in
+            [("a;\tx=\"y\" \r\n0123456789\r\n0\r\n\r\n", "0123456789"), ("000000000000000 ;\r\na:\tb\r\n\r\n", "")]
+        {
+            assert_eq!(decode(10, good.as_bytes()), Ok(Some((body.to_owned(), 0))), "{good:?}");
+        }
+        for size in ["", "g", "+1", "0x1", "1 ", " 1", ";x", "1234567890123456", "0000000000000000", "1;\x01", "1;\x7f"]
+        {
+            assert!(matches!(decode(10, format!("{size}\r\n").as_bytes()), Err(Error::Malformed(_))), "{size:?}");
+        }
+        for trailer in [": x", "no colon", "a b: x", "a : x", "\u{e9}: x", "a: \x01", "a: \x7f"] {
+            let body = format!("0\r\n{trailer}\r\n");
+            assert_eq!(decode(10, body.as_bytes()), Err(Error::Malformed("a trailer is malformed")), "{trailer:?}");
+        }
+    }
+
+    #[test]
+    fn lines_end_in_cr_lf() {
+        for bad in [&b"1\na\r\n"[..], b"\n", b"1\r\r\na\r\n", b"0\r\nt: u\n\r\n", b"0\r\n\n"] {
+            assert!(matches!(decode(9, bad), Err(Error::Malformed(_))), "{bad:?}");
+        }
+    }
+}
