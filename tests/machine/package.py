@@ -28,17 +28,16 @@ def build(*options):
 
 def another(package, version, change=lambda root: None):
     """The same as another version, whose files have been changed beside; its program differs from the old one in any case."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="package-"))
-    root = folder / "root"
-    quietly("dpkg-deb", "--raw-extract", package, root)
-    control = root / "DEBIAN/control"
-    old = next(line for line in control.read_text().splitlines() if line.startswith("Version: "))
-    control.write_text(control.read_text().replace(old, f"Version: {version}"))
-    with open(root / "usr/bin/shaveet", "ab") as program:
-        program.write(f"\n{version}\n".encode())  # behind all sections: nobody reads it
-    (root / "DEBIAN/md5sums").unlink(missing_ok=True)
-    change(root)
     made = PACKAGES / f"shaveet_{version}_amd64.deb"
-    quietly("dpkg-deb", "-Znone", "--root-owner-group", "--build", root, made)
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="package-") as folder:
+        root = pathlib.Path(folder) / "root"
+        quietly("dpkg-deb", "--raw-extract", package, root)
+        control = root / "DEBIAN/control"
+        old = next(line for line in control.read_text().splitlines() if line.startswith("Version: "))
+        control.write_text(control.read_text().replace(old, f"Version: {version}"))
+        with open(root / "usr/bin/shaveet", "ab") as program:
+            program.write(f"\n{version}\n".encode())  # behind all sections: nobody reads it
+        (root / "DEBIAN/md5sums").unlink(missing_ok=True)
+        change(root)
+        quietly("dpkg-deb", "-Znone", "--root-owner-group", "--build", root, made)
     return made
