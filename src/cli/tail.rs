@@ -91,7 +91,7 @@ pub(super) fn run(options: &Options, reach: &Reach, output: &mut Output) -> Resu
         connection: None,
         pause: PAUSE_MIN,
         is_away: false,
-        is_new: true,
+        has_begun: false,
         seen: 0,
     };
     let done = follower.begin().and_then(|()| follower.follow(output));
@@ -121,8 +121,8 @@ struct Follower<'r> {
     pause: Duration,
     /// The user has been told that the server cannot be reached.
     is_away: bool,
-    /// The client was made just now: that it is not known will not become better by another one.
-    is_new: bool,
+    /// It has been heard, or the server has gone: that its client is not known now is no mistake in the arguments.
+    has_begun: bool,
     /// Messages that were shown.
     seen: u64,
 }
@@ -175,10 +175,12 @@ impl Follower<'_> {
         loop {
             let step = match self.poll() {
                 Ok(Some(answer)) if answer.status == 200 => {
-                    self.is_new = false;
+                    self.is_back();
                     self.show(&answer.body, output)
                 }
-                Ok(Some(answer)) if answer.status == 404 && !self.is_new => self.come_back(),
+                Ok(Some(answer)) if answer.status == 404 && self.has_begun => self.come_back(),
+                // A proxy whose server is not there.
+                Ok(Some(answer)) if answer.status >= 500 => self.missed().map(drop),
                 Ok(Some(answer)) => Err(End::Failed(self.strange(&answer))),
                 Ok(None) => Ok(()),
                 Err(end) => Err(end),
@@ -218,7 +220,6 @@ impl Follower<'_> {
                     if !answer.is_last {
                         self.connection = Some(connection);
                     }
-                    self.is_back();
                     return Ok(Some(answer));
                 }
                 Ok(None) => {}
@@ -234,13 +235,14 @@ impl Follower<'_> {
             let pages = &self.api.reach.pages.place;
             say(format_args!("{pages} has gone; trying again until it is back, Ctrl-C ends that"));
         }
-        self.is_new = false;
+        self.has_begun = true;
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE_MAX);
         self.wait(pause).map(|()| None)
     }
 
     fn is_back(&mut self) {
+        self.has_begun = true;
         self.pause = PAUSE_MIN;
         if std::mem::take(&mut self.is_away) {
             say(format_args!("{} is back", self.api.reach.pages.place));
@@ -249,6 +251,9 @@ impl Follower<'_> {
 
     /// The server does not know the client: it has been killed, or the server has forgotten all.
     fn come_back(&mut self) -> Result<(), End> {
+        self.is_back();
+        // Who is killed again and again shall not be made as fast.
+        self.wait(PAUSE_MIN)?;
         match self.enter() {
             Ok(()) => {
                 say("the server did not know this client any more; it has a new one");

@@ -1,6 +1,6 @@
 //! The subcommands that talk to a running server: what they print, where they find it, what they say when it does not go.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::support::program::{Ended, Running, ended, shaveet};
@@ -399,6 +399,30 @@ fn tail_misses_nothing_over_a_restart_with_state() {
         line = tail.line();
     }
     assert_eq!(line, "room 3 app: two");
+}
+
+#[test]
+fn tail_stays_when_a_proxy_has_nobody_behind_it_for_a_while() {
+    let server = Server::start();
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let pages = format!("http://{}", proxy.local_addr().unwrap());
+    let behind = server.address().as_socket().expect("TCP");
+    std::thread::spawn(move || {
+        let (mut first, _) = proxy.accept().expect("tail comes");
+        first.read_exact(&mut [0; 50]).expect("it asks");
+        first
+            .write_all(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .expect("it hears");
+        let (mut page, _) = proxy.accept().expect("tail comes again");
+        let mut inside = std::net::TcpStream::connect(behind).expect("the server listens");
+        let (mut back, mut out) = (inside.try_clone().unwrap(), page.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut back, &mut out));
+        let _ = std::io::copy(&mut page, &mut inside);
+    });
+    let tail = start_tail(&["tail", "room", "--url", &url(&server), "--pages-url", &pages]);
+    until("tail listens", || is_heard(&server, "room"));
+    server.publish("room", "hello");
+    assert_eq!(tail.line(), "room 2 app: hello");
 }
 
 #[test]
