@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(decode(9, &trailers(LINE_BYTES_MAX + 3)), Err(Error::HeadTooLarge));
         // Lines and body, whatever they are.
         let all = OVERHEAD + LINE_BYTES_MAX;
-        let body = [&b"1;"[..], &vec![b'x'; 90], b"\r\na\r\n", &extended(LINE_BYTES_MAX)].concat();
+        let body = [&b"1;"[..], &[b'x'; 90], b"\r\na\r\n", &extended(LINE_BYTES_MAX)].concat();
         assert_eq!(decode(1, &body[..all]), Ok(None));
         assert_eq!(decode(1, &body[..=all]), Err(Error::BodyTooLarge));
     }
