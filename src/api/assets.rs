@@ -10,13 +10,16 @@ pub(super) type File = (&'static str, &'static str, &'static [u8]);
 
 const FILES: [File; 3] = [
     ("/static/shaveet.js", "text/javascript", include_bytes!("../../static/shaveet.js")),
-    ("/static/shaveet.mjs", "text/javascript", include_bytes!("../../static/shaveet.mjs")),
+    ("/static/shaveet.mjs", "text/javascript", MODULE),
     ("/static/shaveet.d.ts", "application/typescript", include_bytes!("../../static/shaveet.d.ts")),
 ];
 
 /// Everybody may have it, and keep it for a while.
 const PUBLIC: &str =
     "Cache-Control: public, max-age=3600\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n";
+
+/// The module, which stands in the binary once.
+pub(super) static MODULE: &[u8] = include_bytes!("../../static/shaveet.mjs");
 
 /// The answer to a CORS preflight: the files are for everybody.
 const PREFLIGHT: &str = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD\r\n\

@@ -17,7 +17,7 @@ use crate::clock::Ms;
 use crate::http::{Exchange, Method, Request, Response, Status};
 use crate::hub::Error;
 
-use super::assets::{Asset, File};
+use super::assets::{Asset, File, MODULE};
 use super::figures::Figures;
 use super::health::is_read;
 use super::metrics::Edge;
@@ -42,7 +42,7 @@ const FILES: [File; 4] = [
     ("/dashboard/dashboard.css", "text/css", include_bytes!("../../static/dashboard/dashboard.css")),
     ("/dashboard/dashboard.mjs", "text/javascript", include_bytes!("../../static/dashboard/dashboard.mjs")),
     // Where the API has a listener of its own, what pages load is not there.
-    ("/dashboard/shaveet.mjs", "text/javascript", include_bytes!("../../static/shaveet.mjs")),
+    ("/dashboard/shaveet.mjs", "text/javascript", MODULE),
 ];
 
 /// It loads nothing from elsewhere, runs nothing that stands in the page, speaks to nobody else, and stands in nobody's frame.
