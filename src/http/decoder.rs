@@ -396,6 +396,65 @@ mod tests {
     }
 
     #[test]
+    fn what_is_bad_is_refused_for_what_is_bad_about_it() {
+        use Error::{Malformed, NotImplemented, UnknownVersion};
+        let no_version = Malformed("the request line does not end in HTTP/1.1");
+        let no_path = Malformed("the request target is no path");
+        let unclear = Malformed("Transfer-Encoding does not end in chunked, once");
+        let unknown = NotImplemented("the transfer coding is not known here");
+        for (line, headers, error) in [
+            ("GET / HTTP/2.0", "", UnknownVersion),
+            ("\r\nGET / HTTP/1.2", "A: b\r\n", UnknownVersion),
+            ("GET / HTTP/1.x", "", no_version),
+            ("GET / HTTPS/2.0", "", no_version),
+            ("\r\n\r\nGET / HTTP/1.1", "", Malformed("more than one empty line before the request line")),
+            ("GET * HTTP/1.1", "", no_path),
+            ("OPTIONS nowhere HTTP/1.1", "", no_path),
+            ("GET http:// HTTP/1.1", "", Malformed("the request target has no path")),
+            ("GET / HTTP/1.1", "Host: h\r\nhost: h\r\n", Malformed("more than one Host")),
+            (
+                "POST / HTTP/1.1",
+                "Content-Length: 0\r\nContent-length: 0\r\n",
+                Malformed("more than one Content-Length"),
+            ),
+            ("POST / HTTP/1.1", "Content-Length: +1\r\n", Malformed("Content-Length is not a number")),
+            ("POST / HTTP/1.0", "Transfer-Encoding: chunked\r\n", Malformed("Transfer-Encoding in HTTP/1.0")),
+            ("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked\r\n", unknown),
+            ("POST / HTTP/1.1", "Transfer-Encoding: gzip, br, Chunked\r\n", unknown),
+            ("POST / HTTP/1.1", "Transfer-Encoding: gzip\r\n", unclear),
+            ("POST / HTTP/1.1", "Transfer-Encoding: chunked, gzip\r\n", unclear),
+            ("POST / HTTP/1.1", "Transfer-Encoding: chunked, chunked\r\n", unclear),
+            ("POST / HTTP/1.1", "Transfer-Encoding: gzip,, chunked\r\n", unclear),
+        ] {
+            assert_eq!(whole(&format!("{line}\r\n{headers}\r\n")), (vec![], Some(error)), "{line:?} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_only_look_like_those_that_count_do_not() {
+        let others = "Date: a\r\nDate: b\r\nAccept: 100\r\nX-Connecti: close\r\nX-Content-Leng: x\r\nX-Transfer-Encodi: gzip\r\n";
+        for version in ["1.1", "1.0"] {
+            let input = format!("GET / HTTP/{version}\r\n{others}Connection: upgrade\r\n\r\n");
+            assert_eq!(whole(&input), (vec![format!("GET /  {}", version == "1.1")], None));
+        }
+    }
+
+    #[test]
+    fn it_says_what_is_missing_and_where_the_headers_are() {
+        let input = b"POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+        let head = input.len() - 1;
+        let mut decoder = Decoder::new();
+        assert_eq!(decoder.stage(), None);
+        for (end, stage) in [(3, Stage::Head), (head - 1, Stage::Head), (head, Stage::Body)] {
+            assert!(matches!(decoder.next(&LIMITS, &input[..end]), Ok(Step::More)));
+            assert_eq!(decoder.stage(), Some(stage));
+        }
+        let Ok(Step::Request { request, .. }) = decoder.next(&LIMITS, input) else { panic!("it is a request") };
+        assert_eq!(request.headers, &input[17..head]);
+        assert_eq!(decoder.stage(), None);
+    }
+
+    #[test]
     fn limits_are_the_limits() {
         let request = |length: usize| format!("GET /{} HTTP/1.1\r\nA: b\r\n\r\n", "x".repeat(length));
         let longest = LIMITS.head_bytes - request(0).len();

@@ -67,3 +67,56 @@ fn ends_target(word: u64) -> u64 {
 fn ends_value(word: u64) -> u64 {
     below(word, b' ') | is(word, 0x7f)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { head_bytes: 10_000, body_bytes: 3 };
+
+    /// How long the request is; `None` if it is left to the decoder.
+    fn used(input: &str) -> Option<usize> {
+        at_once(&LIMITS, input.as_bytes()).map(|(_, used)| used)
+    }
+
+    #[test]
+    fn what_nearly_all_send_is_read_at_once() {
+        let input = "POST /a?b=\"c\"&d=%20~! HTTP/1.1\r\nHost: h\r\nX-Long: \u{e9} ~\r\nContent-Length: 3\r\nEmpty:\r\n\r\nabcGET";
+        let (request, length) = at_once(&LIMITS, input.as_bytes()).expect("it is such a one");
+        assert_eq!((request.method, request.target), (Method::Post, &b"/a?b=\"c\"&d=%20~!"[..]));
+        assert_eq!((&*request.body, length, request.keep_alive), (&b"abc"[..], input.len() - 3, true));
+        assert_eq!(request.header("x-long"), Some("\u{e9} ~".as_bytes()));
+        assert_eq!((request.header("EMPTY"), request.header("host")), (Some(&b""[..]), Some(&b"h"[..])));
+        let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+        for count in [0, 1, HEADERS_MAX] {
+            assert_eq!(used(&lines(count)), Some(lines(count).len()), "{count}");
+        }
+        assert_eq!(used(&lines(HEADERS_MAX + 1)), None);
+    }
+
+    #[test]
+    fn whatever_is_unusual_is_left() {
+        for (line, headers) in [
+            ("HEAD / HTTP/1.1", ""),
+            ("GET / HTTP/1.0", ""),
+            ("GET * HTTP/1.1", ""),
+            ("GET /a b HTTP/1.1", ""),
+            ("GET /\x1f HTTP/1.1", ""),
+            ("GET /\x7f HTTP/1.1", ""),
+            ("GET /\u{e9} HTTP/1.1", ""),
+            ("GET / HTTP/1.1", ": no name\r\n"),
+            ("GET / HTTP/1.1", "no colon\r\n"),
+            ("GET / HTTP/1.1", "A: \tb\r\n"),
+            ("GET / HTTP/1.1", "A: \x1f\r\n"),
+            ("GET / HTTP/1.1", "A: \x7f\r\n"),
+            ("GET / HTTP/1.1", "A: b\n"),
+            ("GET / HTTP/1.1", "Host: a\r\nHost: b\r\n"),
+            ("POST / HTTP/1.1", "Transfer-Encoding: chunked\r\n"),
+            ("POST / HTTP/1.1", "Content-Length: 4\r\n"),
+        ] {
+            assert_eq!(used(&format!("{line}\r\n{headers}\r\nabcd")), None, "{line:?} {headers:?}");
+        }
+        // What has not come whole.
+        assert_eq!(used("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab"), None);
+    }
+}

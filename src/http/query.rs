@@ -90,6 +90,15 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_has_its_escape_in_either_case() {
+        for byte in 0..=u8::MAX {
+            for escape in [format!("%{byte:02x}"), format!("%{byte:02X}")] {
+                assert_eq!(*form_decode(escape.as_bytes()), [byte]);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_escape_stands_for_itself() {
         assert_eq!(*form_decode(b"%zz%4"), *b"%zz%4");
         assert_eq!(*form_decode(b"100%"), *b"100%");

@@ -132,7 +132,43 @@ impl Shapes {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
     use crate::http::{Decoder, Limits, Step};
+
+    #[test]
+    fn each_method_has_its_name() {
+        for name in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
+            assert_eq!(Method::parse(name).map(Method::name), Some(name));
+        }
+        assert!(["get", "PATCH", "", "GETS"].iter().all(|name| Method::parse(name).is_none()));
+    }
+
+    #[test]
+    fn shapes_tell_most_names_apart() {
+        const SENT: [&[u8]; 12] = [
+            b"Host",
+            b"User-Agent",
+            b"Accept",
+            b"Accept-Language",
+            b"Accept-Encoding",
+            b"Connection",
+            b"Cookie",
+            b"Sec-Fetch-Mode",
+            b"Sec-Fetch-Site",
+            b"Sec-Fetch-Dest",
+            b"Referer",
+            b"X-Forwarded-For",
+        ];
+        let mut shapes = Shapes::default();
+        SENT.iter().for_each(|name| shapes.note(name));
+        assert!(SENT.iter().all(|name| shapes.include(name) && shapes.include(&name.to_ascii_lowercase())));
+        let looked_for: [&[u8]; 6] = [b"Origin", b"Upgrade", b"Authorization", b"Last-Event-ID", b"Forwarded", b""];
+        assert!(looked_for.iter().all(|name| !shapes.include(name)), "{shapes:?}");
+        let bits: BTreeSet<u64> = SENT.into_iter().chain(looked_for).map(Shapes::bit).collect();
+        assert!(bits.len() >= 14, "{}", bits.len());
+    }
 
     #[test]
     fn a_header_is_found_by_name_in_any_case_and_no_other_of_its_length_is() {
@@ -142,6 +178,11 @@ mod tests {
             panic!("it is a request")
         };
         assert_eq!((used, &*request.path(), request.query()), (input.len(), &b"/a"[..], &b"b?c"[..]));
+        let input = b"GET /a HTTP/1.1\r\n\r\n";
+        let Ok(Step::Request { request: bare, .. }) = Decoder::new().next(&limits, input) else {
+            panic!("it is a request")
+        };
+        assert_eq!((bare.query_of("/a"), bare.query_of("/")), (Some(&b""[..]), None));
         assert_eq!(["/a", "/", "/ab", "/b"].map(|path| request.query_of(path)), [Some(&b"b?c"[..]), None, None, None]);
         assert_eq!(request.header_values("X-ONE").collect::<Vec<_>>(), [b"1", b"3"]);
         assert_eq!(request.header("accept"), Some(&b"2"[..]));

@@ -90,3 +90,17 @@ impl Response<'_> {
 pub fn write_continue(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_line_begins_with_the_status() {
+        for status in
+            [Status::OK, Status::NO_CONTENT, Status::BAD_REQUEST, Status::NOT_FOUND, Status::SERVICE_UNAVAILABLE]
+        {
+            assert!(status.text.starts_with(&format!("{} ", status.code())), "{status:?}");
+        }
+    }
+}
