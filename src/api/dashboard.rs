@@ -148,7 +148,7 @@ impl Api {
         let channel = self.dashboard.channel.get_or_insert_with(|| format!("dashboard-{}", name()));
         let id = format!("admin-dashboard-{}", &name()[..12]);
         self.hub.open_own(now, channel);
-        let key = self.hub.create_client(now, &id, new_key())?;
+        let key = self.hub.create_own_client(now, &id, new_key())?;
         self.hub.subscribe(now, &id, channel, None)?;
         let key = String::from_utf8_lossy(&key.hex()).into_owned();
         Ok(format!("{{\"clientId\":\"{id}\",\"key\":\"{key}\",\"channel\":\"{channel}\"}}"))

@@ -283,7 +283,12 @@ impl Hub {
             return Ok(self.clients[client].key);
         }
         self.has_memory()?;
-        if self.clients.len() - self.canaries >= self.limits.clients_max {
+        self.add_client(now, id, key, self.limits.clients_max)
+    }
+
+    /// Makes a client that is not known yet, if there are fewer than so many.
+    fn add_client(&mut self, now: Ms, id: &str, key: ClientKey, most: usize) -> Result<ClientKey, Error> {
+        if self.clients.len() - self.canaries >= most {
             // Who may come back makes room for who comes.
             let Some(oldest) = self.departed.oldest() else {
                 return Err(self.tally.refuse(Limit::Clients(self.limits.clients_max)));

@@ -16,7 +16,7 @@ use super::channel::Channel;
 use super::freed::Trace;
 use super::message::{Kind, Sender};
 use super::policy::{Policy, SystemShare};
-use super::{Hub, SYSTEM_SENDER};
+use super::{ClientKey, Error, Hub, SYSTEM_SENDER};
 
 /// The own channel, if there is one.
 #[derive(Debug, Default)]
@@ -38,6 +38,9 @@ pub struct Busy<'a> {
 
 /// Messages that the own channel keeps: figures that come a second late are worth little.
 const HISTORY: usize = 3;
+
+/// So many clients of dashboards may come beyond the limit.
+const OWN_CLIENTS: usize = 16;
 
 /// Bytes of them; the newest stays in any case.
 const HISTORY_BYTES: usize = 64 << 10;
@@ -90,6 +93,15 @@ impl Hub {
             channel
         });
         self.own.channel = Some(channel);
+    }
+
+    /// Makes a client for who comes to see what goes on, with this key, which must be unpredictable. That may be because a limit
+    /// is reached: a few of them may come when no others may.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if those are too many, too.
+    pub fn create_own_client(&mut self, now: Ms, id: &str, key: ClientKey) -> Result<ClientKey, Error> {
+        self.add_client(now, id, key, self.limits.clients_max.saturating_add(OWN_CLIENTS))
     }
 
     /// How many clients wait for what is said there.

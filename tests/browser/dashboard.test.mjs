@@ -14,7 +14,7 @@ const NASTY = '<img src=x onerror="document.title=\'broken into\'">';
 let browser, server;
 
 before(async () => {
-  server = await startServer({ args: ['--max-clients', '10'] });
+  server = await startServer({ args: ['--max-clients', '100'] });
   browser = await launchBrowser();
 });
 
@@ -61,19 +61,25 @@ test('it opens, and its figures move with what is published', async () => {
   await publishing;
   await shows(page, 'Messages in', (text) => text.startsWith('0'));
   assert.match(await tile(page, 'Messages in').locator('.line').getAttribute('d'), /^M[\d. ]+(L[\d. ]+)+$/);
-  assert.match(await page.locator('#limits li').first().innerText(), /max-clients\s+2 of 10/);
+  assert.match(await page.locator('#limits li').first().innerText(), /max-clients\s+2 of 100/);
   await close(page);
 });
 
-test('what is near its limit stands first and is marked', async () => {
-  for (let at = 0; at < 8; at++) await createClient(server, `crowd-${at}`);
-  const page = await open();
-  const first = page.locator('#limits li').first();
-  await until('it is marked', async () => /near|full/.test(await first.getAttribute('class')));
-  assert.match(await first.innerText(), /max-clients/);
-  for (let at = 0; at < 8; at++) await server.call('kill_client', `crowd-${at}`);
-  await until('it is not any more', async () => !/near|full/.test(await first.getAttribute('class')));
-  await close(page);
+test('what is near its limit stands first and is marked, and one may come to look when no others may', async () => {
+  const full = await startServer({ args: ['--max-clients', '10'] });
+  try {
+    for (let at = 0; at < 10; at++) await createClient(full, `crowd-${at}`);
+    await assert.rejects(createClient(full, 'one more'), /max-clients/);
+    const page = await open({ url: full.url });
+    const first = page.locator('#limits li').first();
+    await until('it is marked', async () => /near|full/.test(await first.getAttribute('class')));
+    assert.match(await first.innerText(), /max-clients/);
+    for (let at = 0; at < 8; at++) await full.call('kill_client', `crowd-${at}`);
+    await until('it is not any more', async () => !/near|full/.test(await first.getAttribute('class')));
+    await close(page);
+  } finally {
+    await full.stop();
+  }
 });
 
 test('a channel is found and followed, and its people are found there', async () => {

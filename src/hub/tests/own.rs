@@ -51,6 +51,18 @@ fn it_keeps_little_whatever_the_limits_become() {
 }
 
 #[test]
+fn a_few_may_come_to_look_when_no_others_may() {
+    let mut world = World::new(Limits { clients_max: 2, ..limits() });
+    world.client("alice", &[]);
+    world.client("bob", &[]);
+    let key = ClientKey::new([7; 16]);
+    assert!(world.hub.create_client(world.now, "carol", key).is_err());
+    let mut come = |at: usize| world.hub.create_own_client(world.now, &format!("watcher {at}"), key).is_ok();
+    assert_eq!((0..99).filter(|&at| come(at)).count(), 16);
+    world.hub.check();
+}
+
+#[test]
 fn the_busiest_are_counted_while_somebody_wants_to_know() {
     let mut world = world();
     let told = |world: &mut World| {
