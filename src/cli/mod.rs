@@ -170,7 +170,7 @@ const DOCUMENTED: [&str; 10] =
 
 const ABOUT: &str = "\
 A push server for web applications. The web application creates clients, subscribes them to channels and publishes \
-messages by JSON-RPC; its pages get their messages by long polls. Everything is kept in memory (and, with --state, over a \
+messages by JSON-RPC; its pages get them by long poll, server-sent events or WebSocket. Everything is kept in memory (and, with --state, over a \
 restart), and HTTP is spoken in plain: put it behind the web server that your pages come from.";
 
 // Lines of less than 80 columns: a narrow terminal would fold the table.

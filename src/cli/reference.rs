@@ -39,7 +39,7 @@ fn describe(knob: &Knob, page: &mut String) {
 
 const HEAD: &str = r#"# Configuration
 
-Written by `shaveet reference` from the table in `src/config/knobs.rs`: change that instead.
+<!-- Written by `shaveet reference` from the table in src/config/knobs.rs: change that instead. -->
 
 A server needs no configuration. What is to be other than the default is told by a flag, a variable or a file; each knob below is
 all three: `--poll-timeout 20s`, `SHAVEET_POLL_TIMEOUT=20s`, or in the file that `--config` or `SHAVEET_CONFIG` names:

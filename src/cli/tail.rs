@@ -310,12 +310,17 @@ impl Follower<'_> {
             "bytes" => "the channel keeps no more bytes (--history-bytes)",
             "age" => "they were too old (--history-age)",
             "memory" => "the server's memory was used up (--history-total, --memory-max)",
-            _ => "the server was restarted without its state (--state)",
+            _ => "",
         };
         let what = if gap["system"] == Value::Bool(true) { "joins and leaves" } else { "messages" };
         output.flush()?;
         let channel = Plain(gap["channel"].as_str().unwrap_or_default());
-        say(format_args!("{what} of {channel} before {} may be lost: {knob}", gap["next_id"]));
+        if knob.is_empty() {
+            let why = "the server began anew, without what it knew last (--state)";
+            say(format_args!("{what} of {channel} may be lost, or come again: {why}"));
+        } else {
+            say(format_args!("{what} of {channel} before {} may be lost: {knob}", gap["next_id"]));
+        }
         Ok(())
     }
 
