@@ -364,7 +364,8 @@ fn tail_comes_back_when_the_server_has_been_killed() {
     server.publish("room", "two");
     assert_eq!(tail.line(), format!("shaveet: {listener} is back"));
     assert_eq!(tail.line(), "shaveet: the server did not know this client any more; it has a new one");
-    let lost = "messages of room may be lost, or come again: the server began anew, without what it knew last (--state)";
+    let lost =
+        "messages of room may be lost, or come again: the server began anew, without what it knew last (--state)";
     assert_eq!(tail.line(), format!("shaveet: {lost}"));
     assert_eq!(tail.line(), "room 1 app: two");
     // Killed by somebody it is there again, and has missed nothing.
