@@ -262,10 +262,11 @@
     setTimeout(tick, TICK_MS);
   }
 
-  // Begins a poll for a list of clients, from a token as it stands in a URL, then calls done(answer, ms) once; the answer is null if there was none.
+  // Begins a poll for a list of clients, then calls done(answer, ms) once; the answer is null if there was none. The query begins
+  // with the token.
   // Returns the function that gives the poll up: done() is not called then.
-  function send(list, since, done) {
-    var started = now(), query = since, isOver = false, isOut = true, limit, abort;
+  function send(list, query, done) {
+    var started = now(), isOver = false, isOut = true, limit, abort;
     each(list, function (client) { query += "&client_id=" + client.credentials; });
     out++;
     abort = transport(query + "&ts=" + started, end);

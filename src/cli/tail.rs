@@ -305,21 +305,22 @@ impl Follower<'_> {
             return output.line(format_args!("{{\"gap\":{raw}}}"));
         }
         let gap: Value = serde_json::from_str(raw.get()).unwrap_or_default();
-        let knob = match gap["reason"].as_str().unwrap_or_default() {
-            "count" => "the channel keeps no more (--history)",
-            "bytes" => "the channel keeps no more bytes (--history-bytes)",
-            "age" => "they were too old (--history-age)",
-            "memory" => "the server's memory was used up (--history-total, --memory-max)",
-            _ => "",
+        let limit = match gap["reason"].as_str().unwrap_or_default() {
+            "count" => Some("the channel keeps no more (--history)"),
+            "bytes" => Some("the channel keeps no more bytes (--history-bytes)"),
+            "age" => Some("they were too old (--history-age)"),
+            "memory" => Some("the server's memory was used up (--history-total, --memory-max)"),
+            _ => None,
         };
         let what = if gap["system"] == Value::Bool(true) { "joins and leaves" } else { "messages" };
         output.flush()?;
         let channel = Plain(gap["channel"].as_str().unwrap_or_default());
-        if knob.is_empty() {
-            let why = "the server began anew, without what it knew last (--state)";
-            say(format_args!("{what} of {channel} may be lost, or come again: {why}"));
-        } else {
-            say(format_args!("{what} of {channel} before {} may be lost: {knob}", gap["next_id"]));
+        match limit {
+            Some(why) => say(format_args!("{what} of {channel} before {} may be lost: {why}", gap["next_id"])),
+            None => {
+                let why = "the server began anew, without what it knew last (--state)";
+                say(format_args!("{what} of {channel} may be lost, or come again: {why}"));
+            }
         }
         Ok(())
     }

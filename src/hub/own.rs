@@ -39,14 +39,14 @@ pub struct Busy<'a> {
 /// Messages that the own channel keeps: figures that come a second late are worth little.
 const HISTORY: usize = 3;
 
-/// So many clients of dashboards may come beyond the limit.
-const OWN_CLIENTS: usize = 16;
-
 /// Bytes of them; the newest stays in any case.
 const HISTORY_BYTES: usize = 64 << 10;
 
 /// For how long.
 const HISTORY_AGE: Ms = Ms::from_secs(10);
+
+/// So many clients of dashboards may come beyond the limit.
+const OWN_CLIENTS: usize = 16;
 
 impl Own {
     pub(super) fn is(&self, channel: Key<Channel>) -> bool {

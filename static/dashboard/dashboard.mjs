@@ -55,10 +55,10 @@ function short(text, most) { return text.length > most ? `${text.slice(0, most)}
 
 class Unauthorized extends Error {}
 
-async function post(path, body) {
+async function post(path, body, keepalive = false) {
   const token = sessionStorage.getItem(TOKEN), headers = { 'Content-Type': 'application/json' };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const response = await fetch(BASE + path, { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store' });
+  const response = await fetch(BASE + path, { method: 'POST', headers, body: JSON.stringify(body), cache: 'no-store', keepalive });
   if (response.status === 401) throw new Unauthorized(token ? 'This is not the token.' : '');
   if (!response.ok) throw new Error(response.status === 404 ? 'You may not see this any more.' : await response.text());
   return response.json();
@@ -128,9 +128,7 @@ setInterval(() => {
 // A page that goes need not be waited for.
 addEventListener('pagehide', () => {
   if (!connection) return;
-  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'kill_client', params: [client.clientId] });
-  fetch(`${BASE}call`, { method: 'POST', headers, body, keepalive: true }).catch(() => {});
+  post('call', { jsonrpc: '2.0', id: 1, method: 'kill_client', params: [client.clientId] }, true).catch(() => {});
 });
 
 find('#login').onsubmit = (event) => {

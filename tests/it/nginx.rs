@@ -2,26 +2,20 @@
 //! (`packaging/nginx/shaveet.conf`) in front of the real binary.
 
 use crate::support::ambiguous::{BAD_CHUNKS, BAD_FRAMING, BAD_LINES, OTHER_CODINGS};
+use crate::support::nginx::{Nginx, temporary};
 use crate::support::streams::{Events, Frame, WebSocket, stream_path};
 use crate::support::{
     Client, Connection, Missing, Nest, PATIENCE, Response, Server, Shape, get, joins, poll_path, request, said, says,
     since, texts, until, updates_path,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use socket2::SockAddr;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::thread;
-
-/// Debian's place for it.
-const NGINX: &str = "/usr/sbin/nginx";
 
 const RECIPE: &str = include_str!("../../packaging/nginx/shaveet.conf");
 
@@ -45,13 +39,6 @@ const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 5));
 /// sees that a poll has come through nginx, and that nginx has let go of it.
 const PRESENT_IS_PARKED: [&str; 6] = ["--min-alive", "10ms", "--max-idle", "10ms", "--sweep-interval", "1d"];
 
-/// A running nginx. It ends with the value, and shows its log if the test fails.
-struct Nginx {
-    process: Child,
-    address: SockAddr,
-    directory: PathBuf,
-}
-
 impl Nginx {
     /// The recipe in front of a server. `/` is passed on to it, too.
     fn before(server: &Server) -> Nginx {
@@ -73,28 +60,12 @@ impl Nginx {
     }
 
     fn with(recipe: &str, server: &Server) -> Nginx {
-        assert!(Path::new(NGINX).exists(), "{NGINX} is missing: tests/run installs it");
-        // nginx gets the listening socket instead of a port number: nobody can take the port in between, and whoever
-        // connects before nginx is ready waits in the backlog.
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let directory = std::env::temp_dir().join(format!("shaveet-nginx-{}-{}", std::process::id(), address.port()));
-        fs::create_dir_all(&directory).expect("a directory for temporary files");
-        let recipe = put(recipe, LISTEN, &format!("listen {address};"));
-        let recipe = put(&recipe, SHAVEET, &format!("server {} max_fails=0;", address_of(server)));
-        fs::write(directory.join("shaveet.conf"), recipe).expect("the directory is ours");
-        fs::write(directory.join("nginx.conf"), surroundings(&directory)).expect("the directory is ours");
-        let process = Command::new(NGINX)
-            .arg("-p")
-            .arg(&directory)
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            // Its descriptor 0 is a listening socket: nginx's own way of handing its sockets to a newer nginx.
-            .env("NGINX", "0;")
-            .stdin(OwnedFd::from(listener))
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx starts");
-        Nginx { process, address: SockAddr::from(address), directory }
+        Nginx::start(|address, directory| {
+            let recipe = put(recipe, LISTEN, &format!("listen {address};"));
+            let recipe = put(&recipe, SHAVEET, &format!("server {} max_fails=0;", address_of(server)));
+            fs::write(directory.join("shaveet.conf"), recipe).expect("the directory is ours");
+            surroundings(directory)
+        })
     }
 
     fn connect(&self) -> Connection {
@@ -109,17 +80,6 @@ impl Nginx {
         self.ask(get(&poll_path(&[client])))
     }
 
-    /// Has it read its configuration again, as an administrator does. Returns when it has been told to.
-    fn reload(&self) {
-        let mut command = Command::new(NGINX);
-        command.arg("-p").arg(&self.directory).args(["-c", "nginx.conf", "-e", "error.log", "-s", "reload"]);
-        assert!(command.status().expect("nginx starts").success());
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("error.log")).unwrap_or_default()
-    }
-
     /// A poll that nginx has passed on and the server holds. The server counts presence by [`PRESENT_IS_PARKED`], and
     /// `room` has no other clients.
     fn park(&self, client: &Client<'_>, room: &str) -> Connection {
@@ -131,18 +91,6 @@ impl Nginx {
     }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // Its master process takes the worker along.
-        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
-        let _ = self.process.wait();
-        if thread::panicking() {
-            eprintln!("--- nginx's log\n{}---", self.log());
-        }
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
 /// The recipe with something else in one of its lines.
 fn put(recipe: &str, line: &str, other: &str) -> String {
     assert_eq!(recipe.matches(line).count(), 1, "the recipe has changed: {line}");
@@ -151,10 +99,7 @@ fn put(recipe: &str, line: &str, other: &str) -> String {
 
 /// What stands around the recipe: everything that nginx writes is in its own directory.
 fn surroundings(directory: &Path) -> String {
-    let mut http = String::new();
-    for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        http += &format!("    {name}_temp_path {}/{name};\n", directory.display());
-    }
+    let temporary = temporary(directory);
     format!(
         "daemon off;\n\
          worker_processes 1;\n\
@@ -163,7 +108,7 @@ fn surroundings(directory: &Path) -> String {
          pid nginx.pid;\n\
          error_log error.log info;\n\
          events {{ worker_connections 128; }}\n\
-         http {{\n    access_log off;\n{http}    include shaveet.conf;\n}}\n"
+         http {{\naccess_log off;\n{temporary}include shaveet.conf;\n}}\n"
     )
 }
 

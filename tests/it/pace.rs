@@ -60,6 +60,31 @@ fn several_pages_of_one_client_do_not_count_as_a_loop() {
     }
 }
 
+/// Asks for the same until the page is sent away; how often it was served before.
+fn until_sent_away(connection: &mut Connection, client: &Client<'_>, position: &str) -> usize {
+    let mut served = 0;
+    loop {
+        let answer = again(connection, client, position);
+        if answer["retry_ms"] != 0 {
+            assert_eq!((since(&answer), said(&answer)), (position.to_owned(), vec![]), "it stays where it was");
+            return served;
+        }
+        assert_eq!(said(&answer), ["hello"]);
+        served += 1;
+        assert!(served < 100, "it is never sent away");
+    }
+}
+
+#[test]
+fn two_seconds_worth_of_polls_for_nothing_come_in_a_row() {
+    let server = Server::with(&["--max-poll-rate", "5"]);
+    let alice = server.subscriber("alice", &["room"]);
+    let position = since(&alice.resume(""));
+    server.publish("room", "hello");
+    let served = until_sent_away(&mut server.connect(), &alice, &position);
+    assert!(served >= 9, "{served}: two seconds' worth come in a row");
+}
+
 #[test]
 fn a_page_that_asks_for_the_same_again_and_again_is_sent_away_and_then_waits() {
     let server = Server::with(&ONE);
@@ -67,18 +92,8 @@ fn a_page_that_asks_for_the_same_again_and_again_is_sent_away_and_then_waits() {
     let position = since(&alice.resume(""));
     server.publish("room", "hello");
     let mut connection = server.connect();
-    let mut served = 0;
-    let sent_away = loop {
-        let answer = again(&mut connection, &alice, &position);
-        if answer["retry_ms"] != 0 {
-            break answer;
-        }
-        assert_eq!(said(&answer), ["hello"]);
-        served += 1;
-        assert!(served < 100, "it is never sent away");
-    };
+    let served = until_sent_away(&mut connection, &alice, &position);
     assert!(served >= 2, "{served}: two seconds' worth come in a row");
-    assert_eq!((since(&sent_away), said(&sent_away)), (position.clone(), vec![]), "it stays where it was");
     // It does not listen: soon nothing is said to it.
     let silent = (0..100).any(|_| {
         connection.send(get(&Shape::Object.path(&[&alice], &position)));

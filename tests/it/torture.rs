@@ -13,18 +13,15 @@
 #![allow(clippy::disallowed_methods, reason = "the parts of the test end by the clock")]
 
 use crate::support::crowd::{connect, raise_descriptor_limit, reset, take_answer};
+use crate::support::nginx::{Nginx, temporary};
 use crate::support::{Connection, Server, get, post};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use socket2::SockAddr;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener};
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 1_000;
@@ -658,57 +655,19 @@ fn number_of(channel: &Value) -> usize {
 
 /// nginx in front of the server, for a thousand pages. It keeps connections to the server and, as it does when nobody tells
 /// it otherwise, takes answers in before the pages have: so it has some that are lost with it.
-struct Nginx {
-    process: Child,
-    address: SockAddr,
-    directory: PathBuf,
-}
-
-impl Nginx {
-    fn before(server: &Server) -> Nginx {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let directory = std::env::temp_dir().join(format!("shaveet-torture-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory for temporary files");
-        let here = directory.display();
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {here}/{name};\n"))
-            .concat();
-        let port = server.port();
-        let configuration = format!(
+fn nginx_before(server: &Server) -> Nginx {
+    let port = server.port();
+    Nginx::start(|address, directory| {
+        let temporary = temporary(directory);
+        format!(
             "daemon off;\nworker_processes 1;\nworker_rlimit_nofile 8192;\nuser root root;\npid nginx.pid;\n\
              error_log error.log error;\nevents {{ worker_connections 4096; }}\n\
              http {{\naccess_log off;\n{temporary}\
              upstream shaveet {{ server 127.0.0.1:{port}; keepalive 64; }}\n\
              server {{ listen {address}; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
              location = /message_updates {{ proxy_pass http://shaveet; }} }}\n}}\n"
-        );
-        std::fs::write(directory.join("nginx.conf"), configuration).expect("the directory is ours");
-        let process = Command::new("/usr/sbin/nginx")
-            .arg("-p")
-            .arg(&directory)
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            // Its descriptor 0 is the listening socket, so nobody can take the port in between.
-            .env("NGINX", "0;")
-            .stdin(OwnedFd::from(listener))
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx starts");
-        Nginx { process, address: address.into(), directory }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // Its master process takes the worker along.
-        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.directory.join("error.log")).unwrap_or_default();
-            eprintln!("--- nginx's log\n{log}---");
-        }
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+        )
+    })
 }
 
 /// Clients live as long as the test, and polls end now and then.
@@ -759,7 +718,7 @@ fn nothing_is_lost_repeated_or_out_of_order_however_connections_die() {
     assert!(counts.gaps > 0 && counts.lost > 0, "there was nothing to tell: {counts:?}");
 
     let server = Server::with(&[&TIMERS[..], &MUCH].concat());
-    let nginx = Nginx::before(&server);
+    let nginx = nginx_before(&server);
     let counts = run(server, nginx.address.clone(), true);
     assert_eq!((counts.gaps, counts.lost), (0, 0));
 }

@@ -807,7 +807,6 @@ impl Model {
         }
     }
 
-    /// The oldest message of that share falls out.
     /// The rings are filled anew, by the policy of today.
     fn refill(&mut self, now: Ms, channel: usize) {
         let Channel { messages, policy, .. } = &mut self.channels[channel];
@@ -854,6 +853,7 @@ impl Model {
         }
     }
 
+    /// The oldest message of a ring falls out.
     fn lose(&mut self, now: Ms, channel: usize, in_own_ring: bool, why: &'static str) {
         let Channel { messages, fallen, .. } = &mut self.channels[channel];
         let mut kept = messages[*fallen..].iter_mut().filter(|message| message.fate == Fate::Kept);

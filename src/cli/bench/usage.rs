@@ -4,7 +4,7 @@ use super::super::ask::api::Api;
 use super::super::ask::failure::Failure;
 use super::Options;
 
-/// Some of its numbers, at one moment. What it does not tell is 0.
+/// Some of its numbers, at one moment. What it does not tell is 0, and a limit that it does not tell is none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Usage {
     /// Bytes that the process has asked the allocator for.
@@ -35,21 +35,24 @@ impl Usage {
     }
 
     fn parse(text: &str) -> Usage {
-        let value = |name: &str| {
-            let of_line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.split(' ').next()?.parse().ok();
-            text.lines().find_map(of_line).unwrap_or(0.0)
+        let told = |name: &str| {
+            let of_line =
+                |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.split(' ').next()?.parse::<f64>().ok();
+            text.lines().find_map(of_line)
         };
-        let limit = |name: &str| value(&format!("shaveet_limit{{limit=\"{name}\"}}"));
+        let value = |name: &str| told(name).unwrap_or(0.0);
+        let most = |name: &str| told(name).unwrap_or(f64::INFINITY);
+        let limit = |name: &str| most(&format!("shaveet_limit{{limit=\"{name}\"}}"));
         Usage {
             used_bytes: value("shaveet_memory_used_bytes"),
             resident_bytes: value("process_resident_memory_bytes"),
             cpu_seconds: value("process_cpu_seconds_total"),
-            history_room: (value("shaveet_history_limit_bytes") - value("shaveet_memory_bytes{kind=\"history\"}"))
-                .min(value("shaveet_memory_limit_bytes") * 7.0 / 8.0 - value("shaveet_memory_used_bytes")),
+            history_room: (most("shaveet_history_limit_bytes") - value("shaveet_memory_bytes{kind=\"history\"}"))
+                .min(most("shaveet_memory_limit_bytes") * 7.0 / 8.0 - value("shaveet_memory_used_bytes")),
             room: vec![
                 (limit("max-connections") - value("shaveet_connections"), "--max-connections"),
                 (limit("max-clients") - value("shaveet_clients") - value("shaveet_departed_clients"), "--max-clients"),
-                (value("process_max_fds") - value("process_open_fds") - SPARE, "its limit of descriptors, ulimit -n"),
+                (most("process_max_fds") - value("process_open_fds") - SPARE, "its limit of descriptors, ulimit -n"),
             ],
         }
     }
@@ -81,6 +84,8 @@ impl Usage {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -93,8 +98,7 @@ mod tests {
         let usage = Usage::parse(&text);
         assert_eq!((usage.used_bytes, usage.cpu_seconds), (7.0, 1.5));
         let refused = |clients, channels| {
-            let duration = std::time::Duration::ZERO;
-            let options = Options { clients, channels, bytes: 100, duration, as_json: false };
+            let options = Options { clients, channels, bytes: 100, duration: Duration::ZERO, as_json: false };
             usage.has_room(&options).err().map(|failure| failure.to_string()).unwrap_or_default()
         };
         assert_eq!(refused(100, 60), "");
@@ -102,5 +106,11 @@ mod tests {
         assert!(few.contains("room for 100 more") && few.contains("--max-connections"), "{few}");
         let full = refused(100, 70);
         assert!(full.contains("room for 2:") && full.contains("--history-total"), "{full}");
+        // A limit that is not told is none.
+        let options = Options { clients: 100, channels: 60, bytes: 100, duration: Duration::ZERO, as_json: false };
+        for told in ["shaveet_memory_limit_bytes", "shaveet_history_limit_bytes", "process_max_fds", "shaveet_limit"] {
+            let text: Vec<&str> = text.lines().filter(|line| !line.starts_with(told)).collect();
+            assert!(Usage::parse(&text.join("\n")).has_room(&options).is_ok(), "{told}");
+        }
     }
 }

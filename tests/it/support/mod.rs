@@ -10,6 +10,7 @@
 pub(crate) mod ambiguous;
 pub(crate) mod crowd;
 pub(crate) mod metrics;
+pub(crate) mod nginx;
 pub(crate) mod program;
 pub(crate) mod streams;
 
