@@ -1,0 +1,1302 @@
+#!lua name=shaveet1
+-- The model of several nodes, in Redis: who is subscribed to what, what was said, and what is owed to whom.
+--
+-- It is the model of src/hub, with the same names, in functions that Redis runs one after the other: what one of them does
+-- is done whole or not at all, and all nodes hear of it in one order. Nothing here waits for anybody. A node asks by
+-- FCALL, and is told by PUBLISH what others have done.
+--
+-- Each function has one key, `{shaveet}:hub`; all others begin as it does, so all are in one slot:
+--
+--   hub                the format, the epoch, the newest seq, whose Redis it is, the limits
+--   client:ID          a hash: key, position, when it was made and seen
+--   subscriptions:ID   a hash: channel -> "MADE BEGIN"
+--   ended:ID           a hash: number -> "MADE BEGIN UNTIL NEWEST0 NEWEST1 STALE CHANNEL", while something is to be read
+--   channel:NAME       a hash: its newest id and seqs, what fell out, how much it holds
+--   messages:NAME      a stream: what it holds, SEQ-0 -> i(d) a(t) k(ind) f(rom) t(ext), and if need be x (expires), e(xcluded)
+--   notices:NAME       a stream: the server's own messages, if they have a ring of their own
+--   members:NAME       a set: the subscribed clients that are here
+--   clients, channels  sorted sets: who is here, what there is, by a number that grows
+--   departed           a sorted set: who may come back, by until when
+--   due                a sorted set: what is to be looked at, c:ID or h:NAME, by when
+--   once:KEY           what was published with a key to publish by only once, "ID SEQ"
+--
+-- Times are in milliseconds, by Redis's clock. Numbers are kept and given as decimal text. A seq counts over everything, an
+-- id within its channel. By kind, 0 is the web application's and 1 the server's. docs/redis.md is for who looks from outside.
+
+-- What is in Redis is of this format; another one is not touched.
+local FORMAT = '1'
+
+-- Of these functions: a node that knows a newer one loads its own.
+local REVISION = 1
+
+-- A failover may have lost what somebody has seen. Numbers skip so far ahead that none of them is given twice.
+local SEQS_SKIPPED = 1000000
+local IDS_SKIPPED = 1000
+
+-- How long it is remembered what was published with a key: longer than anybody retries one call.
+local ONCE_MS = 5 * 60 * 1000
+
+-- How long a channel that was freed is remembered, so that its ids go on.
+local DAY_MS = 24 * 60 * 60 * 1000
+
+-- Messages that one call gives up, and those that it reads at a time: some 1 ms.
+local LOST_MAX = 1000
+local READ_MAX = 100
+
+-- The largest whole number that a double has a place for: never.
+local NEVER = 9007199254740991
+
+local ADMIN_CHANNEL = 'admin'
+
+-- What a channel is told when a client subscribes (WIRE S1), when it is unsubscribed, and when it is gone (WIRE S2), in JSON.
+local JOINED = '"{\\"type\\": \\"subscribe\\"}"'
+local LEFT = '"{\\"type\\": \\"unsubscribe\\", \\"gc\\": false}"'
+local GONE = '"{\\"type\\": \\"unsubscribe\\", \\"gc\\": true}"'
+local TEXT_OF = { subscribed = JOINED, returned = JOINED, unsubscribed = LEFT, expired = GONE, killed = GONE }
+
+local UNKNOWN_CLIENT = { err = 'UNKNOWNCLIENT no client of that name is here' }
+local UNKNOWN_CHANNEL = { err = 'UNKNOWNCHANNEL there is no channel of that name' }
+local OK = { ok = 'OK' }
+local NO_HUB = { err = 'NOHUB nothing is here: say hello first' }
+
+-- The fields of a channel by kind, and by ring: the first is for the application's messages, or for all.
+local NEWEST = { [0] = 'newest0', 'newest1' }
+local LOST = { [0] = 'lost0', 'lost1' }
+local COUNT = { [0] = 'count0', 'count1' }
+local BYTES = { [0] = 'bytes0', 'bytes1' }
+local STREAM = { [0] = 'messages:', 'notices:' }
+
+-- Small things
+
+local function call(...)
+  return redis.call(...)
+end
+
+-- Decimal digits. Lua itself writes 1e+15.
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- The number of a field; 0 if it is not there.
+local function number(field)
+  return tonumber(field) or 0
+end
+
+-- A time from now on.
+local function later(time, span)
+  return math.min(time + span, NEVER)
+end
+
+local SHORT = { ['"'] = '\\"', ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t', ['\b'] = '\\b', ['\f'] = '\\f' }
+
+local function escape_ascii(char)
+  return SHORT[char] or string.format('\\u%04x', char:byte())
+end
+
+local function escape_utf8(char)
+  local a, b, c, d = char:byte(1, 4)
+  if not b then
+    return '\\ufffd'
+  end
+  local code
+  if d then
+    code = ((a % 8 * 64 + b % 64) * 64 + c % 64) * 64 + d % 64 - 0x10000
+    return string.format('\\u%04x\\u%04x', 0xd800 + math.floor(code / 0x400), 0xdc00 + code % 0x400)
+  elseif c then
+    code = (a % 16 * 64 + b % 64) * 64 + c % 64
+  else
+    code = a % 32 * 64 + b % 64
+  end
+  return string.format('\\u%04x', code)
+end
+
+-- A JSON string in pure ASCII, as src/json.rs writes it.
+local function json_string(name)
+  if name:find('[%c"\\<\128-\255]') then
+    name = name:gsub('[%c"\\<]', escape_ascii):gsub('[\128-\255][\128-\191]*', escape_utf8)
+  end
+  return '"' .. name .. '"'
+end
+
+-- The hub
+
+-- The limits of the text with this digest: they are decoded when they change.
+local limits_known, limits_digest
+
+local function decode_limits(json)
+  local limits = cjson.decode(json)
+  -- Of several prefixes that fit the longest counts: the first in this order.
+  table.sort(limits.policies, function(a, b)
+    return #a.prefix > #b.prefix
+  end)
+  assert(limits.policies[#limits.policies].prefix == '', 'one policy is for all names')
+  return limits
+end
+
+-- What every function knows. Nil and the error if hello was never said, or the data is another version's.
+local function open_hub(key)
+  local found = call('HMGET', key, 'format', 'epoch', 'generation', 'digest', 'clock')
+  local format, epoch, generation, digest, clock = unpack(found)
+  if not epoch then
+    return nil, NO_HUB
+  elseif format ~= FORMAT then
+    return nil, { err = 'FORMAT ' .. tostring(format) }
+  end
+  if digest ~= limits_digest then
+    limits_known, limits_digest = decode_limits(call('HGET', key, 'limits')), digest
+  end
+  local now
+  if clock then
+    -- For tests only: a clock that they turn.
+    now = tonumber(clock)
+  else
+    local time = call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return {
+    key = key,
+    prefix = key:sub(1, -4),
+    epoch = epoch,
+    generation = number(generation),
+    now = now,
+    limits = limits_known,
+  }
+end
+
+-- The seq of the newest message of all.
+local function position_of(hub)
+  return number(call('HGET', hub.key, 'seq'))
+end
+
+-- The next number of the lists.
+local function next_made(hub)
+  return call('HINCRBY', hub.key, 'made', 1)
+end
+
+local function tell(hub, id, ...)
+  call('PUBLISH', hub.prefix .. 'tells:' .. id, table.concat({ ... }, ' '))
+end
+
+local function full(limit, most)
+  return { err = 'FULL ' .. limit .. ' ' .. text(most) }
+end
+
+-- Has something looked at by this time, if it is not earlier already.
+local function remind(hub, what, at)
+  call('ZADD', hub.prefix .. 'due', 'LT', at, what)
+end
+
+-- Channels: what they hold, and what falls out
+
+local function policy_of(hub, name)
+  for _, policy in ipairs(hub.limits.policies) do
+    if name:sub(1, #policy.prefix) == policy.prefix then
+      return policy
+    end
+  end
+end
+
+-- The channel of that name, if there is one.
+local function channel_named(hub, name)
+  local hash = hub.prefix .. 'channel:' .. name
+  local found = call('HMGET', hash, 'made', 'id', 'newest0', 'newest1', 'count0', 'count1', 'bytes0', 'bytes1', 'generation')
+  if not found[1] then
+    return nil
+  end
+  local id, generation = number(found[2]), number(found[9])
+  if generation ~= hub.generation then
+    id = id + IDS_SKIPPED * (hub.generation - generation)
+  end
+  return {
+    name = name,
+    hash = hash,
+    policy = policy_of(hub, name),
+    id = id,
+    newest0 = number(found[3]),
+    newest1 = number(found[4]),
+    count0 = number(found[5]),
+    count1 = number(found[6]),
+    bytes0 = number(found[7]),
+    bytes1 = number(found[8]),
+    generation = generation,
+    -- Fields and values that are to be written.
+    changes = {},
+  }
+end
+
+local function set(channel, field, value)
+  channel[field] = value
+  local changes = channel.changes
+  changes[#changes + 1] = field
+  changes[#changes + 1] = value
+end
+
+local function save(channel)
+  if #channel.changes > 0 then
+    call('HSET', channel.hash, unpack(channel.changes))
+    channel.changes = {}
+  end
+end
+
+local function last_seq(channel)
+  return math.max(channel.newest0, channel.newest1)
+end
+
+local function kind_of(word)
+  return word == 'app' and 0 or 1
+end
+
+-- A message as it stands in a stream.
+local function message_of(entry)
+  local fields = entry[2]
+  local message = {
+    seq = tonumber(entry[1]:match('^%d+')),
+    id = fields[2],
+    at = tonumber(fields[4]),
+    word = fields[6],
+    from = fields[8],
+    text = fields[10],
+  }
+  for at = 11, #fields, 2 do
+    if fields[at] == 'x' then
+      message.expires = tonumber(fields[at + 1])
+    else
+      message.excluded = fields[at + 1]
+    end
+  end
+  return message
+end
+
+-- What a message counts for: `[id,text,from]`.
+local function size_of(id, from, words)
+  return #id + #from + #words + 4
+end
+
+local function stream_of(hub, channel, ring)
+  return hub.prefix .. STREAM[ring] .. channel.name
+end
+
+-- Its oldest messages, so many, after a seq.
+local function oldest_of(hub, channel, ring, most, after)
+  local from = after and '(' .. text(after) .. '-0' or '-'
+  local entries = call('XRANGE', stream_of(hub, channel, ring), from, '+', 'COUNT', most)
+  for at, entry in ipairs(entries) do
+    entries[at] = message_of(entry)
+  end
+  return entries
+end
+
+-- Gives up the oldest messages of a ring, as long as `why` gives a reason: it is asked with how many there are, how many bytes
+-- they are, and when the oldest was published, if that has been read. One whose time was over is nobody's loss.
+local function lose(hub, channel, ring, batch, why)
+  local count, bytes = channel[COUNT[ring]], channel[BYTES[ring]]
+  local left, last, lost = LOST_MAX, nil, {}
+  local is_done = false
+  while not is_done and left > 0 and why(count, bytes) do
+    local messages = oldest_of(hub, channel, ring, math.min(batch, READ_MAX, left), last)
+    batch = batch * 2
+    if #messages == 0 then
+      -- Somebody has taken them away by hand.
+      count, bytes, is_done = 0, 0, true
+      set(channel, COUNT[ring], 0)
+      set(channel, BYTES[ring], 0)
+    end
+    for _, message in ipairs(messages) do
+      local reason = why(count, bytes, message.at)
+      if not reason then
+        is_done = true
+        break
+      end
+      count, bytes = count - 1, bytes - size_of(message.id, message.from, message.text)
+      left, last = left - 1, message.seq
+      if not message.expires or message.expires > hub.now then
+        lost[kind_of(message.word)] = text(message.seq) .. ' ' .. message.id .. ' ' .. reason
+      end
+    end
+  end
+  if last then
+    call('XTRIM', stream_of(hub, channel, ring), 'MINID', last + 1)
+    set(channel, COUNT[ring], count)
+    set(channel, BYTES[ring], bytes)
+    for kind, what in pairs(lost) do
+      set(channel, LOST[kind], what)
+    end
+  end
+end
+
+-- Makes room for one more message of this size.
+local function make_room(hub, channel, ring, most, size)
+  local most_bytes = channel.policy.bytes
+  local excess = channel[COUNT[ring]] - most + 1
+  lose(hub, channel, ring, math.max(excess, 1), function(count, bytes)
+    return count >= most and 'count' or count > 0 and bytes + size > most_bytes and 'bytes'
+  end)
+end
+
+-- Lets go of what is older than the policy says, but for the newest.
+local function lose_old(hub, channel)
+  local time = hub.now - channel.policy.age
+  for ring = 0, 1 do
+    lose(hub, channel, ring, READ_MAX, function(count, _, at)
+      return count > 1 and (not at or at < time) and 'age'
+    end)
+  end
+end
+
+-- When the oldest message of a ring becomes too old; nil if it is the newest too.
+local function ages_at(hub, channel, ring)
+  local oldest = channel[COUNT[ring]] > 1 and oldest_of(hub, channel, ring, 1)[1]
+  return oldest and later(oldest.at, channel.policy.age + 1)
+end
+
+-- When it may be idle; nil while somebody is subscribed, or may still want something.
+local function idle_at(hub, channel)
+  local held, ended, used = unpack(call('HMGET', channel.hash, 'held', 'ended', 'used'))
+  if number(held) + number(ended) > 0 or call('SCARD', hub.prefix .. 'members:' .. channel.name) > 0 then
+    return nil
+  end
+  return later(number(used), hub.limits.channel_idle)
+end
+
+-- Has a channel looked at when it may be idle, or some of its messages too old.
+local function remind_channel(hub, channel)
+  local at = idle_at(hub, channel)
+  for ring = 0, 1 do
+    local ages = ages_at(hub, channel, ring)
+    at = ages and at and math.min(ages, at) or ages or at
+  end
+  if at then
+    remind(hub, 'h:' .. channel.name, at)
+  end
+end
+
+-- Gives a message its place, puts it into its channel, and says it to all nodes that follow.
+local function append(hub, channel, word, from, words, expires, excluded)
+  local kind, policy = kind_of(word), channel.policy
+  local ring, most = 0, policy.history
+  if kind == 1 and policy.system ~= 'shared' then
+    ring, most = 1, policy.system
+  end
+  local before, seq, id = last_seq(channel), call('HINCRBY', hub.key, 'seq', 1), text(channel.id + 1)
+  local size = size_of(id, from, words)
+  make_room(hub, channel, ring, math.max(most, 1), size)
+  local at, seq_text = text(hub.now), text(seq)
+  local entry = { 'i', id, 'a', at, 'k', word, 'f', from, 't', words }
+  if expires then
+    entry[11], entry[12] = 'x', text(expires)
+  end
+  if excluded then
+    entry[#entry + 1], entry[#entry + 2] = 'e', excluded
+  end
+  call('XADD', stream_of(hub, channel, ring), seq_text .. '-0', unpack(entry))
+  set(channel, 'id', channel.id + 1)
+  set(channel, NEWEST[kind], seq)
+  set(channel, 'used', at)
+  set(channel, COUNT[ring], channel[COUNT[ring]] + 1)
+  set(channel, BYTES[ring], channel[BYTES[ring]] + size)
+  if channel.generation ~= hub.generation then
+    set(channel, 'generation', hub.generation)
+  end
+  save(channel)
+  if channel[COUNT[ring]] == 2 then
+    -- The older one can become too old now.
+    remind(hub, 'h:' .. channel.name, ages_at(hub, channel, ring))
+  end
+  local expires_text = expires and text(expires) or '0'
+  local says = { hub.epoch, seq_text, id, text(before), at, word, expires_text, excluded or '', from, words }
+  call('PUBLISH', hub.prefix .. 'says:' .. channel.name, table.concat(says, '\n'))
+  return id, seq_text
+end
+
+-- Publishes what the server itself says about a client, from that client (WIRE S1, S2), if the channel wants it.
+local function say(hub, client, channel, reason)
+  if channel.policy.presence then
+    append(hub, channel, reason, json_string(client.id), TEXT_OF[reason])
+  end
+end
+
+-- Channels: how they come and go
+
+local function announce(hub, admin, name)
+  local words = '{"type": "new_channel", "name": ' .. json_string(name) .. '}'
+  append(hub, admin, 'new', '"system"', json_string(words))
+end
+
+-- The newest seq of those channels that were freed before today: of them nothing may be remembered any more. A channel
+-- that is new may have had messages up to there.
+local function forgotten_seq(hub)
+  local day, newest, before = unpack(call('HMGET', hub.key, 'freed_day', 'freed', 'freed_before'))
+  return math.floor(hub.now / DAY_MS) > number(day) and number(newest) or number(before)
+end
+
+local function note_freed(hub, seq)
+  local day, newest, before = unpack(call('HMGET', hub.key, 'freed_day', 'freed', 'freed_before'))
+  local today = math.floor(hub.now / DAY_MS)
+  before = today > number(day) and number(newest) or number(before)
+  call('HSET', hub.key, 'freed_day', today, 'freed', math.max(number(newest), seq), 'freed_before', before)
+end
+
+local function make_channel(hub, name)
+  local made, hash = next_made(hub), hub.prefix .. 'channel:' .. name
+  call('ZADD', hub.prefix .. 'channels', made, name)
+  call('HSET', hash, 'made', made, 'used', hub.now)
+  if call('PERSIST', hash) == 0 then
+    call('HSET', hash, 'generation', hub.generation)
+    local seq = forgotten_seq(hub)
+    if seq > 0 then
+      call('HSET', hash, 'newest0', seq, 'lost0', text(seq) .. ' 0 age')
+    end
+  end
+  remind(hub, 'h:' .. name, later(hub.now, hub.limits.channel_idle))
+  return channel_named(hub, name)
+end
+
+-- The channel of that name, made and announced if it is new (WIRE A1; `admin` is its own first message). Nil and the error if
+-- there are too many.
+local function open_channel(hub, name)
+  local channel = channel_named(hub, name)
+  if channel then
+    return channel
+  end
+  -- The channel of announcements has its place in any case.
+  if name ~= ADMIN_CHANNEL and call('ZCARD', hub.prefix .. 'channels') >= hub.limits.channels_max then
+    return nil, full('channels', hub.limits.channels_max)
+  end
+  channel = make_channel(hub, name)
+  local admin = channel
+  if name ~= ADMIN_CHANNEL then
+    admin = channel_named(hub, ADMIN_CHANNEL)
+    if not admin then
+      admin = make_channel(hub, ADMIN_CHANNEL)
+      announce(hub, admin, ADMIN_CHANNEL)
+    end
+  end
+  announce(hub, admin, name)
+  return channel
+end
+
+-- What a reader of a kind has lost when all messages go: the newest whose time is not over. Where many are over, or are of
+-- the other kind, it is told of one too many rather than read all.
+local function lose_all(hub, channel, kind)
+  local lost = number((call('HGET', channel.hash, LOST[kind]) or ''):match('^%d+'))
+  for ring = 0, 1 do
+    local entries = call('XREVRANGE', stream_of(hub, channel, ring), '+', '-', 'COUNT', READ_MAX)
+    for _, entry in ipairs(entries) do
+      local message = message_of(entry)
+      if kind_of(message.word) == kind and (not message.expires or message.expires > hub.now) then
+        lost = math.max(lost, message.seq)
+        break
+      end
+    end
+    if #entries == READ_MAX then
+      lost = channel[NEWEST[kind]]
+    end
+  end
+  return lost
+end
+
+-- Nobody uses it any more. What is left of it is a trace, so that its ids go on when the name is used again.
+local function free(hub, channel)
+  call('ZREM', hub.prefix .. 'channels', channel.name)
+  local lost = { lose_all(hub, channel, 0), lose_all(hub, channel, 1) }
+  call('DEL', stream_of(hub, channel, 0), stream_of(hub, channel, 1))
+  if channel.id == 0 then
+    call('DEL', channel.hash)
+    return
+  end
+  call('HDEL', channel.hash, 'made', 'used', 'count0', 'count1', 'bytes0', 'bytes1', 'held', 'ended')
+  for kind = 0, 1 do
+    if lost[kind + 1] > 0 then
+      call('HSET', channel.hash, LOST[kind], text(lost[kind + 1]) .. ' ' .. text(channel.id) .. ' age')
+    end
+  end
+  call('PEXPIRE', channel.hash, DAY_MS)
+  note_freed(hub, last_seq(channel))
+end
+
+-- Lets go of a channel's old messages, frees it if nobody has used it for long (WIRE C5), or has it looked at again.
+local function look_at_channel(hub, name)
+  local channel = channel_named(hub, name)
+  if not channel then
+    return
+  end
+  lose_old(hub, channel)
+  save(channel)
+  local idle = idle_at(hub, channel)
+  if idle and idle <= hub.now then
+    free(hub, channel)
+  else
+    remind_channel(hub, channel)
+  end
+end
+
+-- Clients and subscriptions
+
+-- The client of that name, here or departed.
+local function client_named(hub, id)
+  local hash = hub.prefix .. 'client:' .. id
+  local found = call('HMGET', hash, 'created', 'seen', 'position', 'resumes', 'forgotten', 'departed', 'key')
+  if not found[1] then
+    return nil
+  end
+  return {
+    id = id,
+    hash = hash,
+    subscriptions = hub.prefix .. 'subscriptions:' .. id,
+    ended = hub.prefix .. 'ended:' .. id,
+    created = tonumber(found[1]),
+    seen = tonumber(found[2]),
+    position = tonumber(found[3]),
+    resumes = found[4] == '1',
+    forgotten = tonumber(found[5]),
+    -- Until when it may come back; nil if it is here.
+    departed = tonumber(found[6]),
+    key = found[7],
+  }
+end
+
+-- The same if it is here. Nil and the error if not.
+local function here(hub, id)
+  local client = client_named(hub, id)
+  if client and not client.departed then
+    return client
+  end
+  return nil, UNKNOWN_CLIENT
+end
+
+-- Calls `visit` with the name, the seq at which it was made and the one at which it begins, of each subscription.
+local function each_subscription(client, visit)
+  local found = call('HGETALL', client.subscriptions)
+  for at = 1, #found, 2 do
+    local made, begin = found[at + 1]:match('^(%d+) (%d+)$')
+    visit(found[at], tonumber(made), tonumber(begin))
+  end
+end
+
+-- The ended subscriptions, the oldest first.
+local function ended_of(client)
+  local found, ends = call('HGETALL', client.ended), {}
+  for at = 1, #found, 2 do
+    local made, begin, till, newest0, newest1, stale, channel =
+      found[at + 1]:match('^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+    ends[#ends + 1] = {
+      number = tonumber(found[at]),
+      wire = { channel, made, begin, till, newest0, newest1, stale },
+      channel = channel,
+      newest = math.max(tonumber(newest0), tonumber(newest1)),
+      stale = tonumber(stale),
+    }
+  end
+  table.sort(ends, function(a, b)
+    return a.number < b.number
+  end)
+  return ends
+end
+
+-- Somebody has left a channel, or what was kept of it: `kept` is the field that counted it, if it did.
+local function unlink(hub, channel, kept)
+  if kept then
+    call('HINCRBY', channel.hash, kept, -1)
+  end
+  call('HSET', channel.hash, 'used', hub.now)
+  remind_channel(hub, channel)
+end
+
+-- Begins a subscription: behind all that was published so far, or at an earlier seq.
+local function link(hub, client, channel, since)
+  -- A number of its own, so that every position of before is before it.
+  local made = since and call('HINCRBY', hub.key, 'seq', 1) or position_of(hub)
+  local begin = math.min(since or made, made)
+  local wire = text(made) .. ' ' .. text(begin)
+  call('HSET', client.subscriptions, channel.name, wire)
+  call('SADD', hub.prefix .. 'members:' .. channel.name, client.id)
+  tell(hub, client.id, 'subscribed', wire, channel.name)
+end
+
+-- Takes a client's seat among the channel's members away.
+local function leave_seat(hub, client, channel)
+  call('SREM', hub.prefix .. 'members:' .. channel.name, client.id)
+  call('HSET', channel.hash, 'used', hub.now)
+end
+
+-- Ends a subscription of a client that is here. What it has not read of it stays for the resume protocol.
+local function end_subscription(hub, client, channel, found)
+  local made, begin = found:match('^(%d+) (%d+)$')
+  leave_seat(hub, client, channel)
+  call('HDEL', client.subscriptions, channel.name)
+  -- A page of the original's protocol is where the client is; others may have had nothing yet.
+  local is_behind = client.resumes or client.position < tonumber(made)
+  local read = is_behind and tonumber(begin) or client.position
+  local till = text(position_of(hub))
+  if last_seq(channel) > read then
+    local stale = text(later(hub.now, channel.policy.age))
+    local wire = table.concat({ made, begin, till, text(channel.newest0), text(channel.newest1), stale, channel.name }, ' ')
+    call('HSET', client.ended, next_made(hub), wire)
+    call('HINCRBY', channel.hash, 'ended', 1)
+    tell(hub, client.id, 'ended', wire)
+  else
+    unlink(hub, channel)
+    tell(hub, client.id, 'unsubscribed', till, channel.name)
+  end
+end
+
+local function forget_end(hub, client, ended)
+  if client.resumes and ended.newest > client.forgotten then
+    client.forgotten = ended.newest
+    call('HSET', client.hash, 'forgotten', ended.newest)
+  end
+  call('HDEL', client.ended, ended.number)
+  unlink(hub, channel_named(hub, ended.channel), 'ended')
+end
+
+-- Forgets the ended subscriptions of which everything has been read, when no page finds anything of them any more.
+local function forget_read(hub, client)
+  for _, ended in ipairs(ended_of(client)) do
+    if ended.newest <= client.position and (ended.stale <= hub.now or not client.resumes) then
+      forget_end(hub, client, ended)
+    end
+  end
+end
+
+-- Forgets an ended subscription that was read, before its time, to make room for another. False if there is none.
+local function forget_one_read(hub, client)
+  for _, ended in ipairs(ended_of(client)) do
+    if ended.newest <= client.position then
+      forget_end(hub, client, ended)
+      return true
+    end
+  end
+  return false
+end
+
+-- It has had everything up to `position`. True if that is news.
+local function acknowledge(hub, client, position, by_page)
+  if position <= client.position then
+    return false
+  end
+  -- Nobody has had what is still to come.
+  position = math.min(position, position_of(hub))
+  if position <= client.position then
+    return false
+  end
+  call('HSET', client.hash, 'position', position, 'moved', hub.now, 'moved_from', client.position, 'by_page', by_page)
+  client.position = position
+  forget_read(hub, client)
+  return true
+end
+
+-- Lifetimes
+
+-- The sweep at which a client is collected unless it polls before.
+local function expires_at(hub, client)
+  local limits = hub.limits
+  local stale = math.max(later(client.created, limits.min_alive), later(client.seen, limits.max_idle)) + 1
+  local interval = math.max(limits.sweep_interval, 1)
+  return math.ceil(stale / interval) * interval
+end
+
+local function remind_client(hub, client, at)
+  call('ZADD', hub.prefix .. 'due', at, 'c:' .. client.id)
+end
+
+-- Whether a client counts as present (WIRE L1). Who has a poll parked is seen by its node.
+local function is_active(hub, created, seen)
+  return hub.now <= later(created, hub.limits.min_alive) or hub.now <= later(seen, hub.limits.max_idle)
+end
+
+-- Takes the client away, with all that is kept of it.
+local function remove_client(hub, client)
+  call('DEL', client.hash, client.subscriptions, client.ended)
+  call('ZREM', hub.prefix .. 'due', 'c:' .. client.id)
+end
+
+-- Forgets a departed client for good: its next poll gets a 404.
+local function forget(hub, client)
+  each_subscription(client, function(name)
+    unlink(hub, channel_named(hub, name), 'held')
+  end)
+  for _, ended in ipairs(ended_of(client)) do
+    unlink(hub, channel_named(hub, ended.channel), 'ended')
+  end
+  call('ZREM', hub.prefix .. 'departed', client.id)
+  remove_client(hub, client)
+end
+
+-- Forgets who departed first. False if nobody has.
+local function forget_oldest(hub)
+  local oldest = call('ZRANGE', hub.prefix .. 'departed', 0, 0)[1]
+  if oldest then
+    forget(hub, client_named(hub, oldest))
+  end
+  return oldest ~= nil
+end
+
+-- Collects a client: it leaves its channels and may come back (WIRE L2, L3).
+local function depart(hub, client)
+  local till = later(hub.now, hub.limits.departed_age)
+  tell(hub, client.id, 'departed')
+  call('HSET', client.hash, 'departed', till)
+  call('HDEL', client.hash, 'holder', 'held_until', 'lease')
+  call('ZREM', hub.prefix .. 'clients', client.id)
+  call('ZADD', hub.prefix .. 'departed', till, client.id)
+  remind_client(hub, client, till)
+  each_subscription(client, function(name)
+    local channel = channel_named(hub, name)
+    leave_seat(hub, client, channel)
+    call('HINCRBY', channel.hash, 'held', 1)
+    say(hub, client, channel, 'expired')
+  end)
+  if call('ZCARD', hub.prefix .. 'departed') > hub.limits.departed_max then
+    forget_oldest(hub)
+  end
+end
+
+-- Has a departed client back, with its subscriptions and its position (WIRE L3).
+local function come_back(hub, client)
+  tell(hub, client.id, 'returned')
+  client.seen, client.departed = hub.now, nil
+  call('HSET', client.hash, 'seen', hub.now)
+  call('HDEL', client.hash, 'departed')
+  call('ZREM', hub.prefix .. 'departed', client.id)
+  call('ZADD', hub.prefix .. 'clients', next_made(hub), client.id)
+  remind_client(hub, client, expires_at(hub, client))
+  each_subscription(client, function(name)
+    local channel = channel_named(hub, name)
+    call('SADD', hub.prefix .. 'members:' .. name, client.id)
+    call('HINCRBY', channel.hash, 'held', -1)
+    say(hub, client, channel, 'returned')
+  end)
+end
+
+-- Does what is due about a client. Gives the number of its subscriptions: that is what it costs.
+local function look_at_client(hub, id)
+  local client = client_named(hub, id)
+  if not client then
+    return 0
+  end
+  local at = client.departed or expires_at(hub, client)
+  if at > hub.now then
+    remind_client(hub, client, at)
+    return 0
+  end
+  local channels = call('HLEN', client.subscriptions)
+  if client.departed then
+    forget(hub, client)
+  else
+    depart(hub, client)
+  end
+  return channels
+end
+
+-- Questions
+
+-- What a node that takes a client over has to know.
+local function record_of(hub, client)
+  local subscriptions, ends = {}, {}
+  each_subscription(client, function(name, made, begin)
+    subscriptions[#subscriptions + 1] = { name, text(made), text(begin) }
+  end)
+  for at, ended in ipairs(ended_of(client)) do
+    ends[at] = ended.wire
+  end
+  return {
+    client.key,
+    text(client.created),
+    text(client.seen),
+    text(client.position),
+    client.resumes and '1' or '0',
+    text(client.forgotten),
+    client.departed and text(client.departed) or '',
+    text(hub.now),
+    hub.epoch,
+    text(position_of(hub)),
+    subscriptions,
+    ends,
+  }
+end
+
+-- The ids of those that are active, less those with the mark anywhere in them (WIRE M9).
+local function listed_of(hub, ids, mark)
+  local listed = {}
+  for _, id in ipairs(ids) do
+    if id ~= '' and (mark == '' or not id:find(mark, 1, true)) then
+      local created, seen = unpack(call('HMGET', hub.prefix .. 'client:' .. id, 'created', 'seen'))
+      if is_active(hub, number(created), number(seen)) then
+        listed[#listed + 1] = id
+      end
+    end
+  end
+  return listed
+end
+
+-- A page of a list: names that begin with the prefix, behind a number, and the number to go on behind.
+local function page(hub, list, prefix, after, limit, looks)
+  local found =
+    call('ZRANGEBYSCORE', hub.prefix .. list, '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, looks)
+  local names = { #found < 2 * tonumber(looks) and '' or found[#found] }
+  for at = 1, #found, 2 do
+    if found[at]:sub(1, #prefix) == prefix then
+      names[#names + 1] = found[at]
+      if #names > tonumber(limit) then
+        names[1] = found[at + 1]
+        break
+      end
+    end
+  end
+  return names
+end
+
+-- What nodes call
+
+-- hello(node, run_id, candidate_epoch, limits, epoch_seen or '', seq_seen) -> [epoch, seq, time, generation]
+local function hello(key, arguments)
+  local node, run_id, candidate, limits, epoch_seen, seq_seen = unpack(arguments)
+  local is_good, problem = pcall(decode_limits, limits)
+  if not is_good then
+    return { err = 'ERR these limits are not understood: ' .. tostring(problem) }
+  end
+  local format, epoch, server = unpack(call('HMGET', key, 'format', 'epoch', 'server'))
+  if not epoch then
+    epoch, server = candidate, run_id
+    call('HSET', key, 'format', FORMAT, 'epoch', epoch, 'seq', 0, 'generation', 0, 'made', 0, 'server', server)
+  elseif format ~= FORMAT then
+    return { err = 'FORMAT ' .. tostring(format) }
+  end
+  call('HSET', key, 'node', node, 'limits', limits, 'digest', redis.sha1hex(limits))
+  if server ~= run_id then
+    call('HSET', key, 'server', run_id)
+    call('HINCRBY', key, 'generation', 1)
+    call('HINCRBY', key, 'seq', SEQS_SKIPPED)
+  end
+  local hub = open_hub(key)
+  if epoch_seen == epoch and number(seq_seen) > position_of(hub) then
+    call('HSET', key, 'seq', text(number(seq_seen)))
+  end
+  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation) }
+end
+
+-- seq() -> [epoch, seq, time]
+local function seq(hub)
+  return { hub.epoch, text(position_of(hub)), text(hub.now) }
+end
+
+-- create_client(id, key) -> its key: that of a client that is here, or has departed and comes back (WIRE M1, L6)
+local function create_client(hub, id, key)
+  local client = client_named(hub, id)
+  if client then
+    if client.departed then
+      come_back(hub, client)
+      -- Its page is only about to load: it has the grace of a new client.
+      client.created = hub.now
+      call('HSET', client.hash, 'created', hub.now)
+      remind_client(hub, client, expires_at(hub, client))
+    end
+    return client.key
+  end
+  local clients = call('ZCARD', hub.prefix .. 'clients') + call('ZCARD', hub.prefix .. 'departed')
+  -- Who may come back makes room for who comes.
+  if clients >= hub.limits.clients_max and not forget_oldest(hub) then
+    return full('clients', hub.limits.clients_max)
+  end
+  call(
+    'HSET', hub.prefix .. 'client:' .. id, 'key', key, 'created', hub.now, 'seen', hub.now, 'position', 0,
+    'moved', hub.now, 'moved_from', 0, 'by_page', 0, 'resumes', 0, 'forgotten', 0
+  )
+  call('ZADD', hub.prefix .. 'clients', next_made(hub), id)
+  remind_client(hub, { id = id }, expires_at(hub, { created = hub.now, seen = hub.now }))
+  return key
+end
+
+-- rotate_key(id, key) -> the key
+local function rotate_key(hub, id, key)
+  local client, problem = here(hub, id)
+  if not client then
+    return problem
+  end
+  call('HSET', client.hash, 'key', key)
+  tell(hub, id, 'key', key)
+  return key
+end
+
+-- subscribe(id, channel, since or '') -> OK (WIRE M2, C1, C2)
+local function subscribe(hub, id, name, since)
+  local client, channel, problem
+  client, problem = here(hub, id)
+  if not client then
+    return problem
+  end
+  local is_subscribed = call('HEXISTS', client.subscriptions, name) == 1
+  local most = hub.limits.subscriptions_max
+  if
+    not is_subscribed
+    and call('HLEN', client.subscriptions) + call('HLEN', client.ended) >= most
+    and not forget_one_read(hub, client)
+  then
+    return full('subscriptions', most)
+  end
+  channel, problem = open_channel(hub, name)
+  if not channel then
+    return problem
+  end
+  if not is_subscribed then
+    link(hub, client, channel, tonumber(since))
+  end
+  say(hub, client, channel, 'subscribed')
+  return OK
+end
+
+-- unsubscribe(id, channel) -> OK (WIRE M3)
+local function unsubscribe(hub, id, name)
+  local client, channel, problem
+  client, problem = here(hub, id)
+  if not client then
+    return problem
+  end
+  channel, problem = open_channel(hub, name)
+  if not channel then
+    return problem
+  end
+  local found = call('HGET', client.subscriptions, name)
+  if found then
+    end_subscription(hub, client, channel, found)
+  end
+  say(hub, client, channel, 'unsubscribed')
+  return OK
+end
+
+-- kill_client(id) -> OK (WIRE M11)
+local function kill_client(hub, id)
+  local client, problem = here(hub, id)
+  if not client then
+    return problem
+  end
+  tell(hub, id, 'killed')
+  call('ZREM', hub.prefix .. 'clients', id)
+  each_subscription(client, function(name)
+    local channel = channel_named(hub, name)
+    leave_seat(hub, client, channel)
+    unlink(hub, channel)
+    say(hub, client, channel, 'killed')
+  end)
+  for _, ended in ipairs(ended_of(client)) do
+    unlink(hub, channel_named(hub, ended.channel), 'ended')
+  end
+  remove_client(hub, client)
+  return OK
+end
+
+-- publish(channel, from_json, text_json, ttl_ms or '', excluded json or '', once or '') -> [id, seq] (WIRE M7)
+local function publish(hub, name, from, words, ttl, excluded, once)
+  local note = once ~= '' and hub.prefix .. 'once:' .. once
+  local placed = note and call('GET', note)
+  if placed then
+    return { placed:match('^(%d+) (%d+)$') }
+  end
+  local channel, problem = open_channel(hub, name)
+  if not channel then
+    return problem
+  end
+  local expires = ttl ~= '' and later(hub.now, tonumber(ttl)) or nil
+  local id, seq_text = append(hub, channel, 'app', from, words, expires, excluded ~= '' and excluded or nil)
+  if note then
+    call('SET', note, id .. ' ' .. seq_text, 'PX', ONCE_MS)
+  end
+  return { id, seq_text }
+end
+
+-- adopt(id) -> nil, or what is known of a client, which is seen if it is here
+local function adopt(hub, id)
+  local client = client_named(hub, id)
+  if not client then
+    return false
+  end
+  if not client.departed then
+    client.seen = hub.now
+    call('HSET', client.hash, 'seen', hub.now)
+    forget_read(hub, client)
+  end
+  return record_of(hub, client)
+end
+
+-- revive(id) -> the same, and it is here again if it had departed
+local function revive(hub, id)
+  local client = client_named(hub, id)
+  if client and client.departed then
+    come_back(hub, client)
+  end
+  return adopt(hub, id)
+end
+
+-- follow(channel, after, most or none) -> nil, or what is known of a channel and its messages after a seq, in order, so many
+-- at most
+local function follow(hub, name, after, most)
+  local channel = channel_named(hub, name)
+  if not channel then
+    return false
+  end
+  local messages = {}
+  for ring = 0, 1 do
+    local entries
+    local from = '(' .. after .. '-0'
+    if most then
+      entries = call('XRANGE', stream_of(hub, channel, ring), from, '+', 'COUNT', most)
+    else
+      entries = call('XRANGE', stream_of(hub, channel, ring), from, '+')
+    end
+    for _, entry in ipairs(entries) do
+      messages[#messages + 1] = message_of(entry)
+    end
+  end
+  table.sort(messages, function(a, b)
+    return a.seq < b.seq
+  end)
+  for at, message in ipairs(messages) do
+    if most and at > tonumber(most) then
+      messages[at] = nil
+    else
+      local expires = message.expires and text(message.expires) or '0'
+      messages[at] = {
+        text(message.seq), message.id, text(message.at), message.word, expires, message.excluded or '', message.from,
+        message.text,
+      }
+    end
+  end
+  local lost0, lost1, used = unpack(call('HMGET', channel.hash, 'lost0', 'lost1', 'used'))
+  return {
+    text(channel.id), text(channel.newest0), text(channel.newest1), lost0 or '', lost1 or '', used, text(hub.now), hub.epoch,
+    text(position_of(hub)), messages,
+  }
+end
+
+-- touch(id, position or '', resumes, id, position, resumes, ...) -> the ids that are not here
+local function touch(hub, ...)
+  local arguments, unknown = { ... }, {}
+  for at = 1, #arguments, 3 do
+    local id, position, resumes = unpack(arguments, at, at + 2)
+    local client = here(hub, id)
+    if client then
+      call('HSET', client.hash, 'seen', hub.now)
+      if resumes == '1' and not client.resumes then
+        client.resumes = true
+        call('HSET', client.hash, 'resumes', 1)
+      end
+      if acknowledge(hub, client, number(position), resumes) then
+        tell(hub, id, 'position', text(client.position))
+      end
+    else
+      unknown[#unknown + 1] = id
+    end
+  end
+  return unknown
+end
+
+-- take(node, lease_ms, id...) -> [1 or 0, position...]: the right to answer the original's polls of all of them, or of none
+local function take(hub, node, lease, ...)
+  local clients, result = {}, { '1' }
+  for at, id in ipairs({ ... }) do
+    local client, problem = here(hub, id)
+    if not client then
+      return problem
+    end
+    local holder, till = unpack(call('HMGET', client.hash, 'holder', 'held_until'))
+    if holder and holder ~= node and number(till) > hub.now then
+      result[1] = '0'
+      tell(hub, id, 'wanted', node)
+    end
+    clients[at] = client
+    result[at + 1] = text(client.position)
+  end
+  if result[1] == '1' then
+    for _, client in ipairs(clients) do
+      local till = later(hub.now, tonumber(lease))
+      call('HSET', client.hash, 'holder', node, 'held_until', till, 'lease', lease)
+    end
+  end
+  return result
+end
+
+-- What has left a node in an answer of the original's protocol has been had. Gives the client, whether the node has the right
+-- to it, and whether the position is news.
+local function hand_over(hub, node, id, position)
+  local client, problem = here(hub, id)
+  if not client then
+    return nil, problem
+  end
+  local has_moved = acknowledge(hub, client, number(position), 0)
+  return client, call('HGET', client.hash, 'holder') == node, has_moved
+end
+
+-- release(node, id, position) -> 1 if it had the right to it until now, or 0
+local function release(hub, node, id, position)
+  local client, is_holder, has_moved = hand_over(hub, node, id, position)
+  if not client then
+    return is_holder
+  end
+  if is_holder then
+    call('HDEL', client.hash, 'holder', 'held_until', 'lease')
+    tell(hub, id, 'free', text(client.position))
+  elseif has_moved then
+    tell(hub, id, 'position', text(client.position))
+  end
+  return is_holder and '1' or '0'
+end
+
+-- give(node, id, position) -> 1 if it keeps the right to it, for another time, or 0
+local function give(hub, node, id, position)
+  local client, is_holder, has_moved = hand_over(hub, node, id, position)
+  if not client then
+    return is_holder
+  end
+  if is_holder then
+    call('HSET', client.hash, 'held_until', later(hub.now, number(call('HGET', client.hash, 'lease'))))
+  end
+  if has_moved then
+    tell(hub, id, 'position', text(client.position))
+  end
+  return is_holder and '1' or '0'
+end
+
+-- members(channel, mark, cursor, count) -> [next cursor or '', id...]: who is active there, bit by bit (WIRE M9)
+local function members(hub, name, mark, cursor, count)
+  local found = call('SSCAN', hub.prefix .. 'members:' .. name, cursor, 'COUNT', count)
+  return { found[1] ~= '0' and found[1] or '', unpack(listed_of(hub, found[2], mark)) }
+end
+
+-- unsubscribe_some(channel, mark, cursor, count, spared id...) -> [next cursor or '', how many] (WIRE M6)
+local function unsubscribe_some(hub, name, mark, cursor, count, ...)
+  local spared, channel, done = {}, channel_named(hub, name), 0
+  if not channel then
+    return { '', '0' }
+  end
+  for _, id in ipairs({ ... }) do
+    spared[id] = true
+  end
+  local found = call('SSCAN', hub.prefix .. 'members:' .. name, cursor, 'COUNT', count)
+  for _, id in ipairs(listed_of(hub, found[2], mark)) do
+    local client = not spared[id] and client_named(hub, id)
+    local subscription = client and call('HGET', client.subscriptions, name)
+    if subscription then
+      end_subscription(hub, client, channel, subscription)
+      say(hub, client, channel, 'unsubscribed')
+      done = done + 1
+    end
+  end
+  return { found[1] ~= '0' and found[1] or '', text(done) }
+end
+
+-- channels_of(id) -> the names (WIRE M10)
+local function channels_of(hub, id)
+  local client, problem = here(hub, id)
+  return client and call('HKEYS', client.subscriptions) or problem
+end
+
+-- list_channels(prefix, after, limit, looks) -> [next or '', name...]
+local function list_channels(hub, ...)
+  return page(hub, 'channels', ...)
+end
+
+-- list_clients(prefix, after, limit, looks) -> [next or '', id...]
+local function list_clients(hub, ...)
+  return page(hub, 'clients', ...)
+end
+
+-- channel_info(channel) -> [subscribers, active, messages, bytes, next_id, seq]
+local function channel_info(hub, name)
+  local channel = channel_named(hub, name)
+  if not channel then
+    return UNKNOWN_CHANNEL
+  end
+  local active = call('SCARD', hub.prefix .. 'members:' .. name)
+  local subscribers = active + number(call('HGET', channel.hash, 'held'))
+  local messages, bytes = channel.count0 + channel.count1, channel.bytes0 + channel.bytes1
+  return { text(subscribers), text(active), text(messages), text(bytes), text(channel.id + 1), text(position_of(hub)) }
+end
+
+-- client_info(id) -> [here, idle_ms, position, subscriptions]
+local function client_info(hub, id)
+  local client = client_named(hub, id)
+  if not client then
+    return UNKNOWN_CLIENT
+  end
+  local idle = math.max(hub.now - client.seen, 0)
+  local subscriptions = call('HLEN', client.subscriptions)
+  return { client.departed and '0' or '1', text(idle), text(client.position), text(subscriptions) }
+end
+
+-- sweep(count) -> [how many were looked at, time of the next due or '']
+local function sweep(hub, count)
+  local due, looked = hub.prefix .. 'due', 0
+  for _, what in ipairs(call('ZRANGEBYSCORE', due, '-inf', hub.now, 'LIMIT', 0, count)) do
+    if looked >= tonumber(count) then
+      break
+    end
+    call('ZREM', due, what)
+    local name = what:sub(3)
+    looked = looked + 1
+    if what:sub(1, 2) == 'c:' then
+      looked = looked + look_at_client(hub, name)
+    else
+      look_at_channel(hub, name)
+    end
+  end
+  while looked < tonumber(count) and call('ZCARD', hub.prefix .. 'departed') > hub.limits.departed_max do
+    forget_oldest(hub)
+    looked = looked + 1
+  end
+  local next_due = call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+  return { text(looked), next_due or '' }
+end
+
+-- stats() -> [clients, departed, channels, seq]
+local function stats(hub)
+  local size = function(list)
+    return text(call('ZCARD', hub.prefix .. list))
+  end
+  return { size('clients'), size('departed'), size('channels'), text(position_of(hub)) }
+end
+
+-- Each is called with the hub and the arguments.
+local function register(name, callback, ...)
+  redis.register_function({
+    function_name = 'shaveet1_' .. name,
+    callback = function(keys, arguments)
+      local hub, problem = open_hub(keys[1])
+      return hub and callback(hub, unpack(arguments)) or problem or false
+    end,
+    flags = { ... },
+  })
+end
+
+redis.register_function({
+  function_name = 'shaveet1_revision',
+  callback = function()
+    return REVISION
+  end,
+  flags = { 'no-writes' },
+})
+redis.register_function('shaveet1_hello', function(keys, arguments)
+  return hello(keys[1], arguments)
+end)
+register('seq', seq, 'no-writes')
+register('create_client', create_client)
+register('rotate_key', rotate_key)
+register('kill_client', kill_client)
+register('subscribe', subscribe)
+register('unsubscribe', unsubscribe)
+register('unsubscribe_some', unsubscribe_some)
+register('publish', publish)
+register('adopt', adopt)
+register('revive', revive)
+register('follow', follow, 'no-writes')
+register('touch', touch)
+register('take', take)
+register('release', release)
+register('give', give)
+register('members', members, 'no-writes')
+register('channels_of', channels_of, 'no-writes')
+register('list_channels', list_channels, 'no-writes')
+register('list_clients', list_clients, 'no-writes')
+register('channel_info', channel_info, 'no-writes')
+register('client_info', client_info, 'no-writes')
+register('sweep', sweep)
+register('stats', stats, 'no-writes')
