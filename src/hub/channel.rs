@@ -194,6 +194,33 @@ impl Channel {
         }
     }
 
+    /// What somebody knows who has seen more of it: its newest id and `seq`s, and the newest that fell out. What is not here
+    /// then is lost.
+    pub(super) fn know(&mut self, now: Ms, last_id: u64, newest: [u64; 2], lost: [Option<(u64, u64, Loss)>; 2]) {
+        self.last_id = self.last_id.max(last_id);
+        for (mine, newest) in self.newest.iter_mut().zip(newest) {
+            *mine = newest.max(*mine);
+        }
+        for (kind, lost) in lost.into_iter().enumerate() {
+            let known = self.fallen()[kind].map_or(0, |fallen| fallen.seq);
+            if let Some((seq, id, loss)) = lost.filter(|&(seq, ..)| seq > known) {
+                let (unknown, first) = (self.unknown, Losses { fallen: [None; 2], spared: None });
+                let losses = self.losses.get_or_insert_with(|| Box::new(first));
+                losses.fallen[0] = losses.fallen[0].or(aged(unknown, 0));
+                losses.fallen[kind] = Some(Fallen { seq, id, loss });
+                losses.spared = None;
+            }
+        }
+        self.end_put_back(now);
+    }
+
+    /// A client that messages name which are not for it has come to be known.
+    pub(super) fn exclude_stranger(&mut self, name: &str, client: Key<Client>) {
+        for message in self.rings.iter_mut().flat_map(Ring::iter_mut) {
+            message.exclude_stranger(name, client);
+        }
+    }
+
     fn newest_held(&self) -> Option<u64> {
         self.rings.iter().filter_map(Ring::newest).map(|message| message.seq).max()
     }

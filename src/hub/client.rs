@@ -11,6 +11,7 @@ use crate::names::Named;
 use crate::slots::Key;
 
 use super::Limits;
+use super::follower::Standing;
 use super::subscription::Subscription;
 use super::waiter::Waiter;
 
@@ -33,6 +34,8 @@ pub struct Client {
     pub(super) resumes: bool,
     /// It is nobody's: see [`Hub::send_canary`](super::Hub::send_canary).
     pub(super) is_canary: bool,
+    /// Whether it may be answered.
+    pub(super) standing: Standing,
     pub(super) subscriptions: Few<Subscription>,
     /// How many of them have ended and are kept for what is still to be read.
     pub(super) ended: u32,
@@ -81,6 +84,7 @@ impl Client {
             moved_by_page: false,
             resumes: false,
             is_canary: false,
+            standing: Standing::default(),
             subscriptions: Few::None,
             ended: 0,
             forgotten: 0,

@@ -10,6 +10,7 @@ use crate::slots::Key;
 use super::Hub;
 use super::channel::Channel;
 use super::client::{Client, Presence};
+use super::follower::Wish;
 use super::message::Reason;
 use super::subscription::Seat;
 use super::waiter::Ending;
@@ -79,7 +80,11 @@ impl Hub {
                 self.remind_of_end(key, until);
             }
         } else if self.is_stale(now, key) {
-            self.depart(now, key);
+            if self.is_following() {
+                self.leave_client(now, key);
+            } else {
+                self.depart(now, key);
+            }
         } else {
             self.end_late_polls(now, key);
             self.remind_of_expiry(key);
@@ -199,7 +204,11 @@ impl Hub {
             self.memory.bytes -= channel.held_messages().1;
             self.memory.sweep_up(&channel, &self.channels);
             let trace = channel.lose_all(now);
-            self.freed.note(channel.name(), trace);
+            if self.is_following() {
+                self.wish(Wish::LeftChannel(channel.name().into()));
+            } else {
+                self.freed.note(channel.name(), trace);
+            }
         } else {
             self.remind_channel(key);
         }

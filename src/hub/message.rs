@@ -37,6 +37,10 @@ struct Bounds {
     expires: Ms,
     /// Not to these clients; sorted.
     excluded: Box<[Key<Client>]>,
+    /// Not to clients of these names, of which a hub that follows a broker has no copies yet.
+    strangers: Box<[Box<str>]>,
+    /// What these lists count for.
+    bytes: usize,
 }
 
 /// Who a message is from: the third element of what pages see (WIRE M7: "delivered as given").
@@ -154,7 +158,31 @@ impl Message {
     pub(super) fn bound(&mut self, expires: Ms, mut excluded: Box<[Key<Client>]>) {
         excluded.sort_unstable();
         let is_for_all = expires == Ms::MAX && excluded.is_empty();
-        self.bounds = (!is_for_all).then(|| Box::new(Bounds { expires, excluded }));
+        let bytes = size_of_val(&*excluded);
+        self.bounds = (!is_for_all).then(|| Box::new(Bounds { expires, excluded, strangers: Box::default(), bytes }));
+    }
+
+    /// Nor to clients of these names, if they come to be known.
+    pub(super) fn keep_strangers(&mut self, strangers: Box<[Box<str>]>) {
+        if !strangers.is_empty() {
+            let excluded = Box::default();
+            let first = || Box::new(Bounds { expires: Ms::MAX, excluded, strangers: Box::default(), bytes: 0 });
+            let bounds = self.bounds.get_or_insert_with(first);
+            bounds.bytes += strangers.iter().map(|name| name.len()).sum::<usize>();
+            bounds.strangers = strangers;
+        }
+    }
+
+    /// One of them has come to be known.
+    pub(super) fn exclude_stranger(&mut self, name: &str, client: Key<Client>) {
+        let Some(bounds) = &mut self.bounds else { return };
+        if bounds.strangers.iter().any(|stranger| **stranger == *name) {
+            let mut excluded = bounds.excluded.to_vec();
+            excluded.push(client);
+            excluded.sort_unstable();
+            excluded.dedup();
+            bounds.excluded = excluded.into();
+        }
     }
 
     /// Its place in the order of all messages of the hub.
@@ -195,7 +223,7 @@ impl Message {
 
     /// What it counts for in a ring's budget of bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.triple.len() + size_of_val(self.excluded())
+        self.triple.len() + self.bounds.as_ref().map_or(0, |bounds| bounds.bytes)
     }
 
     /// Whether every client gets it, at any time.

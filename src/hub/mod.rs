@@ -29,6 +29,7 @@ mod channel;
 mod check;
 mod client;
 mod departed;
+mod follower;
 mod freed;
 mod lifetimes;
 mod memory;
@@ -60,6 +61,7 @@ use crate::wheel::Wheel;
 pub use answer::Answer;
 pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};
+pub use follower::{Adoption, ChannelFacts, EndFacts, MessageFacts, Misfit, Wish};
 pub use memory::Room;
 pub use message::{Kind, Message, Reason, Sender};
 pub use own::Busy;
@@ -79,6 +81,7 @@ use answer::Draft;
 use change::Change;
 use channel::{Marked, index_of};
 use departed::Departed;
+use follower::Follower;
 use freed::Freed;
 use lifetimes::Reminder;
 use memory::Memory;
@@ -213,6 +216,8 @@ pub struct Hub {
     /// How many of the clients, and of the channels, are canaries.
     canaries: usize,
     own: Own,
+    /// If it follows a broker.
+    follower: Option<Box<Follower>>,
     tally: Tally,
     /// Waiters to look at again: new ones, timed out ones, and those that another poll of their client held up.
     ready: Queue<Key<Waiter>>,
@@ -253,6 +258,7 @@ impl Hub {
             subscriptions: 0,
             canaries: 0,
             own: Own::default(),
+            follower: None,
             tally: Tally::default(),
             ready: Queue::new(),
             sweeps: VecDeque::new(),
@@ -438,9 +444,10 @@ impl Hub {
         self.keep_within_memory(now, after.saturating_sub(before));
     }
 
-    /// Publishes what the server itself says about a client, from that client (WIRE S1, S2), if the channel wants it.
+    /// Publishes what the server itself says about a client, from that client (WIRE S1, S2), if the channel wants it. Whoever
+    /// follows a broker hears it from there.
     fn say(&mut self, now: Ms, client: Key<Client>, channel: Key<Channel>, reason: Reason) {
-        if !self.channels[channel].policy.presence {
+        if self.follower.is_some() || !self.channels[channel].policy.presence {
             return;
         }
         let text = match reason {

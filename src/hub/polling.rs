@@ -418,6 +418,9 @@ impl Hub {
     /// Finds what is due to a waiter. True if it is to be answered, with what then stands in the draft.
     fn collect(&mut self, now: Ms, key: Key<Waiter>) -> bool {
         let Some(waiter) = self.waiters.get(key) else { return false };
+        if self.must_wait(waiter) && waiter.state != State::Over(Ending::Gone) {
+            return self.postpone(key);
+        }
         let news = self.news(waiter);
         match waiter.state {
             State::Sent { .. } => return false,
@@ -480,6 +483,7 @@ impl Hub {
             return self.bury_canary(waiter);
         }
         self.tally.parked[waiter.medium()] -= 1;
+        self.wish_settled(waiter);
         for at in waiter.clients() {
             let client = &mut self.clients[at];
             client.seen = now;
@@ -513,7 +517,7 @@ impl Waiter {
     }
 
     /// The position that a page has which is answered nothing; `None` if it is what its clients have acknowledged.
-    fn own_position(&self) -> Option<u64> {
+    pub(super) fn own_position(&self) -> Option<u64> {
         match self.protocol {
             Protocol::Original | Protocol::Resume(Since::Acknowledged | Since::Lost) => None,
             Protocol::Resume(Since::At(position)) => Some(position),

@@ -137,6 +137,10 @@ impl Ring {
         &self.messages[at]
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Message> {
+        self.messages.iter_mut()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }

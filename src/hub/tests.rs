@@ -3,6 +3,7 @@
 use super::*;
 
 mod canary;
+mod follower;
 mod own;
 mod snapshot;
 mod streams;

@@ -1,0 +1,519 @@
+//! A hub that follows: what happens is decided elsewhere, and it is told.
+//!
+//! Several nodes share one model, which a broker keeps. A node's hub has copies of the clients whose pages poll here and of
+//! the channels of these clients, and answers polls from them as any hub does. Nobody owns a client: a page of the resume
+//! protocol says itself how far it has come, so two nodes may answer it. What the original's protocol leaves to the server,
+//! how far a page has come, only one node at a time may decide: it has a *lease*.
+//!
+//! The verbs are facts: they say what has happened, in the order in which it did, and where a message stands. A position is
+//! one number for all channels of a client, so nothing may be answered while a message from before it may still come: while
+//! a channel is being filled its subscribers *settle*, and while the broker was not heard all clients do.
+
+use crate::clock::Ms;
+use crate::slots::Key;
+
+use super::answer::News;
+use super::channel::Channel;
+use super::client::Client;
+use super::message::{Kind, Message};
+use super::record::{ChannelRecord, MessageRecord};
+use super::subscription::{End, Seat, Subscription};
+use super::waiter::{Ending, Protocol, Since, State, Waiter};
+use super::{ClientKey, Hub, Limits};
+
+/// What a hub that follows keeps beside its copies.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    /// Messages may be missing: nobody is answered.
+    is_behind: bool,
+    /// What the broker is to be told.
+    news: Vec<Wish>,
+}
+
+/// What a hub that follows has to say to the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Something is due to a poll of the original's protocol: its clients' leases are wanted, all of them.
+    Leases(Vec<Key<Client>>),
+    /// An answer of the original's protocol to this client has left, or was lost: its position stands again.
+    Settled(Key<Client>),
+    /// Nobody here needs the client of this name any more.
+    LeftClient(Box<str>),
+    /// Nobody here is subscribed to the channel of this name any more.
+    LeftChannel(Box<str>),
+}
+
+/// What may be answered to a client of a hub that follows; to one of a hub of its own everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing(u8);
+
+impl Standing {
+    /// A channel of it is being filled.
+    const SETTLING: u8 = 1;
+    /// Another node may answer its polls of the original's protocol.
+    const SHARED: u8 = 2;
+    /// Its lease has been asked for.
+    const ASKED: u8 = 4;
+
+    fn has(self, what: u8) -> bool {
+        self.0 & what != 0
+    }
+
+    fn set(&mut self, what: u8, on: bool) {
+        self.0 = if on { self.0 | what } else { self.0 & !what };
+    }
+}
+
+/// A client as the broker has it.
+#[derive(Clone, Debug)]
+pub struct Adoption<'a> {
+    /// Its name.
+    pub id: &'a str,
+    /// What its pages prove themselves with.
+    pub key: ClientKey,
+    /// When it was made and last seen, on this hub's clock.
+    pub created: Ms,
+    /// See [`Adoption::created`].
+    pub seen: Ms,
+    /// What is acknowledged, a `seq`.
+    pub position: u64,
+    /// One of its pages has spoken the resume protocol.
+    pub resumes: bool,
+    /// The newest `seq` of what it was subscribed to and is forgotten.
+    pub forgotten: u64,
+}
+
+/// A channel as the broker has it, but for its messages.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelFacts {
+    /// The id of its newest message.
+    pub last_id: u64,
+    /// The `seq` of the newest message: the web application's, the server's.
+    pub newest: [u64; 2],
+    /// The newest of either that fell out: `seq`, id, why.
+    pub lost: [Option<(u64, u64, super::Loss)>; 2],
+}
+
+/// A message as the broker has it.
+#[derive(Clone, Debug)]
+pub struct MessageFacts<'a> {
+    /// Its place in the order of all messages.
+    pub seq: u64,
+    /// Its channel's number of it.
+    pub id: u64,
+    /// When it was published, on this hub's clock.
+    pub at: Ms,
+    /// Who says it.
+    pub kind: Kind,
+    /// `"alice"`, pure ASCII JSON.
+    pub from_json: &'a [u8],
+    /// `"text"`, pure ASCII JSON.
+    pub text_json: &'a [u8],
+    /// From when on it is delivered to nobody; `Ms::MAX` for never.
+    pub expires: Ms,
+    /// Clients that do not get it.
+    pub excluded: Vec<Box<str>>,
+}
+
+/// The end of a subscription as the broker has it.
+#[derive(Clone, Copy, Debug)]
+pub struct EndFacts {
+    /// The `seq` of its end.
+    pub until: u64,
+    /// The newest messages of the channel at that time, by kind.
+    pub newest: [u64; 2],
+    /// From then on nobody finds anything of it any more.
+    pub stale: Ms,
+}
+
+/// Why a message is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The channel is not followed.
+    Unknown,
+    /// It is not newer than what is there.
+    Old,
+    /// Between what is there and this one something is missing.
+    Hole,
+}
+
+impl Hub {
+    /// An empty hub that follows. A channel that nobody here needs is left after [`Limits::channel_idle`].
+    #[must_use]
+    pub fn following(now: Ms, limits: Limits) -> Hub {
+        let mut hub = Hub::new(now, limits);
+        hub.follow_broker();
+        hub
+    }
+
+    /// From now on it follows, with what it has.
+    pub fn follow_broker(&mut self) {
+        self.follower = Some(Box::new(Follower { is_behind: true, news: Vec::new() }));
+    }
+
+    /// Whether it follows.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        self.follower.is_some()
+    }
+
+    /// Everything up to `seq` of what is followed has been told: positions up to there may be given.
+    pub fn advance(&mut self, seq: u64) {
+        self.seq = self.seq.max(seq);
+    }
+
+    /// Whether messages may be missing (`true`): then nobody is answered.
+    pub fn set_behind(&mut self, is_behind: bool) {
+        let Some(follower) = &mut self.follower else { return };
+        if std::mem::replace(&mut follower.is_behind, is_behind) && !is_behind {
+            // One look at each: what they missed meanwhile marks nobody.
+            let waiters: Vec<_> = self.waiters.iter().map(|(key, _)| key).collect();
+            waiters.into_iter().for_each(|waiter| self.look_at(waiter));
+        }
+    }
+
+    /// What the broker is to be told.
+    pub fn take_wishes(&mut self) -> Vec<Wish> {
+        self.follower.as_mut().map_or(Vec::new(), |follower| std::mem::take(&mut follower.news))
+    }
+
+    /// Takes a client over that is not here yet, without subscriptions. It settles.
+    ///
+    /// # Panics
+    /// If it is here.
+    pub fn adopt(&mut self, adoption: &Adoption<'_>) -> Key<Client> {
+        assert!(self.client_named(adoption.id).is_none(), "it is here");
+        let mut client = Client::new(adoption.created, adoption.id.into(), adoption.key);
+        self.advance(adoption.position);
+        client.seen = adoption.seen;
+        client.position = adoption.position;
+        client.resumes = adoption.resumes;
+        client.forgotten = adoption.forgotten;
+        client.standing = Standing(Standing::SETTLING | Standing::SHARED);
+        let key = self.clients.insert(client);
+        self.client_names.insert(adoption.id, key);
+        self.remind_of_expiry(key);
+        key
+    }
+
+    /// The client of that name, if there is a copy of it.
+    #[must_use]
+    pub fn find_client(&self, id: &str) -> Option<Key<Client>> {
+        self.client_named(id)
+    }
+
+    /// The name of a client that is here.
+    #[must_use]
+    pub fn name_of(&self, client: Key<Client>) -> Option<&str> {
+        self.clients.get(client).map(|client| &*client.id)
+    }
+
+    /// Whether a client's channels are all filled.
+    #[must_use]
+    pub fn is_settled(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| !client.standing.has(Standing::SETTLING))
+    }
+
+    /// Says whether a client's channels are all filled. When they are its polls are looked at.
+    pub fn settle(&mut self, client: Key<Client>, is_settled: bool) {
+        if let Some(found) = self.clients.get_mut(client) {
+            found.standing.set(Standing::SETTLING, !is_settled);
+            if is_settled {
+                self.look_at_polls(client);
+            }
+        }
+    }
+
+    /// The lease of a client: this node alone may answer its polls of the original's protocol, from that position on; or it
+    /// may no more.
+    pub fn lease(&mut self, now: Ms, client: Key<Client>, granted: bool, position: u64) {
+        if !self.clients.contains(client) {
+            return;
+        }
+        self.move_client(now, client, position);
+        let standing = &mut self.clients[client].standing;
+        standing.set(Standing::SHARED, !granted);
+        standing.set(Standing::ASKED, false);
+        self.look_at_polls(client);
+    }
+
+    /// The lease was refused: it is asked for again when the client's position is told, or something else is due.
+    pub fn refuse_lease(&mut self, client: Key<Client>) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.standing.set(Standing::ASKED, false);
+        }
+    }
+
+    /// Whether this node may answer the client's polls of the original's protocol.
+    #[must_use]
+    pub fn has_lease(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| !client.standing.has(Standing::SHARED))
+    }
+
+    /// Whether an answer of the original's protocol is on its way to it.
+    #[must_use]
+    pub fn is_being_answered(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| client.polls().iter().any(|&poll| self.waiters[poll].holds_up()))
+    }
+
+    /// What is acknowledged of a client.
+    #[must_use]
+    pub fn acknowledged(&self, client: Key<Client>) -> u64 {
+        self.clients.get(client).map_or(0, |client| client.position)
+    }
+
+    /// A client has come to this position, on whatever node.
+    pub fn move_client(&mut self, now: Ms, client: Key<Client>, position: u64) {
+        if self.clients.contains(client) && position > self.clients[client].position {
+            self.advance(position);
+            if self.clients[client].acknowledge(now, position, false) {
+                self.forget_read(now, client);
+            }
+            self.look_at_polls(client);
+        }
+    }
+
+    /// The client that is to be told next that it is still needed, its position, and whether it resumes: the clients that polls
+    /// wait for, or did since `since`. Looks at `budget` places from `cursor` on, as [`Slots::next_from`](crate::slots::Slots::next_from).
+    pub fn next_needed(&self, since: Ms, cursor: &mut u32, budget: &mut u32) -> Option<(&str, u64, bool)> {
+        while let Some((_, client)) = self.clients.next_from(cursor, budget) {
+            if !client.is_canary && (!client.polls().is_empty() || client.seen >= since) {
+                return Some((&client.id, client.position, client.resumes));
+            }
+        }
+        None
+    }
+
+    /// The next client that there is a copy of, as [`Hub::next_needed`].
+    pub fn next_followed(&self, cursor: &mut u32, budget: &mut u32) -> Option<Key<Client>> {
+        self.clients.next_from(cursor, budget).map(|(key, _)| key)
+    }
+
+    /// The names of the channels that are followed.
+    pub fn followed_channels(&self) -> impl Iterator<Item = &str> {
+        self.channels.iter().map(|(_, channel)| channel).filter(|channel| !channel.is_canary).map(Channel::name)
+    }
+
+    /// The `seq` of the newest message of a channel, if it is followed.
+    #[must_use]
+    pub fn last_seq_of(&self, channel: &str) -> Option<u64> {
+        self.channel_named(channel).map(|channel| self.channels[channel].last_seq())
+    }
+
+    /// Begins to follow a channel, or goes on after a break: what it has become, and the messages that are newer than what is
+    /// here. Those that do not fit are left out; how many these were.
+    pub fn fill_channel<'m>(
+        &mut self,
+        now: Ms,
+        name: &str,
+        facts: &ChannelFacts,
+        messages: impl IntoIterator<Item = MessageFacts<'m>>,
+    ) -> usize {
+        let channel = match self.channel_named(name) {
+            Some(channel) => channel,
+            None => self.begin_following(now, name),
+        };
+        let mut misfits = 0;
+        for message in messages {
+            if self.take_in(now, channel, &message).is_err() {
+                misfits += 1;
+            }
+        }
+        let found = &mut self.channels[channel];
+        let before = found.held_messages().1;
+        found.know(now, facts.last_id, facts.newest, facts.lost);
+        self.memory.bytes -= before - self.channels[channel].held_messages().1;
+        self.advance(self.channels[channel].last_seq());
+        self.draft.forget_origin();
+        self.remind_channel(channel);
+        misfits
+    }
+
+    fn begin_following(&mut self, now: Ms, name: &str) -> Key<Channel> {
+        let policy = self.limits.policies.of(name).clone();
+        let record = ChannelRecord {
+            at: Key::unpack(0),
+            name: name.into(),
+            last_id: 0,
+            newest: [0; 2],
+            unknown: 0,
+            losses: None,
+            used: now,
+        };
+        let channel = self.channels.insert(Channel::restored(&record, policy));
+        self.channel_names.insert(name, channel);
+        self.remind_channel(channel);
+        channel
+    }
+
+    /// A message was published in a channel. `before` is the `seq` of the one before it there.
+    ///
+    /// # Errors
+    /// [`Misfit`] if it does not go on where the channel is; then nothing has happened.
+    pub fn hear(&mut self, now: Ms, channel: &str, before: u64, message: &MessageFacts<'_>) -> Result<(), Misfit> {
+        let channel = self.channel_named(channel).ok_or(Misfit::Unknown)?;
+        let last = self.channels[channel].last_seq();
+        if message.seq <= last {
+            return Err(Misfit::Old);
+        }
+        if before != last {
+            return Err(Misfit::Hole);
+        }
+        self.take_in(now, channel, message)?;
+        self.advance(message.seq);
+        Ok(())
+    }
+
+    fn take_in(&mut self, now: Ms, channel: Key<Channel>, facts: &MessageFacts<'_>) -> Result<(), Misfit> {
+        let found = &self.channels[channel];
+        if facts.seq <= found.last_seq() || facts.id < found.next_id() {
+            return Err(Misfit::Old);
+        }
+        let MessageFacts { seq, id, at, kind, from_json, text_json, expires, .. } = *facts;
+        let mut message = Message::restored(&MessageRecord { seq, id, at, kind, text_json, from_json, bounds: None });
+        let (mut here, mut strangers) = (Vec::new(), Vec::new());
+        for id in &facts.excluded {
+            match self.client_named(id) {
+                Some(client) => here.push(client),
+                None => strangers.push(id.clone()),
+            }
+        }
+        message.bound(expires, here.into());
+        message.keep_strangers(strangers.into());
+        self.append(now, super::Fact { channel, message });
+        Ok(())
+    }
+
+    /// A client was subscribed to a channel that is followed. It has been already: nothing happens.
+    pub fn link_at(&mut self, client: Key<Client>, channel: &str, made: u64, begin: u64) {
+        let Some(channel) = self.channel_named(channel).filter(|_| self.clients.contains(client)) else { return };
+        if self.find_subscription(client, channel).is_some() {
+            return;
+        }
+        self.advance(made);
+        self.add_subscription(client, Subscription { channel, made, begin: begin.min(made), seat: Seat::Away });
+        let at = self.clients[client].subscriptions.len() - 1;
+        self.take_seat(client, at);
+        self.exclude_stranger(client, channel);
+        self.look_at_polls(client);
+    }
+
+    /// A client that is adopted was subscribed to a channel, and is no more; something of it may still be read.
+    pub fn link_ended(&mut self, client: Key<Client>, channel: &str, made: u64, begin: u64, end: EndFacts) {
+        let Some(channel) = self.channel_named(channel).filter(|_| self.clients.contains(client)) else { return };
+        self.advance(end.until.max(made));
+        let seat = Seat::Ended(Box::new(End { until: end.until, newest: end.newest, stale: end.stale }));
+        self.add_subscription(client, Subscription { channel, made, begin: begin.min(made), seat });
+        self.clients[client].ended += 1;
+        self.channels[channel].ended += 1;
+        self.exclude_stranger(client, channel);
+    }
+
+    fn add_subscription(&mut self, client: Key<Client>, subscription: Subscription) {
+        let channel = subscription.channel;
+        self.clients[client].subscriptions.push(subscription);
+        self.subscriptions += 1;
+        self.channels[channel].held += 1;
+    }
+
+    /// A client was unsubscribed. Without an end there is nothing of it to be read.
+    pub fn end_at(&mut self, now: Ms, client: Key<Client>, channel: &str, end: Option<EndFacts>) {
+        let Some(channel) = self.channel_named(channel).filter(|_| self.clients.contains(client)) else { return };
+        let Some(at) = self.find_subscription(client, channel) else { return };
+        self.leave_seat(now, client, at);
+        let Some(EndFacts { until, newest, stale }) = end else { return self.unlink(now, client, at) };
+        self.advance(until);
+        let Client { subscriptions, ended, .. } = &mut self.clients[client];
+        subscriptions[at].seat = Seat::Ended(Box::new(End { until, newest, stale }));
+        *ended += 1;
+        self.channels[channel].ended += 1;
+        self.look_at_polls(client);
+    }
+
+    /// A client was killed, or has departed or is forgotten: its polls are answered that it is gone, if they wait for no others.
+    pub fn lose_client(&mut self, now: Ms, id: &str) {
+        // As a hub of its own does; nobody is told.
+        let _ = self.kill_client(now, id);
+    }
+
+    /// A client has another key: polls with the old one end.
+    pub fn change_key(&mut self, id: &str, key: ClientKey) {
+        let _ = self.rotate_key(id, key);
+    }
+
+    /// Messages from before a client was known here have its name. Its name becomes the client.
+    fn exclude_stranger(&mut self, client: Key<Client>, channel: Key<Channel>) {
+        let Hub { clients, channels, .. } = self;
+        channels[channel].exclude_stranger(&clients[client].id, client);
+    }
+
+    /// Nobody has polled for a client for long: it is left to the broker.
+    pub(super) fn leave_client(&mut self, now: Ms, client: Key<Client>) {
+        let id = self.clients[client].id.clone();
+        self.lose_client(now, &id);
+        self.wish(Wish::LeftClient(id));
+    }
+
+    pub(super) fn wish(&mut self, wish: Wish) {
+        if let Some(follower) = &mut self.follower {
+            follower.news.push(wish);
+        }
+    }
+
+    /// An answer of the original's protocol has left or is lost.
+    pub(super) fn wish_settled(&mut self, waiter: &Waiter) {
+        if self.follower.is_some() && waiter.is_original() {
+            for client in waiter.clients() {
+                self.wish(Wish::Settled(client));
+            }
+        }
+    }
+
+    /// Whether a waiter's clients may be answered now. If not, what is due to it waits.
+    pub(super) fn must_wait(&self, waiter: &Waiter) -> bool {
+        let Some(follower) = &self.follower else { return false };
+        let blocks = Standing::SETTLING | if waiter.is_original() { Standing::SHARED } else { 0 };
+        follower.is_behind || waiter.clients().any(|client| self.clients[client].standing.has(blocks))
+    }
+
+    /// What becomes of a waiter that [must wait](Hub::must_wait). True if it is answered all the same, with nothing: its time
+    /// is up.
+    pub(super) fn postpone(&mut self, key: Key<Waiter>) -> bool {
+        let waiter = &self.waiters[key];
+        match waiter.state {
+            State::Sent { .. } => false,
+            State::Parked => {
+                let is_behind = self.follower.as_ref().is_some_and(|follower| follower.is_behind);
+                let is_settling =
+                    waiter.clients().any(|client| self.clients[client].standing.has(Standing::SETTLING));
+                if waiter.is_original() && !is_behind && !is_settling && self.news(waiter) != News::None {
+                    self.ask_for_leases(key);
+                }
+                false
+            }
+            // It is told of what it has lost when that is known.
+            State::Over(Ending::Time | Ending::Stopping | Ending::Crowded)
+                if waiter.protocol == Protocol::Resume(Since::Lost) =>
+            {
+                false
+            }
+            State::Over(_) => {
+                let upto = waiter.own_position();
+                self.draft.begin();
+                self.draft.upto = upto;
+                true
+            }
+        }
+    }
+
+    fn ask_for_leases(&mut self, key: Key<Waiter>) {
+        let clients: Vec<_> = self.waiters[key].clients().collect();
+        if clients.iter().any(|&client| self.clients[client].standing.has(Standing::ASKED)) {
+            return;
+        }
+        for &client in &clients {
+            self.clients[client].standing.set(Standing::ASKED, true);
+        }
+        self.wish(Wish::Leases(clients));
+    }
+}

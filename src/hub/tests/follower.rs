@@ -1,0 +1,191 @@
+//! A hub that follows: facts in, in the order in which they happened elsewhere.
+
+use super::*;
+
+fn fact(seq: u64, id: u64, text: &str) -> MessageFacts<'_> {
+    MessageFacts {
+        seq,
+        id,
+        at: Ms::ZERO,
+        kind: Kind::Application,
+        from_json: b"\"p\"",
+        text_json: text.as_bytes(),
+        expires: Ms::MAX,
+        excluded: Vec::new(),
+    }
+}
+
+impl World {
+    fn following() -> World {
+        let mut world = World { hub: Hub::following(Ms::ZERO, limits()), ..World::new(limits()) };
+        world.hub.set_behind(false);
+        world
+    }
+
+    /// A client that is subscribed to these channels from the beginning, and settled.
+    fn adopted(&mut self, id: &str, channels: &[&str]) -> Key<Client> {
+        let (created, seen) = (self.now, self.now);
+        let key = key_of(id);
+        let adoption = Adoption { id, key, created, seen, position: 0, resumes: false, forgotten: 0 };
+        let client = self.hub.adopt(&adoption);
+        for channel in channels {
+            if self.hub.last_seq_of(channel).is_none() {
+                self.hub.fill_channel(self.now, channel, &ChannelFacts::default(), []);
+            }
+            self.hub.link_at(client, channel, 0, 0);
+        }
+        self.hub.settle(client, true);
+        self.hub.check();
+        client
+    }
+
+    fn told(&mut self, channel: &str, before: u64, message: &MessageFacts<'_>) -> Result<(), Misfit> {
+        let heard = self.hub.hear(self.now, channel, before, message);
+        self.hub.check();
+        heard
+    }
+
+    fn ids(&mut self) -> Vec<u64> {
+        self.hear_resumed().map_or(vec![], |heard| heard.ids.into_iter().map(|(_, id)| id).collect())
+    }
+}
+
+#[test]
+fn what_is_heard_is_answered_and_what_does_not_fit_is_not_taken_in() {
+    let mut world = World::following();
+    world.adopted("a", &["room"]);
+    world.resume(1, "a", Since::Acknowledged);
+    assert_eq!(world.told("other", 0, &fact(5, 1, "1")), Err(Misfit::Unknown));
+    assert_eq!(world.told("room", 0, &fact(5, 1, "1")), Ok(()));
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.ids, heard.upto), (vec![("room".to_owned(), 1)], Some(5)));
+    assert_eq!(world.told("room", 0, &fact(5, 1, "1")), Err(Misfit::Old));
+    assert_eq!(world.told("room", 6, &fact(7, 3, "3")), Err(Misfit::Hole));
+    // An id that was given already with a seq that was not is nothing that a broker says.
+    assert_eq!(world.told("room", 5, &fact(8, 1, "1")), Err(Misfit::Old));
+    assert_eq!((world.hub.position(), world.hub.last_seq_of("room")), (5, Some(5)));
+}
+
+#[test]
+fn who_settles_is_not_answered_past_what_may_still_come() {
+    let mut world = World::following();
+    let client = world.adopted("a", &["room"]);
+    world.hub.settle(client, false);
+    world.resume(1, "a", Since::At(0));
+    assert_eq!(world.told("room", 0, &fact(7, 1, "1")), Ok(()));
+    assert!(world.hear_resumed().is_none());
+    // Of the other channel something from before was published.
+    let facts = ChannelFacts { last_id: 4, newest: [6, 0], lost: [Some((3, 2, Loss::Count)), None] };
+    world.hub.fill_channel(world.now, "hall", &facts, [fact(5, 3, "3"), fact(6, 4, "4")]);
+    world.hub.link_at(client, "hall", 2, 2);
+    assert!(world.hear_resumed().is_none());
+    world.hub.settle(client, true);
+    let heard = world.hear_resumed().unwrap();
+    let ids: Vec<u64> = heard.ids.iter().map(|(_, id)| *id).collect();
+    assert_eq!((ids, heard.gaps, heard.upto), (vec![3, 4, 1], vec![(3, "count", false)], Some(7)));
+}
+
+#[test]
+fn while_messages_may_be_missing_polls_end_where_they_are() {
+    let mut world = World::following();
+    world.adopted("a", &["room"]);
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    world.hub.set_behind(true);
+    world.resume(1, "a", Since::At(1));
+    world.resume(2, "a", Since::Lost);
+    assert!(world.hear_resumed().is_none());
+    world.now += Ms::from_secs(25);
+    world.hub.handle_timeout(world.now, &mut 1000);
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.owner, heard.ids, heard.upto), (1, vec![], Some(1)));
+    // Whom nobody knows is told when it is known.
+    assert!(world.hear_resumed().is_none());
+    let facts = ChannelFacts { last_id: 9, newest: [11, 0], lost: [Some((10, 8, Loss::Count)), None] };
+    assert_eq!(world.hub.fill_channel(world.now, "room", &facts, [fact(11, 9, "9")]), 0);
+    world.hub.set_behind(false);
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.owner, heard.gaps), (2, vec![(9, "restart", false)]));
+    world.resume(3, "a", Since::At(3));
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.gaps, heard.upto), (vec![(9, "count", false)], Some(11)));
+}
+
+#[test]
+fn the_originals_polls_are_answered_by_the_node_with_the_lease() {
+    let mut world = World::following();
+    let client = world.adopted("a", &["room"]);
+    world.poll(1, &["a"]);
+    assert!(world.hub.next_answer(world.now, &mut 100).is_none());
+    assert_eq!(world.hub.take_wishes(), []);
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    assert!(world.hear_resumed().is_none());
+    assert_eq!(world.hub.take_wishes(), [Wish::Leases(vec![client])]);
+    // Once.
+    assert_eq!(world.told("room", 3, &fact(4, 2, "2")), Ok(()));
+    assert!(world.hear_resumed().is_none());
+    assert_eq!(world.hub.take_wishes(), []);
+    // Another node has delivered the first.
+    world.hub.refuse_lease(client);
+    world.hub.move_client(world.now, client, 3);
+    assert!(world.hear_resumed().is_none());
+    assert_eq!(world.hub.take_wishes(), [Wish::Leases(vec![client])]);
+    world.hub.lease(world.now, client, true, 3);
+    assert_eq!(world.ids(), [2]);
+    assert_eq!(world.hub.take_wishes(), [Wish::Settled(client)]);
+    assert_eq!(world.hub.acknowledged(client), 4);
+    // It is kept until it is given up.
+    world.poll(2, &["a"]);
+    assert_eq!(world.told("room", 4, &fact(6, 3, "3")), Ok(()));
+    assert_eq!(world.ids(), [3]);
+    world.hub.lease(world.now, client, false, 0);
+    world.poll(3, &["a"]);
+    assert_eq!(world.told("room", 6, &fact(7, 4, "4")), Ok(()));
+    world.now += Ms::from_secs(25);
+    world.hub.handle_timeout(world.now, &mut 1000);
+    assert_eq!(world.ids(), [0; 0]);
+    assert_eq!(world.hub.acknowledged(client), 6);
+}
+
+#[test]
+fn a_message_is_not_for_who_is_excluded_though_nobody_knew_it() {
+    let mut world = World::following();
+    world.adopted("a", &["room"]);
+    let excluded = vec!["a".into(), "b".into()];
+    assert_eq!(world.told("room", 0, &MessageFacts { excluded, ..fact(3, 1, "1") }), Ok(()));
+    world.adopted("b", &["room"]);
+    world.adopted("c", &["room"]);
+    for (owner, id) in [(1, "a"), (2, "b"), (3, "c")] {
+        world.resume(owner, id, Since::At(0));
+    }
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.owner, heard.ids.len()), (3, 1));
+    assert!(world.hear_resumed().is_none());
+    // What it counts for stays the same.
+    for seq in 4..20 {
+        assert_eq!(world.told("room", seq - 1, &fact(seq, seq, "1")), Ok(()));
+    }
+}
+
+#[test]
+fn what_nobody_needs_is_left_to_the_broker() {
+    let mut world = World::following();
+    let client = world.adopted("a", &["room", "hall"]);
+    world.hub.end_at(world.now, client, "hall", None);
+    world.resume(1, "a", Since::At(0));
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    assert_eq!(world.ids(), [1]);
+    let end = EndFacts { until: 5, newest: [3, 0], stale: world.now };
+    world.hub.end_at(world.now, client, "room", Some(end));
+    world.hub.check();
+    assert_eq!(world.hub.stats().clients, 1);
+    for _ in 0..100 {
+        world.now += Ms::from_secs(10);
+        world.hub.handle_timeout(world.now, &mut 1000);
+        world.hub.check();
+    }
+    let left = [Wish::LeftClient("a".into()), Wish::LeftChannel("hall".into()), Wish::LeftChannel("room".into())];
+    let mut wishes = world.hub.take_wishes();
+    wishes.sort_by_key(|wish| format!("{wish:?}").replace("Client", "A"));
+    assert_eq!(wishes, left);
+    assert_eq!((world.hub.stats().clients, world.hub.stats().channels), (0, 0));
+}
