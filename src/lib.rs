@@ -19,6 +19,7 @@ pub mod api;
 pub mod broker;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod decimal;
 pub mod few;

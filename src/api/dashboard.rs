@@ -130,7 +130,7 @@ impl Api {
         } else if request.method != Method::Post || !is_json {
             (Status::BAD_REQUEST, PLAIN_TEXT, "it is called by POST, with application/json\r\n".to_owned())
         } else if *request.path() == *b"/dashboard/call" {
-            let begun = self.begin_work(visit.now, visit.date, &request.body, Scope::Dashboard, exchange, out);
+            let begun = self.begin_work(visit, &request.body, Scope::Dashboard, exchange, out);
             return begun.map_or(Outcome::Answered, Outcome::Working);
         } else {
             match self.open_dashboard(visit.now) {

@@ -11,6 +11,7 @@ use crate::http::{Exchange, Framing, Method, Request, Response, Status};
 use crate::hub::{Answer, Channel, Ending, Gap, Transport, WaitError};
 use crate::slots::Key;
 
+use super::fetch::Fetch;
 use super::press::{self, Shape};
 use super::streaming::{Streaming, Wire};
 use super::updates::{Poll, RETRY_MS, refuse_origin};
@@ -50,14 +51,25 @@ impl Api {
                 return Outcome::Answered;
             }
         };
-        let headers = self.cors.events(reader);
         if request.method == Method::Head {
+            let headers = self.cors.events(reader);
             Response { status: Status::OK, headers, body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
         // A page that loses its connection comes back after this time, unless it knows better.
         let retry_ms = self.jitter.u16(RETRY_MS);
         let retry = format!("retry: {retry_ms}\n\n");
+        match self.fetch(visit, &poll) {
+            Fetch::Here => {}
+            Fetch::Later(until) => return Outcome::Later(until),
+            Fetch::Failed(failure) => {
+                debug!("peer {:?}: a stream is refused: {failure}", Key::<()>::unpack(visit.owner.0));
+                let headers = self.cors.events(reader);
+                Response { status: Status::OK, headers, body: retry.as_bytes() }.write(out, visit.date, exchange);
+                return Outcome::Answered;
+            }
+        }
+        let headers = self.cors.events(reader);
         let since = self.since(poll.start());
         match self.hub.stream(visit.now, visit.owner, poll.claims(), since, Transport::Events) {
             Ok(waiter) => {

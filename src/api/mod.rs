@@ -9,6 +9,7 @@ mod cors;
 mod dashboard;
 mod demo;
 mod events;
+mod fetch;
 mod figures;
 mod health;
 mod metrics;
@@ -29,6 +30,7 @@ use std::net::IpAddr;
 use log::{debug, warn};
 
 use crate::clock::Ms;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::http::{Error, Exchange, Method, Request, Response, Status};
 use crate::hub::{Hub, Owner, Waiter};
@@ -58,6 +60,8 @@ use rpc::{Scope, write_message};
 pub struct Api {
     /// What is published, awaited and owed.
     pub hub: Hub,
+    /// If several nodes share one model.
+    pub cluster: Option<Box<Cluster>>,
     /// Who may call the JSON-RPC API.
     pub access: Access,
     /// When a refusal of each kind may be logged aloud again.
@@ -129,6 +133,7 @@ impl Api {
     pub fn new(config: &Config, hub: Hub, date: &str, epoch: u64, seed: u64) -> Api {
         Api {
             hub,
+            cluster: None,
             access: Access::new(config),
             silent_until: [Ms::ZERO; access::KINDS],
             assets: Asset::all(date),
@@ -232,7 +237,7 @@ impl Api {
             response.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        match self.begin_work(visit.now, visit.date, &request.body, Scope::All, exchange, out) {
+        match self.begin_work(visit, &request.body, Scope::All, exchange, out) {
             None => Outcome::Answered,
             Some(working) => Outcome::Working(working),
         }

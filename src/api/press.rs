@@ -161,10 +161,11 @@ impl Shape {
             Refusal::Gone => (Status::NOT_FOUND, GONE),
             Refusal::TooManyPolls => (Status::SERVICE_UNAVAILABLE, "this client has too many polls already"),
             Refusal::TooManyClients => (Status::BAD_REQUEST, "a poll is for 100 clients at most"),
+            Refusal::Away => (Status::SERVICE_UNAVAILABLE, AWAY),
         };
         match (self, refusal) {
             (Shape::Original, Refusal::Gone) => not_found(date, exchange, out),
-            (Shape::Original, Refusal::TooManyPolls | Refusal::TooManyClients) => {
+            (Shape::Original, Refusal::TooManyPolls | Refusal::TooManyClients | Refusal::Away) => {
                 let body = format!("{text}\r\n");
                 Response { status, headers: PLAIN_TEXT, body: body.as_bytes() }.write(out, date, exchange);
             }
@@ -274,6 +275,9 @@ pub(super) fn write_error_object(status: Status, text: &str, body: &mut Vec<u8>)
 /// What a page is told whose client is unknown, has another key, or was killed: no more than that (WIRE P11).
 pub(super) const GONE: &str = "no such client, or its key is another";
 
+/// What a page is told whose client cannot be looked up.
+pub(super) const AWAY: &str = "it cannot be found out who this client is now; come again in a second";
+
 /// Why a well-formed poll is not parked, or not any more.
 #[derive(Clone, Copy)]
 pub(super) enum Refusal {
@@ -281,6 +285,8 @@ pub(super) enum Refusal {
     Gone,
     TooManyPolls,
     TooManyClients,
+    /// It cannot be found out who the client is: the broker is away.
+    Away,
 }
 
 impl From<WaitError> for Refusal {

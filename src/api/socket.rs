@@ -15,6 +15,7 @@ use crate::hub::{Answer, Ending, Transport, WaitError};
 use crate::slots::Key;
 use crate::websocket::{self, CloseCode, Decoder, Event, Limits, Refusal, Step};
 
+use super::fetch::Fetch;
 use super::press;
 use super::streaming::{Manner, Streaming, Wire};
 use super::updates::{Poll, RETRY_MS, refuse_origin};
@@ -91,9 +92,18 @@ impl Api {
                 return Outcome::Answered;
             }
         };
+        let fetched = self.fetch(visit, &poll);
+        if let Fetch::Later(until) = fetched {
+            return Outcome::Later(until);
+        }
         let mut headers = UPGRADE.to_owned();
         let _ = write!(headers, "Sec-WebSocket-Accept: {accept}\r\n");
         write_switch(out, visit.date, &headers);
+        if let Fetch::Failed(failure) = fetched {
+            debug!("peer {:?}: a socket is refused: {failure}", Key::<()>::unpack(visit.owner.0));
+            websocket::write_close(out, Some(CloseCode::TRY_LATER), press::AWAY);
+            return Outcome::Ended;
+        }
         let since = self.since(poll.start());
         match self.hub.stream(visit.now, visit.owner, poll.claims(), since, Transport::Socket) {
             Ok(waiter) => {

@@ -19,7 +19,8 @@ use crate::slots::Key;
 
 use super::cors::{Cors, Reader};
 use super::pace::Turn;
-use super::press::{Shape, write_error};
+use super::fetch::Fetch;
+use super::press::{Refusal, Shape, write_error};
 use super::{Api, Outcome, PLAIN_TEXT, Token, Visit, not_found};
 
 /// How a parked poll is to be answered.
@@ -92,6 +93,16 @@ impl Api {
             Response { status: Status::OK, headers: self.cors.answer(reader, shape), body: b"" }
                 .write(out, visit.date, exchange);
             return Outcome::Answered;
+        }
+        match self.fetch(visit, &poll) {
+            Fetch::Here => {}
+            Fetch::Later(until) => return Outcome::Later(until),
+            Fetch::Failed(failure) => {
+                debug!("peer {:?}: a poll is refused: {failure}", Key::<()>::unpack(visit.owner.0));
+                let headers = self.cors.answer(reader, shape);
+                shape.write_refusal(callback, Refusal::Away, headers, visit.date, exchange, out);
+                return Outcome::Answered;
+            }
         }
         // Each connection's by a part of its own: so its next poll never ends before the last would have, and the reminder that
         // is on its way does for all.

@@ -7,15 +7,17 @@
 
 use crate::clock::Ms;
 use crate::http::{Exchange, Response, Status};
+use crate::hub::Owner;
 
 use super::rpc::{self, Job, Outcome, Scope, Service};
-use super::{Api, PLAIN_TEXT, RPC_HEADERS};
+use super::{Api, PLAIN_TEXT, RPC_HEADERS, Visit};
 
 /// A call of the JSON-RPC API that is not done yet.
 #[derive(Debug)]
 pub struct Working {
     job: Box<Job<'static>>,
     scope: Scope,
+    owner: Owner,
     /// What the request wants of its answer.
     pub exchange: Exchange,
     /// The head of the answer is written.
@@ -27,6 +29,8 @@ pub struct Working {
 pub enum Progress {
     /// It is not done. Next: [`Api::work`] again.
     Working,
+    /// It waits for the broker. Next: [`Api::work`] when that has answered.
+    Waiting,
     /// There is a piece of the answer. Next: send it, then [`Api::work`] again.
     Saying,
     /// There is the last piece of the answer.
@@ -51,8 +55,7 @@ impl Api {
     /// Begins to work on the body of a request. If it is done at once the answer is written behind what is in `out`.
     pub(super) fn begin_work(
         &mut self,
-        now: Ms,
-        date: &str,
+        visit: Visit<'_>,
         body: &[u8],
         scope: Scope,
         exchange: Exchange,
@@ -62,21 +65,22 @@ impl Api {
         room.clear();
         let mut job = Job::new(body, room);
         let mut steps = self.steps_at_once;
-        let outcome = job.go_on(&mut self.service(now, scope), &mut steps);
+        let outcome = job.go_on(&mut self.service(visit.now, scope, visit.owner), &mut steps);
         if let (Some(outcome), Some(body)) = (outcome, job.answer().whole()) {
             let (status, headers) = head_of(outcome);
-            Response { status, headers, body }.write(out, date, exchange);
+            Response { status, headers, body }.write(out, visit.date, exchange);
             self.body = job.answer().next_piece();
             return None;
         }
-        Some(Working { job: Box::new(job.into_owned()), scope, exchange, has_begun: false })
+        Some(Working { job: Box::new(job.into_owned()), scope, owner: visit.owner, exchange, has_begun: false })
     }
 
     /// Goes on with a call, by so many steps of some us at most. A piece of its answer is written into `out`.
     pub fn work(&mut self, working: &mut Working, now: Ms, date: &str, steps: u32, out: &mut Vec<u8>) -> Progress {
         let mut budget = steps;
-        let Some(outcome) = working.job.go_on(&mut self.service(now, working.scope), &mut budget) else {
-            return Progress::Working;
+        let Some(outcome) = working.job.go_on(&mut self.service(now, working.scope, working.owner), &mut budget)
+        else {
+            return if self.waits(working) { Progress::Waiting } else { Progress::Working };
         };
         let answer = working.job.answer();
         if !std::mem::replace(&mut working.has_begun, true) {
@@ -87,9 +91,23 @@ impl Api {
         if answer.is_empty() { Progress::Said } else { Progress::Saying }
     }
 
-    fn service(&mut self, now: Ms, scope: Scope) -> Service<'_> {
-        let long_names = &mut self.counts.long_names;
-        Service { hub: &mut self.hub, now, epoch: self.epoch, name_bytes_max: self.max_name, long_names, scope }
+    /// Whether a call waits for a reply of the broker's: [`Api::take_awake`](super::Api::take_awake) says when it has come.
+    #[must_use]
+    pub fn waits(&self, working: &Working) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| working.job.waits(cluster))
+    }
+
+    fn service(&mut self, now: Ms, scope: Scope, owner: Owner) -> Service<'_> {
+        Service {
+            hub: &mut self.hub,
+            now,
+            epoch: self.epoch,
+            name_bytes_max: self.max_name,
+            long_names: &mut self.counts.long_names,
+            scope,
+            cluster: self.cluster.as_deref_mut(),
+            owner,
+        }
     }
 }
 

@@ -145,6 +145,14 @@ impl ClientKey {
         ClientKey(random)
     }
 
+    /// The key that these 32 lower-case hex digits are; `None` if they are none.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<ClientKey> {
+        let is_digits = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let number = (hex.len() == 32 && is_digits).then(|| u128::from_str_radix(hex, 16).ok()).flatten()?;
+        Some(ClientKey(number.to_be_bytes()))
+    }
+
     /// The bytes that it was made of.
     pub(super) fn bytes(&self) -> [u8; 16] {
         self.0
@@ -216,5 +224,8 @@ mod tests {
             assert!(!key.matches(wrong.as_bytes()), "{wrong}");
         }
         assert_eq!(format!("{key:?}"), "ClientKey(..)");
+        assert_eq!(ClientKey::parse(&key.to_string()), Some(key));
+        assert_eq!(ClientKey::parse("00010203040506070809A0B1CDEFFF10"), None);
+        assert_eq!(ClientKey::parse("+0010203040506070809a0b1cdefff10"), None);
     }
 }

@@ -38,7 +38,12 @@ pub enum Wish {
     /// An answer of the original's protocol to this client has left, or was lost: its position stands again.
     Settled(Key<Client>),
     /// Nobody here needs the client of this name any more.
-    LeftClient(Box<str>),
+    LeftClient {
+        /// Its name.
+        id: Box<str>,
+        /// This node has its lease.
+        is_leased: bool,
+    },
     /// Nobody here is subscribed to the channel of this name any more.
     LeftChannel(Box<str>),
 }
@@ -289,6 +294,34 @@ impl Hub {
         self.clients.next_from(cursor, budget).map(|(key, _)| key)
     }
 
+    /// The channels to which a client is subscribed, and when each subscription was made, a `seq`.
+    #[must_use]
+    pub fn subscriptions_of(&self, client: Key<Client>) -> Vec<(Box<str>, u64)> {
+        let subscriptions = self.clients.get(client).map_or(&[][..], |client| &client.subscriptions);
+        let kept = subscriptions.iter().filter(|subscription| !subscription.has_ended());
+        kept.map(|subscription| (self.channels[subscription.channel].name().into(), subscription.made)).collect()
+    }
+
+    /// Other nodes may answer the original's polls of all clients from now on.
+    pub fn revoke_leases(&mut self, now: Ms) {
+        let leased = self.clients.iter().filter(|(_, client)| !client.standing.has(Standing::SHARED));
+        let leased: Vec<_> = leased.map(|(key, _)| key).collect();
+        leased.into_iter().for_each(|client| self.lease(now, client, false, 0));
+    }
+
+    /// Forgets all channels that nobody is subscribed to.
+    pub fn forget_channels(&mut self) {
+        let deserted = self.channels.iter().filter(|(_, channel)| channel.is_deserted() && !channel.is_canary);
+        let deserted: Vec<_> = deserted.map(|(key, _)| key).collect();
+        for key in deserted {
+            let channel = self.channels.remove(key).expect("it was here a line ago");
+            self.channel_names.remove(channel.name(), key);
+            self.memory.bytes -= channel.held_messages().1;
+            self.memory.sweep_up(&channel, &self.channels);
+        }
+        self.draft.forget_origin();
+    }
+
     /// The names of the channels that are followed.
     pub fn followed_channels(&self) -> impl Iterator<Item = &str> {
         self.channels.iter().map(|(_, channel)| channel).filter(|channel| !channel.is_canary).map(Channel::name)
@@ -449,9 +482,9 @@ impl Hub {
 
     /// Nobody has polled for a client for long: it is left to the broker.
     pub(super) fn leave_client(&mut self, now: Ms, client: Key<Client>) {
-        let id = self.clients[client].id.clone();
+        let (id, is_leased) = (self.clients[client].id.clone(), self.has_lease(client));
         self.lose_client(now, &id);
-        self.wish(Wish::LeftClient(id));
+        self.wish(Wish::LeftClient { id, is_leased });
     }
 
     pub(super) fn wish(&mut self, wish: Wish) {

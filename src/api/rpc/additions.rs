@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
+use crate::broker::Ticket;
 use crate::clock::Ms;
 use crate::hub::{self, Fate, History, Hub, MEDIA, Message, Page, Sender, Submission};
 use crate::json;
 
-use super::call::{Call, Service, list, name, none_left, number, options, write_names};
+use super::call::{Call, Service, list, name, none_left, number, options, write_member, write_names};
 use super::fault::{Fault, faults};
 use super::original::{new_key, write_key};
+use super::remote::Remote;
 use super::value::{Json, Kind};
 use super::work::{Broadcast, Work};
 
@@ -61,6 +63,12 @@ impl<'a> Publishing<'a> {
         Ok(publishing)
     }
 
+    /// As it is published without any options, from this.
+    pub(super) fn plain(from: Json<'a>) -> Publishing<'a> {
+        let from_is_id = from.kind() == Kind::String;
+        Publishing { from: from.text(), from_is_id, once: None, exclude: Vec::new(), ttl: None }
+    }
+
     /// The same, to be kept for later turns.
     fn into_owned(self) -> Publishing<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
@@ -91,17 +99,47 @@ impl<'a> Publishing<'a> {
             None => service.hub.publish(now, submission),
         };
         let placed = placed.map_err(|error| faults(error, channel))?;
-        out.extend_from_slice(format!("{{\"id\":{},\"position\":", placed.id).as_bytes());
-        service.write_position(placed.seq, out);
-        out.push(b'}');
+        write_place(service, placed.id, placed.seq, out);
         Ok(())
+    }
+
+    /// The same where several nodes share one model: the reply is a place.
+    pub(super) fn ask(&self, service: &mut Service<'_>, channel: &str, text: &str) -> Result<Ticket, Fault> {
+        let mut from = Vec::new();
+        if self.from_is_id {
+            json::write_str(&mut from, &self.from);
+        } else {
+            from.extend_from_slice(self.from.as_bytes());
+        }
+        let mut text_json = Vec::with_capacity(text.len() + 2);
+        json::write_str(&mut text_json, text);
+        let ttl = self.ttl.map_or(String::new(), |ttl| ttl.0.to_string());
+        let mut exclude = Vec::new();
+        if !self.exclude.is_empty() {
+            write_names(&mut exclude, self.exclude.iter().map(|id| &**id));
+        }
+        let once = self.once.as_ref().map_or(String::new(), |key| format!("{} {key}{channel}", key.len()));
+        service.ask("publish", &[channel.as_bytes(), &from, &text_json, ttl.as_bytes(), &exclude, once.as_bytes()])
     }
 }
 
 pub(super) fn publish(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
     let text = call.arguments[1].text();
-    Publishing::read(call, 2)?.perform(call.service, call.out, &channel, &text)
+    let publishing = Publishing::read(call, 2)?;
+    if call.service.is_shared() {
+        let ticket = publishing.ask(call.service, &channel, &text)?;
+        call.rest = Some(Remote::place(ticket, &channel));
+        return Ok(());
+    }
+    publishing.perform(call.service, call.out, &channel, &text)
+}
+
+/// Where a message stands.
+pub(super) fn write_place(service: &Service<'_>, id: u64, seq: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{{\"id\":{id},\"position\":").as_bytes());
+    service.write_position(seq, out);
+    out.push(b'}');
 }
 
 pub(super) fn broadcast(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
@@ -112,17 +150,28 @@ pub(super) fn broadcast(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
 }
 
 /// Messages in one answer of `history`, and names in one of the lists.
-const PAGE_MAX: usize = 1000;
+pub(super) const PAGE_MAX: usize = 1000;
 
 /// Places of a table that one call looks at: some 50 us of work.
-const PLACES_MAX: u32 = 10_000;
+pub(super) const LOOKS_MAX: u32 = 10_000;
 
 pub(super) fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
     let since = call.position(call.optional(1))?.unwrap_or(0);
     let limit = call.number(2, PAGE_MAX)?.min(PAGE_MAX);
-    let Call { service, out, .. } = call;
-    let history = service.hub.history(service.now, &channel, since, limit).map_err(|error| faults(error, &channel))?;
+    write_history(call.service, call.service.hub, &channel, since, limit, call.out)
+}
+
+/// What a hub's channel holds.
+pub(super) fn write_history(
+    service: &Service<'_>,
+    hub: &Hub,
+    channel: &str,
+    since: u64,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let history = hub.history(service.now, channel, since, limit).map_err(|error| faults(error, channel))?;
     let History { messages, is_lossy, upto } = history;
     out.extend_from_slice(br#"{"messages":["#);
     for (at, message) in messages.into_iter().enumerate() {
@@ -134,8 +183,8 @@ pub(super) fn history(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
         out.push(b'}');
     }
     out.extend_from_slice(format!("],\"gap\":{is_lossy},\"position\":").as_bytes());
-    call.write_position(upto);
-    call.out.push(b'}');
+    service.write_position(upto, out);
+    out.push(b'}');
     Ok(())
 }
 
@@ -160,39 +209,60 @@ pub(in crate::api) fn write_message(message: &Message, out: &mut Vec<u8>) {
 pub(super) fn channel_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
     let info = call.service.hub.channel_info(&channel).map_err(|error| faults(error, &channel))?;
-    call.write_member("{", "subscribers", info.subscribers as u64);
-    call.write_member(",", "active", info.active as u64);
-    call.write_member(",", "parked", info.parked as u64);
-    call.write_member(",", "messages", info.messages as u64);
-    call.write_member(",", "bytes", info.bytes as u64);
-    call.write_member(",", "next_id", info.next_id);
-    call.out.extend_from_slice(br#","position":"#);
-    call.write_position(info.position);
-    call.out.push(b'}');
+    write_channel_info(call.service, &info, call.out);
     Ok(())
+}
+
+pub(super) fn write_channel_info(service: &Service<'_>, info: &hub::ChannelInfo, out: &mut Vec<u8>) {
+    write_member(out, "{", "subscribers", info.subscribers as u64);
+    write_member(out, ",", "active", info.active as u64);
+    write_member(out, ",", "parked", info.parked as u64);
+    write_member(out, ",", "messages", info.messages as u64);
+    write_member(out, ",", "bytes", info.bytes as u64);
+    write_member(out, ",", "next_id", info.next_id);
+    out.extend_from_slice(br#","position":"#);
+    service.write_position(info.position, out);
+    out.push(b'}');
 }
 
 pub(super) fn client_info(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
     let info = call.service.hub.client_info(call.service.now, &id).map_err(|error| faults(error, &id))?;
-    call.out.extend_from_slice(format!("{{\"here\":{}", info.here).as_bytes());
-    call.write_member(",", "idle_ms", info.idle.0);
-    call.write_member(",", "parked", info.polls.iter().sum::<usize>() as u64);
-    let transports = MEDIA.into_iter().zip(info.polls);
-    call.out.extend_from_slice(br#","transports":"#);
-    write_names(call.out, transports.filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
-    call.write_member(",", "subscriptions", info.subscriptions as u64);
-    call.out.extend_from_slice(br#","acknowledged":"#);
-    call.write_position(info.position);
-    call.out.push(b'}');
+    write_client_info(call.service, &info, call.out);
     Ok(())
+}
+
+pub(super) fn write_client_info(service: &Service<'_>, info: &hub::ClientInfo, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{{\"here\":{}", info.here).as_bytes());
+    write_member(out, ",", "idle_ms", info.idle.0);
+    write_member(out, ",", "parked", info.polls.iter().sum::<usize>() as u64);
+    let transports = MEDIA.into_iter().zip(info.polls);
+    out.extend_from_slice(br#","transports":"#);
+    write_names(out, transports.filter(|&(_, polls)| polls > 0).map(|(name, _)| name));
+    write_member(out, ",", "subscriptions", info.subscriptions as u64);
+    out.extend_from_slice(br#","acknowledged":"#);
+    service.write_position(info.position, out);
+    out.push(b'}');
 }
 
 pub(super) fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let (id, channel) = (call.name(0)?, call.name(1)?);
     let message = call.number(2, 0)? as u64;
-    let fate = call.service.hub.why(call.service.now, &id, &channel, message);
-    let fate = fate.map_err(|error| faults(error, if error == hub::Error::UnknownChannel { &channel } else { &id }))?;
+    write_why(call.service.now, call.service.hub, &id, &channel, message, None, call.out)
+}
+
+/// What became of a message. `is_parked` is whether the client waits, if the hub does not know that.
+pub(super) fn write_why(
+    now: Ms,
+    hub: &Hub,
+    id: &str,
+    channel: &str,
+    message: u64,
+    is_parked: Option<bool>,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let fate = hub.why(now, id, channel, message);
+    let fate = fate.map_err(|error| faults(error, if error == hub::Error::UnknownChannel { channel } else { id }))?;
     let (state, detail) = match fate {
         Fate::Unpublished => ("unpublished", String::new()),
         Fate::NotSubscribed => ("not_subscribed", String::new()),
@@ -200,14 +270,14 @@ pub(super) fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
         Fate::Expired => ("expired", String::new()),
         Fate::Lost(loss) => ("lost", format!(",\"reason\":\"{}\"", loss.name())),
         Fate::OnItsWay => ("on_its_way", String::new()),
-        Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{parked}")),
+        Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{}", is_parked.unwrap_or(parked))),
         Fate::Delivered { by_page, ago, exactly } => {
             let by = if by_page { "resume" } else { "poll" };
             let when = if exactly { "ms_ago" } else { "at_least_ms_ago" };
             ("delivered", format!(",\"by\":\"{by}\",\"{when}\":{}", ago.0))
         }
     };
-    call.out.extend_from_slice(format!("{{\"state\":\"{state}\"{detail}}}").as_bytes());
+    out.extend_from_slice(format!("{{\"state\":\"{state}\"{detail}}}").as_bytes());
     Ok(())
 }
 
@@ -230,7 +300,7 @@ fn write_page(
     let after = u32::try_from(call.number(1, 0)?).unwrap_or(u32::MAX);
     let limit = call.number(2, PAGE_MAX)?.clamp(1, PAGE_MAX);
     let Call { service, out, .. } = call;
-    let (names, next) = list(service.hub, &prefix, after, limit, PLACES_MAX);
+    let (names, next) = list(service.hub, &prefix, after, limit, LOOKS_MAX);
     out.extend_from_slice(format!("{{\"{what}\":").as_bytes());
     write_names(out, names.into_iter());
     let next = next.map_or("null".to_owned(), |next| next.to_string());

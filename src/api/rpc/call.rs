@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 
 use crate::clock::Ms;
-use crate::hub::Hub;
+use crate::broker::{Failure, Ticket, Value};
+use crate::cluster::Cluster;
+use crate::hub::{Hub, Owner};
 use crate::json;
 
 use super::fault::Fault;
+use super::job::Job;
+use super::remote::fault;
 use super::value::{Json, Kind, Members, Walk};
 use super::work::Work;
 use crate::api::{Epoch, Token};
@@ -23,6 +27,10 @@ pub(in crate::api) struct Service<'a> {
     pub(in crate::api) long_names: &'a mut u64,
     /// Which methods there are for the caller.
     pub(in crate::api) scope: Scope,
+    /// If several nodes share one model.
+    pub(in crate::api) cluster: Option<&'a mut Cluster>,
+    /// Whose call it is.
+    pub(in crate::api) owner: Owner,
 }
 
 /// What a caller may call.
@@ -77,6 +85,33 @@ impl Service<'_> {
     pub(super) fn write_position(&self, seq: u64, out: &mut Vec<u8>) {
         json::write_str(out, &self.epoch.token(seq).to_string());
     }
+
+    /// Whether several nodes share one model: then calls are done by the broker.
+    pub(super) fn is_shared(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Calls a function of the broker's.
+    pub(super) fn ask(&mut self, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Fault> {
+        let cluster = self.cluster.as_mut().expect("only a node that shares a model asks");
+        cluster.ask(self.now, self.owner, function, arguments).map_err(|failure| fault(failure, ""))
+    }
+
+    /// What came of it, when it has come.
+    pub(super) fn take_answer(&mut self, ticket: Ticket) -> Option<Result<Value, Failure>> {
+        self.cluster.as_mut()?.take_answer(ticket)
+    }
+
+    /// Whether a job has to wait for a reply.
+    pub(super) fn makes_wait(&self, job: &Job<'_>) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| job.waits(cluster))
+    }
+
+    /// A hub that knows of one channel, and of one client if it is given: what the broker says of them. `None` if it says
+    /// something else.
+    pub(super) fn picture(&self, client: Option<(&str, &Value)>, channel: &Value, name: &str) -> Option<Hub> {
+        self.cluster.as_ref()?.picture(self.now, client, channel, name)
+    }
 }
 
 impl<'a> Call<'a, '_, '_> {
@@ -101,15 +136,9 @@ impl<'a> Call<'a, '_, '_> {
         let token = (value.kind() == Kind::String).then(|| Token::parse(&value.unquote())).flatten();
         let token = token.ok_or_else(|| Fault::Arguments("since is no position that this server gave".to_owned()))?;
         // Of another epoch: nothing is known of what came before.
-        Ok(Some(self.service.epoch.seq(token).unwrap_or(0).min(self.service.hub.position())))
-    }
-
-    pub(super) fn write_position(&mut self, seq: u64) {
-        self.service.write_position(seq, self.out);
-    }
-
-    pub(super) fn write_member(&mut self, open: &str, name: &str, value: u64) {
-        self.out.extend_from_slice(format!("{open}\"{name}\":{value}").as_bytes());
+        let seq = self.service.epoch.seq(token).unwrap_or(0);
+        // Other nodes may be ahead of this one.
+        Ok(Some(if self.service.is_shared() { seq } else { seq.min(self.service.hub.position()) }))
     }
 
     /// `1`, as the original's single calls return.
@@ -121,6 +150,10 @@ impl<'a> Call<'a, '_, '_> {
     pub(super) fn nothing(&mut self) {
         self.out.extend_from_slice(b"200");
     }
+}
+
+pub(super) fn write_member(out: &mut Vec<u8>, open: &str, name: &str, value: u64) {
+    out.extend_from_slice(format!("{open}\"{name}\":{value}").as_bytes());
 }
 
 /// The members of an object that may be left out.

@@ -6,7 +6,8 @@ use super::fault::{Fault, Refusal, write_error};
 use super::methods::{METHODS, bind};
 use super::value::{Json, Kind, Members, Text, Walk};
 use super::work::Work;
-use super::{Dialect, Outcome};
+use super::{Dialect, Outcome, remote};
+use crate::broker::Ticket;
 use crate::json;
 
 /// The calls of one body.
@@ -70,6 +71,11 @@ impl Calls {
             }
         };
         Ok(Calls { stage, running: None })
+    }
+
+    /// The reply that the call under way waits for, if it does.
+    pub(super) fn waits_for(&self) -> Option<Ticket> {
+        self.running.as_ref()?.work.waits_for()
     }
 
     /// One call, or part of one.
@@ -249,7 +255,8 @@ fn dispatch(
         return Err(Fault::UnknownMethod(name.into_owned()));
     };
     let arguments = bind(method, dialect, request.get("params").unwrap_or(Json::NULL))?;
+    let remote = if service.is_shared() { remote::method(method.name) } else { None };
     let mut call = Call { service, arguments, out, rest: None };
-    (method.call)(&mut call)?;
+    remote.unwrap_or(method.call)(&mut call)?;
     Ok(call.rest)
 }

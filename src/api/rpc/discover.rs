@@ -5,7 +5,7 @@
 use crate::json;
 
 use super::call::Call;
-use super::fault::{FULL, Fault, INVALID, NO_CHANNEL, NO_CLIENT};
+use super::fault::{AWAY, FULL, Fault, INVALID, NO_CHANNEL, NO_CLIENT};
 use super::methods::{METHODS, Method, Needs, Parameter};
 use super::shape::Shape;
 
@@ -54,7 +54,7 @@ fn write_method(out: &mut Vec<u8>, method: &Method) {
     out.extend_from_slice(br#"},"errors":["#);
     let mut errors = vec![INVALID];
     if !method.parameters.is_empty() {
-        errors.push(FULL);
+        errors.extend([FULL, AWAY]);
     }
     errors.extend(method.needs.iter().map(|needs| match needs {
         Needs::Client => NO_CLIENT,

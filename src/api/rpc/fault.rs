@@ -22,6 +22,8 @@ pub(super) enum Fault {
     /// The arguments are too many, too few, misnamed or of a wrong type.
     Arguments(String),
     UnknownMethod(String),
+    /// Redis does not answer, or refuses: says why, and what to do.
+    Broker(String),
     /// JSON-RPC 2.0 only: the object is no request.
     Request(&'static str),
 }
@@ -59,6 +61,9 @@ impl Fault {
             }
             Fault::Limit(text) => {
                 (LIMIT_REACHED, "<type 'exceptions.OverflowError'>", format!("Server Exception :: {text}"))
+            }
+            Fault::Broker(text) => {
+                (BROKER_AWAY, "<type 'exceptions.IOError'>", format!("Server Exception :: {text}"))
             }
             Fault::Arguments(text) => {
                 (INVALID_PARAMS, "<type 'exceptions.TypeError'>", format!("Server Exception :: {text}"))
@@ -135,6 +140,8 @@ pub(super) const INVALID: (i32, &str) =
     (INVALID_PARAMS, "The arguments are too many, too few, misnamed or of a wrong type.");
 pub(super) const NO_CLIENT: (i32, &str) = (UNKNOWN_CLIENT, "The client is not here.");
 pub(super) const NO_CHANNEL: (i32, &str) = (UNKNOWN_CHANNEL, "The channel does not exist.");
+pub(super) const AWAY: (i32, &str) =
+    (BROKER_AWAY, "Where several nodes share one model: Redis does not answer, or refuses; the message says why.");
 pub(super) const FULL: (i32, &str) = (LIMIT_REACHED, "A limit is reached; the message says which, and its knob.");
 
 const PARSE_ERROR: i32 = -32700;
@@ -146,3 +153,4 @@ const INVALID_PARAMS: i32 = -32602;
 const UNKNOWN_CLIENT: i32 = -32001;
 const UNKNOWN_CHANNEL: i32 = -32002;
 const LIMIT_REACHED: i32 = -32003;
+const BROKER_AWAY: i32 = -32004;

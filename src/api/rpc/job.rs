@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use crate::cluster::Cluster;
 use crate::json;
 
 use super::Outcome;
@@ -78,9 +79,15 @@ impl<'a> Job<'a> {
             Reading { bytes: Cow::Owned(bytes), begin, missing: None, mended: begin, checker, long: Vec::new() };
     }
 
+    /// Whether it waits for a reply that has not come.
+    pub(in crate::api) fn waits(&self, cluster: &Cluster) -> bool {
+        let ticket = self.calls.as_ref().and_then(Calls::waits_for);
+        ticket.is_some_and(|ticket| !cluster.has_answer(ticket))
+    }
+
     /// Goes on, and takes one off `budget` for each step. `None` if it is not done when that is used up.
     pub(in crate::api) fn go_on(&mut self, service: &mut Service<'_>, budget: &mut u32) -> Option<Outcome> {
-        while self.outcome.is_none() && *budget > 0 && self.wants_body().is_none() {
+        while self.outcome.is_none() && *budget > 0 && self.wants_body().is_none() && !service.makes_wait(self) {
             self.outcome = match &mut self.calls {
                 Some(calls) => calls.go_on(self.reading.text(), service, &mut self.answer, budget),
                 None => {

@@ -23,6 +23,7 @@ mod fault;
 mod job;
 mod methods;
 mod original;
+mod remote;
 mod shape;
 mod syntax;
 mod value;
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
     use crate::api::Epoch;
     use crate::clock::Ms;
-    use crate::hub::Hub;
+    use crate::hub::{Hub, Owner};
 
     fn ask(body: &str) -> (Outcome, String) {
         let at_once = ask_in_slices(body, u32::MAX);
@@ -76,7 +77,16 @@ mod tests {
         let epoch = Epoch::new(1);
         let (name_bytes_max, long_names) = (config.max_name, &mut 0);
         let mut service =
-            Service { hub: &mut hub, now: Ms::ZERO, epoch, name_bytes_max, long_names, scope: Scope::All };
+            Service {
+                hub: &mut hub,
+                now: Ms::ZERO,
+                epoch,
+                name_bytes_max,
+                long_names,
+                scope: Scope::All,
+                cluster: None,
+                owner: Owner(0),
+            };
         let mut job = Job::new(body.as_bytes(), Vec::new());
         if job.wants_body().is_some() {
             job.take_body(format!("before{body}").into_bytes(), "before".len());

@@ -1,12 +1,11 @@
 //! The original's ten methods (WIRE section 3).
 
-use crate::clock::Ms;
-use crate::hub::{self, ClientKey, Hub, Sender, Submission};
+use crate::hub::{ClientKey, Sender, Submission};
 
 use super::call::{Call, list, none_left, options};
 use super::fault::{Fault, faults};
 use super::value::{Json, Kind};
-use super::work::{Names, Pairs, UnsubscribeAll, Work};
+use super::work::{Names, Pairs, UnsubscribeAll, Verb, Work};
 
 pub(super) fn create_client(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
@@ -35,16 +34,16 @@ pub(super) fn unsubscribe(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
 }
 
 pub(super) fn subscribe_many(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
-    each_pair(call, |hub, now, client, channel| hub.subscribe(now, client, channel, None))
+    each_pair(call, Verb::Subscribe)
 }
 
 pub(super) fn unsubscribe_many(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
-    each_pair(call, Hub::unsubscribe)
+    each_pair(call, Verb::Unsubscribe)
 }
 
 fn each_pair(
     call: &mut Call<'_, '_, '_>,
-    verb: fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>,
+    verb: Verb,
 ) -> Result<(), Fault> {
     if call.arguments[0].kind() != Kind::Object {
         return Err(Fault::Arguments("channels is not an object of channels and lists of clients".to_owned()));
@@ -102,7 +101,12 @@ pub(in crate::api) fn new_key() -> ClientKey {
 }
 
 pub(super) fn write_key(call: &mut Call<'_, '_, '_>, key: ClientKey) {
-    call.out.push(b'"');
-    call.out.extend_from_slice(&key.hex());
-    call.out.push(b'"');
+    write_hex(call.out, &key.hex());
+}
+
+/// A key as the API gives it.
+pub(super) fn write_hex(out: &mut Vec<u8>, hex: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(hex);
+    out.push(b'"');
 }

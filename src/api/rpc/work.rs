@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 
-use crate::clock::Ms;
-use crate::hub::{self, Channel, Client, Hub, Spared};
+use crate::broker::Ticket;
+use crate::hub::{self, ADMIN_MARK, Channel, Client, Spared};
 use crate::json;
 
-use super::additions::Publishing;
+use super::additions::{Publishing, write_place};
 use super::call::{Service, list, name};
 use super::fault::{Fault, faults};
+use super::remote::{self, Remote, fault};
 use super::value::{Json, Text, Walk};
 
 /// What is left of a call.
@@ -24,9 +25,21 @@ pub(super) enum Work {
     Clients(Names<Channel>),
     Channels(Names<Client>),
     Broadcast(Box<Broadcast>),
+    Remote(Box<Remote>),
 }
 
 impl Work {
+    /// The reply that it waits for, if it does.
+    pub(super) fn waits_for(&self) -> Option<Ticket> {
+        match self {
+            Work::Pairs(pairs) => pairs.waits_for.as_ref().map(|(ticket, _)| *ticket),
+            Work::UnsubscribeAll(work) => work.waits_for,
+            Work::Broadcast(broadcast) => broadcast.waits_for.as_ref().map(|(ticket, _)| *ticket),
+            Work::Remote(remote) => Some(remote.ticket()),
+            Work::Nothing | Work::Clients(_) | Work::Channels(_) => None,
+        }
+    }
+
     /// Goes on, and takes one off `budget` for each step. True when nothing is left.
     pub(super) fn go_on(
         &mut self,
@@ -37,6 +50,10 @@ impl Work {
     ) -> Result<bool, Fault> {
         match self {
             Work::Nothing => Ok(true),
+            Work::Remote(remote) => {
+                *budget = budget.saturating_sub(1);
+                remote.go_on(service, out)
+            }
             Work::Pairs(pairs) => pairs.go_on(text, service, out, budget),
             Work::UnsubscribeAll(work) => work.go_on(text, service, out, budget),
             Work::Clients(names) => {
@@ -82,7 +99,30 @@ impl<T> Names<T> {
     }
 }
 
-type Verb = fn(&mut Hub, Ms, &str, &str) -> Result<(), hub::Error>;
+/// What is done with a client and a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verb {
+    Subscribe,
+    Unsubscribe,
+}
+
+impl Verb {
+    /// Does it, or asks for it to be done.
+    fn perform(self, service: &mut Service<'_>, client: &str, channel: &str) -> Result<Option<Ticket>, Fault> {
+        if service.is_shared() {
+            let (client, channel) = (client.as_bytes(), channel.as_bytes());
+            return Ok(Some(match self {
+                Verb::Subscribe => service.ask("subscribe", &[client, channel, remote::NOTHING])?,
+                Verb::Unsubscribe => service.ask("unsubscribe", &[client, channel])?,
+            }));
+        }
+        let done = match self {
+            Verb::Subscribe => service.hub.subscribe(service.now, client, channel, None),
+            Verb::Unsubscribe => service.hub.unsubscribe(service.now, client, channel),
+        };
+        done.map(|()| None).map_err(|error| faults(error, client))
+    }
+}
 
 /// The same for every client of every channel in `{channel: [client, ...]}` (WIRE M4). Stops at the first client that is not
 /// here; what was done stays done (WIRE M5).
@@ -92,6 +132,8 @@ pub(super) struct Pairs {
     order: Order,
     /// The channel that is being worked on, and its clients.
     channel: Option<(Box<str>, Walk)>,
+    /// The reply of the last one, and whose it is.
+    waits_for: Option<(Ticket, Box<str>)>,
 }
 
 /// In which order the channels come.
@@ -112,7 +154,7 @@ const COLLECTED_MAX: usize = 1000;
 impl Pairs {
     pub(super) fn new(channels: Json<'_>, verb: Verb) -> Pairs {
         let walk = channels.walk();
-        Pairs { verb, order: Order::Collecting { all: walk, rest: walk, found: BTreeMap::new() }, channel: None }
+        Pairs { verb, order: Order::Collecting { all: walk, rest: walk, found: BTreeMap::new() }, channel: None, waits_for: None }
     }
 
     fn go_on(
@@ -123,13 +165,18 @@ impl Pairs {
         budget: &mut u32,
     ) -> Result<bool, Fault> {
         while *budget > 0 {
+            if let Some((ticket, client)) = &self.waits_for {
+                let Some(answer) = service.take_answer(*ticket) else { return Ok(false) };
+                answer.map_err(|failure| fault(failure, client))?;
+                self.waits_for = None;
+            }
             *budget -= 1;
             if let Some((channel, clients)) = &mut self.channel {
                 match clients.next_element(text) {
                     Some(client) => {
                         let id = service.limited(name(client)?)?;
-                        let done = (self.verb)(service.hub, service.now, &id, channel);
-                        done.map_err(|error| faults(error, &id))?;
+                        let asked = self.verb.perform(service, &id, channel)?;
+                        self.waits_for = asked.map(|ticket| (ticket, id.into()));
                     }
                     None => self.channel = None,
                 }
@@ -177,11 +224,24 @@ pub(super) struct UnsubscribeAll {
     exclude: Option<Walk>,
     spared: Spared,
     walk: Option<hub::Walk<Channel>>,
+    /// The names of the spared, where the broker does it.
+    names: Vec<Box<str>>,
+    waits_for: Option<Ticket>,
 }
+
+/// Clients that the broker unsubscribes in one go.
+const PER_CALL: &[u8] = b"20";
 
 impl UnsubscribeAll {
     pub(super) fn new(channel: &str, exclude: Option<Walk>) -> UnsubscribeAll {
-        UnsubscribeAll { channel: channel.into(), exclude, spared: Spared::default(), walk: None }
+        UnsubscribeAll {
+            channel: channel.into(),
+            exclude,
+            spared: Spared::default(),
+            walk: None,
+            names: Vec::new(),
+            waits_for: None,
+        }
     }
 
     fn go_on(
@@ -197,12 +257,16 @@ impl UnsubscribeAll {
             }
             *budget -= 1;
             match exclude.next_element(text) {
+                Some(client) if service.is_shared() => self.names.push(name(client)?.into()),
                 Some(client) => service.hub.spare(&mut self.spared, &name(client)?),
                 None => {
                     self.exclude = None;
                     self.walk = service.hub.walk_channel(&self.channel);
                 }
             }
+        }
+        if service.is_shared() {
+            return self.go_on_remotely(service, out, budget);
         }
         let is_done = match &mut self.walk {
             Some(walk) => service.hub.unsubscribe_some(service.now, walk, &self.spared, budget),
@@ -215,6 +279,37 @@ impl UnsubscribeAll {
     }
 }
 
+impl UnsubscribeAll {
+    /// The broker does it, some at a time, and says each time from where to go on.
+    fn go_on_remotely(
+        &mut self,
+        service: &mut Service<'_>,
+        out: &mut Vec<u8>,
+        budget: &mut u32,
+    ) -> Result<bool, Fault> {
+        *budget = budget.saturating_sub(1);
+        let cursor = match self.waits_for {
+            None => "0".to_owned(),
+            Some(ticket) => {
+                let Some(answer) = service.take_answer(ticket) else { return Ok(false) };
+                let value = answer.map_err(|failure| fault(failure, &self.channel))?;
+                let cursor = value.list().and_then(|values| remote::text(values.first()?)).unwrap_or("").to_owned();
+                if cursor.is_empty() {
+                    self.waits_for = None;
+                    out.extend_from_slice(b"200");
+                    return Ok(true);
+                }
+                cursor
+            }
+        };
+        let mut arguments: Vec<&[u8]> =
+            vec![self.channel.as_bytes(), ADMIN_MARK.as_bytes(), cursor.as_bytes(), PER_CALL];
+        arguments.extend(self.names.iter().map(|name| name.as_bytes()));
+        self.waits_for = Some(service.ask("unsubscribe_some", &arguments)?);
+        Ok(false)
+    }
+}
+
 /// The same message to many channels.
 #[derive(Debug)]
 pub(super) struct Broadcast {
@@ -224,11 +319,13 @@ pub(super) struct Broadcast {
     text: Box<str>,
     publishing: Publishing<'static>,
     open: &'static [u8],
+    /// The reply of the last one, and its channel.
+    waits_for: Option<(Ticket, Box<str>)>,
 }
 
 impl Broadcast {
     pub(super) fn new(channels: Walk, text: &str, publishing: Publishing<'static>) -> Broadcast {
-        Broadcast { unseen: Some(channels), channels, text: text.into(), publishing, open: b"[" }
+        Broadcast { unseen: Some(channels), channels, text: text.into(), publishing, open: b"[", waits_for: None }
     }
 
     fn go_on(
@@ -239,6 +336,13 @@ impl Broadcast {
         budget: &mut u32,
     ) -> Result<bool, Fault> {
         while *budget > 0 {
+            if let Some((ticket, channel)) = &self.waits_for {
+                let Some(answer) = service.take_answer(*ticket) else { return Ok(false) };
+                let value = answer.map_err(|failure| fault(failure, channel))?;
+                let (id, seq) = remote::place(&value).ok_or_else(|| remote::none_of_ours(&value))?;
+                write_place(service, id, seq, out);
+                self.waits_for = None;
+            }
             *budget -= 1;
             if let Some(unseen) = &mut self.unseen {
                 match unseen.next_element(text) {
@@ -256,6 +360,12 @@ impl Broadcast {
             out.extend_from_slice(std::mem::replace(&mut self.open, b","));
             // Names that are left out are looked up for each channel.
             *budget = budget.saturating_sub(self.publishing.steps());
+            if service.is_shared() {
+                let channel = name(channel)?;
+                let ticket = self.publishing.ask(service, &channel, &self.text)?;
+                self.waits_for = Some((ticket, channel.into()));
+                continue;
+            }
             self.publishing.perform(service, out, &name(channel)?, &self.text)?;
         }
         Ok(false)

@@ -1,0 +1,345 @@
+//! Clients and their channels: fetched when a page polls, kept up to date by what is told of them.
+//!
+//! What is told while something is being fetched is in what comes, or comes after it: the link keeps the order. So nothing has
+//! to be kept aside but the subscriptions to channels that are still to come.
+
+use log::debug;
+
+use super::facts::{ClientFacts, Filled, LinkFacts, Word};
+use super::{Cluster, Question};
+use crate::broker::{Failure, Value};
+use crate::clock::Ms;
+use crate::hub::{Adoption, ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit};
+use crate::slots::Key;
+
+/// A client that is being fetched.
+#[derive(Debug, Default)]
+pub(super) struct Adopting {
+    /// Whose polls wait for it, and the key that each gave.
+    visitors: Vec<(u64, Box<[u8]>)>,
+    /// It had departed, and comes back.
+    is_reviving: bool,
+    /// It is fetched because the link was down.
+    pub(super) recovers: bool,
+}
+
+/// A channel that is being fetched.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    links: Vec<(Key<Client>, Subscribing)>,
+    pub(super) recovers: bool,
+    /// Something is missing in it: nobody is answered before it is there.
+    is_hole: bool,
+}
+
+/// A subscription to a channel that is still to come.
+#[derive(Clone, Copy, Debug)]
+struct Subscribing {
+    made: u64,
+    begin: u64,
+    end: Option<EndFacts>,
+}
+
+impl Cluster {
+    /// Fetches a client for a visitor that gives this key.
+    pub(super) fn adopt_for(&mut self, now: Ms, id: &str, owner: crate::hub::Owner, key: &[u8]) -> Result<(), Failure> {
+        if !self.adopting.contains_key(id) {
+            self.begin_adopting(now, id, false)?;
+        }
+        if let Some(adopting) = self.adopting.get_mut(id) {
+            adopting.visitors.push((owner.0, key.into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_adopting(&mut self, now: Ms, id: &str, recovers: bool) -> Result<(), Failure> {
+        self.link.follow(self.names.tells(id).as_bytes());
+        self.call(now, Question::Adopt(id.into()), "adopt", &[id.as_bytes()])?;
+        self.adopting.insert(id.into(), Adopting { recovers, ..Adopting::default() });
+        Ok(())
+    }
+
+    pub(super) fn hear_adopted(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, result: Result<Value, Failure>) {
+        let Some(mut adopting) = self.adopting.remove(&id) else { return };
+        let facts = match &result {
+            Err(failure) => return self.end_adopting(hub, &id, adopting, Some(failure.clone())),
+            Ok(Value::Null) => {
+                if hub.find_client(&id).is_some() {
+                    self.drop_client(now, hub, &id);
+                }
+                return self.end_adopting(hub, &id, adopting, None);
+            }
+            Ok(value) => match ClientFacts::read(value, now).filter(|facts| self.epoch == Some(facts.epoch)) {
+                Some(facts) => facts,
+                None => {
+                    self.note_junk("adopt", value);
+                    let failure = Failure::Refused("it says of a client what is none of ours".into());
+                    return self.end_adopting(hub, &id, adopting, Some(failure));
+                }
+            },
+        };
+        self.note_time(now, facts.time);
+        hub.advance(facts.seq);
+        if facts.has_departed {
+            let knows_key = adopting.visitors.iter().any(|(_, key)| facts.key.matches(key));
+            if knows_key && !adopting.is_reviving {
+                adopting.is_reviving = true;
+                match self.call(now, Question::Adopt(id.clone()), "revive", &[id.as_bytes()]) {
+                    Ok(_) => {
+                        self.adopting.insert(id, adopting);
+                    }
+                    Err(failure) => self.end_adopting(hub, &id, adopting, Some(failure)),
+                }
+                return;
+            }
+            // Whoever gives a wrong key brings nobody back (WIRE L4).
+            self.drop_client(now, hub, &id);
+        } else {
+            self.take_over(now, hub, &id, &facts);
+        }
+        self.end_adopting(hub, &id, adopting, None);
+    }
+
+    fn end_adopting(&mut self, hub: &Hub, id: &str, adopting: Adopting, failure: Option<Failure>) {
+        if hub.find_client(id).is_none() {
+            self.link.unfollow(self.names.tells(id).as_bytes());
+        }
+        if adopting.recovers {
+            self.recovered_one();
+        }
+        for (owner, _) in adopting.visitors {
+            self.arrived(owner, failure.clone());
+        }
+    }
+
+    /// A client as it is now: new here, or here from before the link broke.
+    fn take_over(&mut self, now: Ms, hub: &mut Hub, id: &str, facts: &ClientFacts<'_>) {
+        let client = match hub.find_client(id) {
+            Some(client) => {
+                self.bring_up_to_date(now, hub, client, id, facts);
+                client
+            }
+            None => hub.adopt(&Adoption {
+                id,
+                key: facts.key,
+                created: facts.created,
+                seen: now,
+                position: facts.position,
+                resumes: facts.resumes,
+                forgotten: facts.forgotten,
+            }),
+        };
+        for link in &facts.subscriptions {
+            self.link_up(now, hub, client, link);
+        }
+        self.settle(hub, client);
+    }
+
+    /// What has become of a client meanwhile: what it is subscribed to no more, its key, how far it has come.
+    fn bring_up_to_date(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, id: &str, facts: &ClientFacts<'_>) {
+        hub.change_key(id, facts.key);
+        for (channel, made) in hub.subscriptions_of(client) {
+            let same = |link: &&LinkFacts<'_>| *link.channel == *channel && link.made == made;
+            let found = facts.subscriptions.iter().find(same);
+            if found.is_none_or(|link| link.end.is_some()) {
+                hub.end_at(now, client, &channel, found.and_then(|link| link.end));
+            }
+        }
+        let position = hub.acknowledged(client);
+        hub.lease(now, client, false, facts.position);
+        if position > facts.position {
+            self.tell(now, "release", &[self.names.node.clone().as_bytes(), id.as_bytes(), position.to_string().as_bytes()]);
+        }
+    }
+
+    /// A subscription: at once if its channel is here.
+    fn link_up(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, link: &LinkFacts<'_>) {
+        let subscribing = Subscribing { made: link.made, begin: link.begin, end: link.end };
+        if hub.last_seq_of(link.channel).is_some() {
+            subscribing.link(hub, client, link.channel);
+            return;
+        }
+        *self.unsettled.entry(client).or_default() += 1;
+        hub.settle(client, false);
+        if !self.filling.contains_key(link.channel)
+            && let Err(failure) = self.begin_filling(now, link.channel, 0)
+        {
+            debug!("{} cannot be fetched now: {failure}", link.channel);
+            self.upkeep.fetch_again(hub.name_of(client).unwrap_or_default());
+            self.forget_unsettled(client);
+            return;
+        }
+        if let Some(filling) = self.filling.get_mut(link.channel) {
+            filling.links.push((client, subscribing));
+        }
+    }
+
+    /// Fetches what a channel has after `after`, and follows it.
+    pub(super) fn begin_filling(&mut self, now: Ms, name: &str, after: u64) -> Result<(), Failure> {
+        self.link.follow(self.names.says(name).as_bytes());
+        let after = after.to_string();
+        self.call(now, Question::Follow(name.into()), "follow", &[name.as_bytes(), after.as_bytes()])?;
+        self.filling.insert(name.into(), Filling::default());
+        Ok(())
+    }
+
+    /// The same because the link was down.
+    pub(super) fn refill(&mut self, now: Ms, name: &str, after: u64) -> Result<(), Failure> {
+        self.begin_filling(now, name, after)?;
+        if let Some(filling) = self.filling.get_mut(name) {
+            filling.recovers = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hear_filled(&mut self, now: Ms, hub: &mut Hub, name: Box<str>, result: Result<Value, Failure>) {
+        let Some(filling) = self.filling.remove(&name) else { return };
+        let is_here = match &result {
+            Ok(Value::Null) => {
+                hub.fill_channel(now, &name, &ChannelFacts::default(), []);
+                true
+            }
+            Ok(value) => match Filled::read(value, now).filter(|filled| self.epoch == Some(filled.epoch)) {
+                Some(filled) => {
+                    self.note_time(now, filled.time);
+                    hub.advance(filled.seq);
+                    hub.fill_channel(now, &name, &filled.facts, filled.messages);
+                    true
+                }
+                None => {
+                    self.note_junk("follow", value);
+                    false
+                }
+            },
+            Err(failure) => {
+                debug!("{name} cannot be fetched: {failure}");
+                false
+            }
+        };
+        for (client, subscribing) in filling.links {
+            if is_here {
+                subscribing.link(hub, client, &name);
+            } else if let Some(id) = hub.name_of(client) {
+                self.upkeep.fetch_again(id);
+                self.forget_unsettled(client);
+                continue;
+            }
+            if let Some(left) = self.unsettled.get_mut(&client) {
+                *left -= 1;
+            }
+            self.settle(hub, client);
+        }
+        if filling.recovers {
+            self.recovered_one();
+        }
+        if !is_here && hub.last_seq_of(&name).is_some() {
+            // Not without it.
+            self.begin_recovery(hub);
+        } else if filling.is_hole && !self.filling.values().any(|other| other.is_hole) && self.recovery.is_none() {
+            hub.set_behind(false);
+        }
+    }
+
+    /// A client may be answered when it waits for no channel.
+    fn settle(&mut self, hub: &mut Hub, client: Key<Client>) {
+        if self.unsettled.get(&client).is_none_or(|&left| left == 0) {
+            self.unsettled.remove(&client);
+            hub.settle(client, true);
+        }
+    }
+
+    /// It is fetched anew: what it waits for does not count.
+    fn forget_unsettled(&mut self, client: Key<Client>) {
+        self.unsettled.remove(&client);
+        for filling in self.filling.values_mut() {
+            filling.links.retain(|(other, _)| *other != client);
+        }
+    }
+
+    pub(super) fn hear_message(
+        &mut self,
+        now: Ms,
+        hub: &mut Hub,
+        channel: &str,
+        before: u64,
+        message: &MessageFacts<'_>,
+    ) {
+        match hub.hear(now, channel, before, message) {
+            // Old ones and those of channels that are being fetched are in what comes.
+            Ok(()) | Err(Misfit::Old | Misfit::Unknown) => {}
+            Err(Misfit::Hole) if self.filling.contains_key(channel) => {}
+            Err(Misfit::Hole) => {
+                let after = hub.last_seq_of(channel).unwrap_or(0);
+                self.note_junk(channel, &format!("a message behind {before}, where {after} is the last"));
+                hub.set_behind(true);
+                match self.begin_filling(now, channel, after) {
+                    Ok(()) => {
+                        if let Some(filling) = self.filling.get_mut(channel) {
+                            filling.is_hole = true;
+                        }
+                    }
+                    Err(_) => self.begin_recovery(hub),
+                }
+            }
+        }
+    }
+
+    pub(super) fn hear_word(&mut self, now: Ms, hub: &mut Hub, id: &str, word: Word<'_>) {
+        // What is told before it is here is in what comes.
+        let Some(client) = hub.find_client(id) else { return };
+        match word {
+            Word::Subscribed { made, begin, channel } => {
+                hub.advance(made.saturating_sub(1));
+                self.link_up(now, hub, client, &LinkFacts { channel, made, begin, end: None });
+            }
+            Word::Ended { end, channel } => self.end_link(now, hub, client, channel, Some(end)),
+            Word::Unsubscribed { channel } => self.end_link(now, hub, client, channel, None),
+            Word::Key(key) => hub.change_key(id, key),
+            Word::Gone => self.drop_client(now, hub, id),
+            Word::Position(position) => hub.move_client(now, client, position),
+            Word::Wanted(node) => self.lease_wanted(now, hub, client, node),
+            Word::Free(position) => self.lease_free(now, hub, client, position),
+            Word::Returned => {}
+        }
+    }
+
+    fn end_link(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, channel: &str, end: Option<EndFacts>) {
+        hub.end_at(now, client, channel, end);
+        // It may be still to come.
+        let Some(filling) = self.filling.get_mut(channel) else { return };
+        for (of, subscribing) in &mut filling.links {
+            if *of == client && subscribing.end.is_none() {
+                subscribing.end = Some(end.unwrap_or(EndFacts { until: subscribing.made, newest: [0; 2], stale: now }));
+            }
+        }
+    }
+
+    /// A client is not here any more: its pages are told so.
+    pub(super) fn drop_client(&mut self, now: Ms, hub: &mut Hub, id: &str) {
+        if let Some(client) = hub.find_client(id) {
+            self.forget_unsettled(client);
+            self.wanted.retain(|other| *other != client);
+            hub.lose_client(now, id);
+        }
+        if !self.adopting.contains_key(id) {
+            self.link.unfollow(self.names.tells(id).as_bytes());
+        }
+    }
+}
+
+impl Adopting {
+    /// Whose polls wait for it.
+    pub(super) fn visitors(self) -> impl Iterator<Item = u64> {
+        self.visitors.into_iter().map(|(owner, _)| owner)
+    }
+}
+
+impl Subscribing {
+    fn link(self, hub: &mut Hub, client: Key<Client>, channel: &str) {
+        match self.end {
+            None => hub.link_at(client, channel, self.made, self.begin),
+            Some(end) if end.newest == [0; 2] => {}
+            Some(end) => hub.link_ended(client, channel, self.made, self.begin, end),
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! What this node follows of what all nodes share, and what it asks of the broker.
+//!
+//! The model of all nodes is in Redis: clients, subscriptions, channels, messages. Functions there change it, each in one go,
+//! and say what they have done. A node's hub has copies of the clients whose pages poll here and of their channels
+//! ([`Hub::following`]); this room fetches them, keeps them up to date, and lets go of what nobody needs.
+//!
+//! ```text
+//!   a page polls --> admit: is its client here?      the web application calls --> ask
+//!                      | no: adopt, follow                      |
+//!   Hub <-- facts <-- replies and pushes <-- Link --> calls <---+
+//! ```
+//!
+//! One connection carries calls and pushes, so what Redis did in one order is heard in that order: with a reply, all that was
+//! published before it has been heard. That is why one number can be a position in all channels.
+//!
+//! `adopt.rs` is clients and their channels, `recover.rs` what is done when the link comes back, `lease.rs` who answers the
+//! original's polls, `upkeep.rs` what is told from time to time, `facts.rs` how all of it is written.
+
+mod adopt;
+mod facts;
+mod lease;
+mod limits;
+mod picture;
+mod recover;
+mod upkeep;
+
+use std::collections::HashMap;
+
+use log::{info, warn};
+
+use crate::broker::{Event, Failure, Link, Ticket, Value};
+use crate::clock::Ms;
+use crate::hub::{Client, Hub, Limits, Owner, Wish};
+use crate::slots::{Key, Slots};
+
+use adopt::{Adopting, Filling};
+use facts::{Push, Reader};
+use recover::Recovery;
+use upkeep::Upkeep;
+
+/// What this node has to do with the others.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The connection to Redis.
+    pub link: Link,
+    names: Naming,
+    hub_limits: Limits,
+    /// The same as the functions read them.
+    limits: String,
+    /// The epoch of all positions, once Redis has said it.
+    epoch: Option<u64>,
+    /// A number for an epoch, if there is none.
+    candidate: u64,
+    /// How far Redis's clock is ahead of the hub's, in milliseconds.
+    ahead: u64,
+    questions: Slots<Question>,
+    adopting: HashMap<Box<str>, Adopting>,
+    filling: HashMap<Box<str>, Filling>,
+    /// How many of its channels a client waits for.
+    unsettled: HashMap<Key<Client>, usize>,
+    /// Who waits for more than one thing.
+    visits: HashMap<u64, Visit>,
+    /// Clients whose lease another node wants, to be given up when the answer that is on its way has left.
+    wanted: Vec<Key<Client>>,
+    recovery: Option<Recovery>,
+    upkeep: Upkeep,
+    /// Visitors for whom what was wanted has come, or why not, until they come again.
+    arrivals: HashMap<u64, Option<Failure>>,
+    answers: HashMap<Ticket, Result<Value, Failure>>,
+    awake: Vec<Awake>,
+    /// What came that is not what our functions say.
+    junk: u64,
+}
+
+/// How things are called in Redis.
+#[derive(Clone, Debug)]
+struct Naming {
+    /// `{shaveet}:`
+    prefix: String,
+    /// The key that all functions are called with.
+    hub: String,
+    /// This node, for whoever looks.
+    node: String,
+}
+
+/// What a call was for.
+#[derive(Debug)]
+enum Question {
+    Hello,
+    Adopt(Box<str>),
+    Follow(Box<str>),
+    /// A visitor names a position that is not known here yet.
+    Sync(u64),
+    Touch,
+    Take(Vec<Key<Client>>),
+    /// Nothing is done with the reply.
+    Tell,
+    Sweep,
+    /// It was said then that this node is there.
+    Alive(Ms),
+    /// A call of the web application's.
+    Call(Owner),
+}
+
+/// A poll that waits for its clients to be fetched.
+#[derive(Debug)]
+struct Visit {
+    /// So many things are still to come.
+    left: usize,
+    failure: Option<Failure>,
+}
+
+/// Somebody for whom what was wanted has come.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Awake {
+    /// A poll: next, [`Cluster::admit`] again.
+    Visitor(Owner),
+    /// A call: [`Cluster::take_answer`] has what came of it.
+    Caller(Owner, Ticket),
+}
+
+/// Whether a poll can be parked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// At once.
+    Ready,
+    /// Not yet. Next: [`Awake::Visitor`].
+    Waits,
+    /// It cannot be found out.
+    Failed(Failure),
+}
+
+impl Cluster {
+    /// A node of that name. `limits` are those of a hub, the same on all nodes; `candidate` is the number of the epoch if there
+    /// is none yet, and should be random.
+    #[must_use]
+    pub fn new(link: Link, prefix: &str, node: &str, limits: &Limits, candidate: u64) -> Cluster {
+        let prefix = format!("{{{prefix}}}:");
+        Cluster {
+            link,
+            names: Naming { hub: format!("{prefix}hub"), prefix, node: node.to_owned() },
+            hub_limits: limits.clone(),
+            limits: limits::write(limits),
+            epoch: None,
+            candidate,
+            ahead: 0,
+            questions: Slots::new(),
+            adopting: HashMap::new(),
+            filling: HashMap::new(),
+            unsettled: HashMap::new(),
+            visits: HashMap::new(),
+            wanted: Vec::new(),
+            recovery: None,
+            upkeep: Upkeep::new(limits),
+            arrivals: HashMap::new(),
+            answers: HashMap::new(),
+            awake: Vec::new(),
+            junk: 0,
+        }
+    }
+
+    /// The epoch of all positions, when it is known.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
+    }
+
+    /// Whether everything is followed that is to be followed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.epoch.is_some() && self.recovery.is_none()
+    }
+
+    /// Messages and replies that were no facts, since the start.
+    #[must_use]
+    pub fn junk(&self) -> u64 {
+        self.junk
+    }
+
+    /// Whether a poll for clients of these names and keys can be parked. It names a position up to `since`.
+    pub fn admit<'i>(
+        &mut self,
+        now: Ms,
+        hub: &Hub,
+        owner: Owner,
+        ids_and_keys: impl Iterator<Item = (&'i str, &'i [u8])>,
+        since: u64,
+    ) -> Admission {
+        match self.arrivals.remove(&owner.0) {
+            // Who is not here now is nowhere.
+            Some(None) => return Admission::Ready,
+            Some(Some(failure)) => return Admission::Failed(failure),
+            None => {}
+        }
+        let mut left = 0;
+        for (id, key) in ids_and_keys {
+            if hub.find_client(id).is_none() {
+                if let Err(failure) = self.adopt_for(now, id, owner, key) {
+                    return Admission::Failed(failure);
+                }
+                left += 1;
+            }
+        }
+        if left == 0 && since > hub.position() {
+            match self.call(now, Question::Sync(owner.0), "seq", &[]) {
+                Ok(_) => left += 1,
+                Err(failure) => return Admission::Failed(failure),
+            }
+        }
+        if left == 0 {
+            return Admission::Ready;
+        }
+        self.visits.insert(owner.0, Visit { left, failure: None });
+        Admission::Waits
+    }
+
+    /// Calls a function for the web application. Next: [`Awake::Caller`].
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be called; then nothing has happened.
+    pub fn ask(&mut self, now: Ms, owner: Owner, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
+        self.call(now, Question::Call(owner), function, arguments)
+    }
+
+    /// Whether something has come of a call.
+    #[must_use]
+    pub fn has_answer(&self, ticket: Ticket) -> bool {
+        self.answers.contains_key(&ticket)
+    }
+
+    /// What came of a call, once.
+    pub fn take_answer(&mut self, ticket: Ticket) -> Option<Result<Value, Failure>> {
+        self.answers.remove(&ticket)
+    }
+
+    /// A visitor has gone, or comes no more.
+    pub fn forget_visitor(&mut self, owner: Owner) {
+        self.visits.remove(&owner.0);
+        self.arrivals.remove(&owner.0);
+    }
+
+    /// Who can go on.
+    pub fn take_awake(&mut self) -> Vec<Awake> {
+        std::mem::take(&mut self.awake)
+    }
+
+    /// Whether there is somebody who can.
+    #[must_use]
+    pub fn has_awake(&self) -> bool {
+        !self.awake.is_empty()
+    }
+
+    /// The next event of the link is done with. False if there is none.
+    pub fn hear_next(&mut self, now: Ms, hub: &mut Hub) -> bool {
+        let Some(event) = self.link.next_event() else { return false };
+        match event {
+            Event::Up => self.greet(now, hub),
+            Event::Down(why) => {
+                warn!("the broker is away: {why}");
+                self.lose_link(hub);
+            }
+            Event::Reply(ticket, result) => self.hear_reply(now, hub, ticket, result),
+            Event::Push { channel, payload } => self.hear_push(now, hub, &channel, &payload),
+        }
+        true
+    }
+
+    /// Tells the broker what the hub has to say, and does what is due.
+    pub fn turn(&mut self, now: Ms, hub: &mut Hub) {
+        for wish in hub.take_wishes() {
+            match wish {
+                Wish::Leases(clients) => self.take_leases(now, hub, clients),
+                Wish::Settled(client) => self.settled(now, hub, client),
+                Wish::LeftClient { id, is_leased } => {
+                    if is_leased {
+                        let node = self.names.node.clone();
+                        self.tell(now, "release", &[node.as_bytes(), id.as_bytes(), b"0"]);
+                    }
+                    if hub.find_client(&id).is_none() && !self.adopting.contains_key(&id) {
+                        self.link.unfollow(self.names.tells(&id).as_bytes());
+                    }
+                }
+                Wish::LeftChannel(name) => {
+                    // It may be followed again by now.
+                    if hub.last_seq_of(&name).is_none() && !self.filling.contains_key(&*name) {
+                        self.link.unfollow(self.names.says(&name).as_bytes());
+                    }
+                }
+            }
+        }
+        self.go_on_recovering(now, hub);
+        self.keep_up(now, hub);
+    }
+
+    /// When [`Cluster::turn`] has something to do next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Ms> {
+        self.is_whole().then(|| self.upkeep.next())
+    }
+
+    fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
+        let ticket = Ticket(self.questions.insert(question).pack());
+        let made = self.link.call(now, ticket, &format!("shaveet1_{function}"), &[self.names.hub.as_bytes()], arguments);
+        if let Err(failure) = made {
+            self.questions.remove(Key::unpack(ticket.0));
+            return Err(failure);
+        }
+        Ok(ticket)
+    }
+
+    /// Calls a function whose result does not matter: if it is not done now it is done by the next one.
+    fn tell(&mut self, now: Ms, function: &str, arguments: &[&[u8]]) {
+        let _ = self.call(now, Question::Tell, function, arguments);
+    }
+
+    fn hear_reply(&mut self, now: Ms, hub: &mut Hub, ticket: Ticket, result: Result<Value, Failure>) {
+        let Some(question) = self.questions.remove(Key::unpack(ticket.0)) else { return };
+        if let Err(Failure::Refused(error)) = &result
+            && error.starts_with("NOHUB")
+        {
+            // Somebody has wiped Redis.
+            self.greet(now, hub);
+        }
+        match question {
+            Question::Hello => self.hear_hello(now, hub, result),
+            Question::Adopt(id) => self.hear_adopted(now, hub, id, result),
+            Question::Follow(name) => self.hear_filled(now, hub, name, result),
+            Question::Sync(owner) => {
+                let failure = match result {
+                    Ok(value) => {
+                        match Reader::of(&value).and_then(|mut reply| {
+                            reply.skip(1)?;
+                            reply.number()
+                        }) {
+                            Some(seq) => hub.advance(seq),
+                            None => self.note_junk("seq", &value),
+                        }
+                        None
+                    }
+                    Err(failure) => Some(failure),
+                };
+                self.arrived(owner, failure);
+            }
+            Question::Touch => self.hear_touched(now, hub, result),
+            Question::Take(clients) => self.hear_taken(now, hub, &clients, result),
+            Question::Tell => {
+                if let Err(failure) = result {
+                    info!("a call to the broker failed: {failure}");
+                }
+            }
+            Question::Sweep => self.hear_swept(now, result),
+            Question::Alive(said) => self.hear_alive(said, result),
+            Question::Call(owner) => {
+                self.answers.insert(ticket, result);
+                self.awake.push(Awake::Caller(owner, ticket));
+            }
+        }
+    }
+
+    fn hear_push(&mut self, now: Ms, hub: &mut Hub, channel: &[u8], payload: &[u8]) {
+        let Some((kind, name)) = self.names.read(channel) else { return self.note_junk("channel", &channel) };
+        let Some(push) = Push::read(kind, payload, self.to_hub_clock(now)) else {
+            return self.note_junk(name, &String::from_utf8_lossy(payload));
+        };
+        match push {
+            Push::Says { epoch, before, message } => {
+                if self.epoch == Some(epoch) {
+                    self.hear_message(now, hub, name, before, &message);
+                } else {
+                    self.note_junk(name, &"a message of another epoch");
+                }
+            }
+            Push::Tells(word) => self.hear_word(now, hub, name, word),
+        }
+    }
+
+    /// One of the things that a visitor waits for has come, or does not come.
+    fn arrived(&mut self, owner: u64, failure: Option<Failure>) {
+        let Some(visit) = self.visits.get_mut(&owner) else { return };
+        visit.left -= 1;
+        visit.failure = visit.failure.take().or(failure);
+        if visit.left == 0 {
+            let failure = self.visits.remove(&owner).and_then(|visit| visit.failure);
+            self.arrivals.insert(owner, failure);
+            self.awake.push(Awake::Visitor(Owner(owner)));
+        }
+    }
+
+    /// What came is not what our functions say: it is left out.
+    fn note_junk(&mut self, from: &str, what: &dyn std::fmt::Debug) {
+        self.junk += 1;
+        let what = format!("{what:?}");
+        warn!("the broker says what is none of ours, of {from:?}: {:.200}", what);
+    }
+
+    fn note_time(&mut self, now: Ms, redis: u64) {
+        self.ahead = redis.saturating_sub(now.0);
+    }
+
+    /// What a time of Redis's is on the hub's clock.
+    fn to_hub_clock(&self, now: Ms) -> facts::HubClock {
+        facts::HubClock { now, ahead: self.ahead }
+    }
+}
+
+impl Naming {
+    fn says(&self, channel: &str) -> String {
+        format!("{}says:{channel}", self.prefix)
+    }
+
+    fn tells(&self, client: &str) -> String {
+        format!("{}tells:{client}", self.prefix)
+    }
+
+    /// Of what something is said, and of whom.
+    fn read<'c>(&self, channel: &'c [u8]) -> Option<(facts::Kind, &'c str)> {
+        let rest = std::str::from_utf8(channel).ok()?.strip_prefix(&*self.prefix)?;
+        let (kind, name) = rest.split_once(':')?;
+        match kind {
+            "says" => Some((facts::Kind::Says, name)),
+            "tells" => Some((facts::Kind::Tells, name)),
+            _ => None,
+        }
+    }
+}

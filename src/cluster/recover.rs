@@ -1,0 +1,169 @@
+//! What is done when the link comes up: all that is followed is followed anew, and what was missed is fetched.
+//!
+//! Until all of it is there nobody is answered, as a position must not pass what is still to come. It is done in slices, so
+//! that a node with many clients neither floods Redis nor holds up its own loop.
+
+use log::{info, warn};
+
+use super::facts::{Reader, epoch};
+use super::{Cluster, Question};
+use crate::broker::{Failure, Value};
+use crate::clock::Ms;
+use crate::hub::Hub;
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    /// Channels still to be asked for.
+    channels: Vec<Box<str>>,
+    /// Clients from this place on are.
+    cursor: u32,
+    all_asked: bool,
+    /// Asked for, and not here.
+    outstanding: usize,
+}
+
+/// Questions on their way at a time.
+const OUTSTANDING_MAX: usize = 500;
+
+/// Clients looked at in one turn.
+const PLACES_PER_TURN: u32 = 256;
+
+impl Cluster {
+    /// The link is up: who are we, and how far has the world come?
+    pub(super) fn greet(&mut self, now: Ms, hub: &mut Hub) {
+        hub.set_behind(true);
+        let names = self.names.clone();
+        let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
+        let (candidate, seq) = (format!("{:016x}", self.candidate), hub.position().to_string());
+        let arguments: [&[u8]; 6] = [
+            names.node.as_bytes(),
+            b"",
+            candidate.as_bytes(),
+            self.limits.as_bytes(),
+            known.as_bytes(),
+            seq.as_bytes(),
+        ];
+        let arguments = arguments.map(<[u8]>::to_vec);
+        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+        // If it fails the link goes down, and comes up again.
+        let _ = self.call(now, Question::Hello, "hello", &arguments);
+    }
+
+    pub(super) fn hear_hello(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
+        let value = match result {
+            Ok(value) => value,
+            Err(failure) => {
+                warn!("the broker does not let this node in: {failure}");
+                self.upkeep.greet_again(now);
+                return;
+            }
+        };
+        let read = |value: &Value| {
+            let mut reply = Reader::of(value)?;
+            Some((epoch(reply.text()?)?, reply.number()?, reply.number()?))
+        };
+        let Some((epoch, seq, time)) = read(&value) else {
+            self.note_junk("hello", &value);
+            return self.upkeep.greet_again(now);
+        };
+        self.note_time(now, time);
+        if self.epoch.is_some_and(|known| known != epoch) {
+            warn!("the broker has lost everything; its clients have to be made anew");
+            self.forget_all(now, hub);
+        }
+        self.epoch = Some(epoch);
+        hub.advance(seq);
+        self.upkeep.begin(now);
+        self.begin_recovery(hub);
+        info!("the broker is there; {} channels are followed anew", hub.stats().channels);
+    }
+
+    /// The link is down: nothing of what is on its way comes.
+    pub(super) fn lose_link(&mut self, hub: &mut Hub) {
+        hub.set_behind(true);
+        self.recovery = None;
+        self.filling.clear();
+        self.unsettled.clear();
+        for (_, adopting) in std::mem::take(&mut self.adopting) {
+            for owner in adopting.visitors() {
+                self.arrived(owner, Some(Failure::Lost));
+            }
+        }
+    }
+
+    /// Nothing that is here is of the epoch that there is now.
+    fn forget_all(&mut self, now: Ms, hub: &mut Hub) {
+        let mut cursor = 0;
+        while let Some(client) = hub.next_followed(&mut cursor, &mut u32::MAX.clone()) {
+            if let Some(id) = hub.name_of(client).map(Box::<str>::from) {
+                self.drop_client(now, hub, &id);
+            }
+        }
+        hub.forget_channels();
+    }
+
+    pub(super) fn begin_recovery(&mut self, hub: &mut Hub) {
+        hub.set_behind(true);
+        let channels = hub.followed_channels().map(Into::into).collect();
+        self.recovery = Some(Recovery { channels, cursor: 0, all_asked: false, outstanding: 0 });
+    }
+
+    /// One more of what was asked for is here, or cannot be had.
+    pub(super) fn recovered_one(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.outstanding = recovery.outstanding.saturating_sub(1);
+        }
+    }
+
+    /// Asks for some more. When all of it is here everybody may be answered.
+    pub(super) fn go_on_recovering(&mut self, now: Ms, hub: &mut Hub) {
+        let Some(mut recovery) = self.recovery.take() else { return };
+        // Channels first: so the clients find theirs.
+        while recovery.outstanding < OUTSTANDING_MAX
+            && let Some(name) = recovery.channels.pop()
+        {
+            let Some(after) = hub.last_seq_of(&name) else { continue };
+            if self.filling.contains_key(&name) {
+                continue;
+            }
+            if self.refill(now, &name, after).is_err() {
+                // The link is down or full: the same again later.
+                recovery.channels.push(name);
+                self.recovery = Some(recovery);
+                return;
+            }
+            recovery.outstanding += 1;
+        }
+        let mut budget = PLACES_PER_TURN;
+        while recovery.channels.is_empty() && recovery.outstanding < OUTSTANDING_MAX && !recovery.all_asked {
+            let before = recovery.cursor;
+            let Some(client) = hub.next_followed(&mut recovery.cursor, &mut budget) else {
+                recovery.all_asked = budget > 0;
+                break;
+            };
+            let Some(id) = hub.name_of(client).map(Box::<str>::from) else { continue };
+            if self.adopting.contains_key(&id) {
+                continue;
+            }
+            hub.settle(client, false);
+            if self.begin_adopting(now, &id, true).is_err() {
+                recovery.cursor = before;
+                break;
+            }
+            recovery.outstanding += 1;
+        }
+        if recovery.all_asked && recovery.outstanding == 0 {
+            info!("the broker is followed again");
+            hub.set_behind(false);
+        } else {
+            self.recovery = Some(recovery);
+        }
+    }
+
+    /// Whether there is more to ask for at once.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| !recovery.all_asked && recovery.outstanding < OUTSTANDING_MAX)
+    }
+}
