@@ -18,8 +18,8 @@ use crate::hub::{Client, Ending, Protocol, Since, Waiter};
 use crate::slots::Key;
 
 use super::cors::{Cors, Reader};
-use super::pace::Turn;
 use super::fetch::Fetch;
+use super::pace::Turn;
 use super::press::{Refusal, Shape, write_error};
 use super::{Api, Outcome, PLAIN_TEXT, Token, Visit, not_found};
 

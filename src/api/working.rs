@@ -78,8 +78,7 @@ impl Api {
     /// Goes on with a call, by so many steps of some us at most. A piece of its answer is written into `out`.
     pub fn work(&mut self, working: &mut Working, now: Ms, date: &str, steps: u32, out: &mut Vec<u8>) -> Progress {
         let mut budget = steps;
-        let Some(outcome) = working.job.go_on(&mut self.service(now, working.scope, working.owner), &mut budget)
-        else {
+        let Some(outcome) = working.job.go_on(&mut self.service(now, working.scope, working.owner), &mut budget) else {
             return if self.waits(working) { Progress::Waiting } else { Progress::Working };
         };
         let answer = working.job.answer();

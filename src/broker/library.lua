@@ -736,7 +736,7 @@ local function depart(hub, client)
   local till = later(hub.now, hub.limits.departed_age)
   tell(hub, client.id, 'departed')
   call('HSET', client.hash, 'departed', till)
-  call('HDEL', client.hash, 'holder', 'held_until', 'lease')
+  call('HDEL', client.hash, 'holder')
   call('ZREM', hub.prefix .. 'clients', client.id)
   call('ZADD', hub.prefix .. 'departed', till, client.id)
   remind_client(hub, client, till)
@@ -851,6 +851,9 @@ end
 -- hello(node, run_id, candidate_epoch, limits, epoch_seen or '', seq_seen) -> [epoch, seq, time, generation]
 local function hello(key, arguments)
   local node, run_id, candidate, limits, epoch_seen, seq_seen = unpack(arguments)
+  if run_id == '' then
+    run_id = call('INFO', 'server'):match('run_id:(%x+)')
+  end
   local is_good, problem = pcall(decode_limits, limits)
   if not is_good then
     return { err = 'ERR these limits are not understood: ' .. tostring(problem) }
@@ -1018,6 +1021,12 @@ local function adopt(hub, id)
   return record_of(hub, client)
 end
 
+-- look(id) -> nil, or what adopt says, and nothing has happened
+local function look(hub, id)
+  local client = client_named(hub, id)
+  return client and record_of(hub, client) or false
+end
+
 -- revive(id) -> the same, and it is here again if it had departed
 local function revive(hub, id)
   local client = client_named(hub, id)
@@ -1090,16 +1099,22 @@ local function touch(hub, ...)
   return unknown
 end
 
--- take(node, lease_ms, id...) -> [1 or 0, position...]: the right to answer the original's polls of all of them, or of none
-local function take(hub, node, lease, ...)
+-- alive(node, ttl) -> OK: for so many ms this node's leases are good
+local function alive(hub, node, ttl)
+  return call('SET', hub.prefix .. 'node:' .. node, text(hub.now), 'PX', ttl)
+end
+
+-- take(node, id...) -> [1 or 0, position...]: the right to answer the original's polls of all of them, or of none. A node has it
+-- as long as it says that it is alive.
+local function take(hub, node, ...)
   local clients, result = {}, { '1' }
   for at, id in ipairs({ ... }) do
     local client, problem = here(hub, id)
     if not client then
       return problem
     end
-    local holder, till = unpack(call('HMGET', client.hash, 'holder', 'held_until'))
-    if holder and holder ~= node and number(till) > hub.now then
+    local holder = call('HGET', client.hash, 'holder')
+    if holder and holder ~= node and call('EXISTS', hub.prefix .. 'node:' .. holder) == 1 then
       result[1] = '0'
       tell(hub, id, 'wanted', node)
     end
@@ -1108,8 +1123,7 @@ local function take(hub, node, lease, ...)
   end
   if result[1] == '1' then
     for _, client in ipairs(clients) do
-      local till = later(hub.now, tonumber(lease))
-      call('HSET', client.hash, 'holder', node, 'held_until', till, 'lease', lease)
+      call('HSET', client.hash, 'holder', node)
     end
   end
   return result
@@ -1133,7 +1147,7 @@ local function release(hub, node, id, position)
     return is_holder
   end
   if is_holder then
-    call('HDEL', client.hash, 'holder', 'held_until', 'lease')
+    call('HDEL', client.hash, 'holder')
     tell(hub, id, 'free', text(client.position))
   elseif has_moved then
     tell(hub, id, 'position', text(client.position))
@@ -1141,14 +1155,11 @@ local function release(hub, node, id, position)
   return is_holder and '1' or '0'
 end
 
--- give(node, id, position) -> 1 if it keeps the right to it, for another time, or 0
+-- give(node, id, position) -> 1 if it keeps the right to it, or 0
 local function give(hub, node, id, position)
   local client, is_holder, has_moved = hand_over(hub, node, id, position)
   if not client then
     return is_holder
-  end
-  if is_holder then
-    call('HSET', client.hash, 'held_until', later(hub.now, number(call('HGET', client.hash, 'lease'))))
   end
   if has_moved then
     tell(hub, id, 'position', text(client.position))
@@ -1287,8 +1298,10 @@ register('unsubscribe_some', unsubscribe_some)
 register('publish', publish)
 register('adopt', adopt)
 register('revive', revive)
+register('look', look, 'no-writes')
 register('follow', follow, 'no-writes')
 register('touch', touch)
+register('alive', alive)
 register('take', take)
 register('release', release)
 register('give', give)

@@ -148,7 +148,11 @@ impl Cluster {
         let position = hub.acknowledged(client);
         hub.lease(now, client, false, facts.position);
         if position > facts.position {
-            self.tell(now, "release", &[self.names.node.clone().as_bytes(), id.as_bytes(), position.to_string().as_bytes()]);
+            self.tell(
+                now,
+                "release",
+                &[self.names.node.clone().as_bytes(), id.as_bytes(), position.to_string().as_bytes()],
+            );
         }
     }
 

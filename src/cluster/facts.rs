@@ -37,9 +37,18 @@ pub(super) enum Push<'a> {
 /// What is told of a client.
 #[derive(Debug)]
 pub(super) enum Word<'a> {
-    Subscribed { made: u64, begin: u64, channel: &'a str },
-    Ended { end: EndFacts, channel: &'a str },
-    Unsubscribed { channel: &'a str },
+    Subscribed {
+        made: u64,
+        begin: u64,
+        channel: &'a str,
+    },
+    Ended {
+        end: EndFacts,
+        channel: &'a str,
+    },
+    Unsubscribed {
+        channel: &'a str,
+    },
     Key(ClientKey),
     /// It was killed, or is collected: its pages are to come again, if they can.
     Gone,
@@ -169,18 +178,7 @@ impl<'a> ClientFacts<'a> {
             subscriptions.push(LinkFacts { channel, made, begin, end: Some(end) });
         }
         let created = clock.past(created);
-        Some(ClientFacts {
-            key,
-            created,
-            position,
-            resumes,
-            forgotten,
-            has_departed,
-            time,
-            epoch,
-            seq,
-            subscriptions,
-        })
+        Some(ClientFacts { key, created, position, resumes, forgotten, has_departed, time, epoch, seq, subscriptions })
     }
 }
 

@@ -300,7 +300,8 @@ impl Cluster {
 
     fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
         let ticket = Ticket(self.questions.insert(question).pack());
-        let made = self.link.call(now, ticket, &format!("shaveet1_{function}"), &[self.names.hub.as_bytes()], arguments);
+        let made =
+            self.link.call(now, ticket, &format!("shaveet1_{function}"), &[self.names.hub.as_bytes()], arguments);
         if let Err(failure) = made {
             self.questions.remove(Key::unpack(ticket.0));
             return Err(failure);

@@ -106,10 +106,9 @@ impl Cluster {
             self.upkeep.alive_at = now + ALIVE_EVERY;
             self.say_alive(now);
             for id in std::mem::take(&mut self.upkeep.fetch_again) {
-                if hub.find_client(&id).is_some() && !self.adopting.contains_key(&id) {
-                    if self.begin_adopting(now, &id, false).is_err() {
-                        self.upkeep.fetch_again(&id);
-                    }
+                let is_wanted = hub.find_client(&id).is_some() && !self.adopting.contains_key(&id);
+                if is_wanted && self.begin_adopting(now, &id, false).is_err() {
+                    self.upkeep.fetch_again(&id);
                 }
             }
             for client in std::mem::take(&mut self.upkeep.take_again).into_iter().flatten() {

@@ -517,8 +517,7 @@ impl Hub {
             State::Sent { .. } => false,
             State::Parked => {
                 let is_behind = self.follower.as_ref().is_some_and(|follower| follower.is_behind);
-                let is_settling =
-                    waiter.clients().any(|client| self.clients[client].standing.has(Standing::SETTLING));
+                let is_settling = waiter.clients().any(|client| self.clients[client].standing.has(Standing::SETTLING));
                 if waiter.is_original() && !is_behind && !is_settling && self.news(waiter) != News::None {
                     self.ask_for_leases(key);
                 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::clock::Ms;
 use crate::broker::{Failure, Ticket, Value};
+use crate::clock::Ms;
 use crate::cluster::Cluster;
 use crate::hub::{Hub, Owner};
 use crate::json;

@@ -62,9 +62,7 @@ impl Fault {
             Fault::Limit(text) => {
                 (LIMIT_REACHED, "<type 'exceptions.OverflowError'>", format!("Server Exception :: {text}"))
             }
-            Fault::Broker(text) => {
-                (BROKER_AWAY, "<type 'exceptions.IOError'>", format!("Server Exception :: {text}"))
-            }
+            Fault::Broker(text) => (BROKER_AWAY, "<type 'exceptions.IOError'>", format!("Server Exception :: {text}")),
             Fault::Arguments(text) => {
                 (INVALID_PARAMS, "<type 'exceptions.TypeError'>", format!("Server Exception :: {text}"))
             }

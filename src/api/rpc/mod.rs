@@ -76,17 +76,16 @@ mod tests {
         let mut hub = Hub::new(Ms::ZERO, config.hub_limits());
         let epoch = Epoch::new(1);
         let (name_bytes_max, long_names) = (config.max_name, &mut 0);
-        let mut service =
-            Service {
-                hub: &mut hub,
-                now: Ms::ZERO,
-                epoch,
-                name_bytes_max,
-                long_names,
-                scope: Scope::All,
-                cluster: None,
-                owner: Owner(0),
-            };
+        let mut service = Service {
+            hub: &mut hub,
+            now: Ms::ZERO,
+            epoch,
+            name_bytes_max,
+            long_names,
+            scope: Scope::All,
+            cluster: None,
+            owner: Owner(0),
+        };
         let mut job = Job::new(body.as_bytes(), Vec::new());
         if job.wants_body().is_some() {
             job.take_body(format!("before{body}").into_bytes(), "before".len());

@@ -41,10 +41,7 @@ pub(super) fn unsubscribe_many(call: &mut Call<'_, '_, '_>) -> Result<(), Fault>
     each_pair(call, Verb::Unsubscribe)
 }
 
-fn each_pair(
-    call: &mut Call<'_, '_, '_>,
-    verb: Verb,
-) -> Result<(), Fault> {
+fn each_pair(call: &mut Call<'_, '_, '_>, verb: Verb) -> Result<(), Fault> {
     if call.arguments[0].kind() != Kind::Object {
         return Err(Fault::Arguments("channels is not an object of channels and lists of clients".to_owned()));
     }

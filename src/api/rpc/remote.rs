@@ -5,9 +5,11 @@
 //! key can call again.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::broker::{Failure, Ticket, Value};
-use crate::hub::{self, ADMIN_MARK, Limit};
+use crate::clock::Ms;
+use crate::hub::{self, ADMIN_MARK, Limit, MEDIA};
 
 use super::additions::{
     LOOKS_MAX, PAGE_MAX, Publishing, write_channel_info, write_client_info, write_history, write_place, write_why,
@@ -34,15 +36,27 @@ enum Wanted {
     Key,
     Place,
     Names,
+    /// Names that come bit by bit: those that have come.
+    Members(BTreeSet<Box<str>>),
     Page(&'static str),
     ChannelInfo,
     ClientInfo,
     /// So many messages of a channel after this `seq`.
-    History { since: u64, limit: usize },
+    History {
+        since: u64,
+        limit: usize,
+    },
     /// What became of a message of that channel for a client, who is asked for first.
-    Client { channel: Box<str>, id: u64 },
+    Client {
+        channel: Box<str>,
+        id: u64,
+    },
     /// ...and then the channel.
-    Channel { client: Value, channel: Box<str>, id: u64 },
+    Channel {
+        client: Value,
+        channel: Box<str>,
+        id: u64,
+    },
 }
 
 type Begin = fn(&mut Call<'_, '_, '_>) -> Result<(), Fault>;
@@ -100,40 +114,28 @@ impl Remote {
             Wanted::Key => text(&value).map(|key| write_hex(out, key.as_bytes())),
             Wanted::Place => place(&value).map(|(id, seq)| write_place(service, id, seq, out)),
             Wanted::Names => names(&value).map(|names| write_names(out, names.into_iter())),
+            Wanted::Members(found) => match page(&value) {
+                None => None,
+                Some((next, names)) => {
+                    found.extend(names.into_iter().map(Box::from));
+                    if next != "null" {
+                        self.ticket = ask_for_members(service, &self.name, &next)?;
+                        return self.go_on(service, out);
+                    }
+                    write_names(out, found.iter().map(|name| &**name));
+                    Some(())
+                }
+            },
             Wanted::Page(what) => page(&value).map(|(next, names)| {
                 out.extend_from_slice(format!("{{\"{what}\":").as_bytes());
                 write_names(out, names.into_iter());
                 out.extend_from_slice(format!(",\"after\":{next}}}").as_bytes());
             }),
             Wanted::ChannelInfo => {
-                let parked = service.hub.channel_info(&self.name).map_or(0, |info| info.parked);
-                numbers::<6>(&value).map(|[subscribers, active, messages, bytes, next_id, position]| {
-                    let at = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-                    let info = hub::ChannelInfo {
-                        subscribers: at(subscribers),
-                        active: at(active),
-                        parked,
-                        messages: at(messages),
-                        bytes: at(bytes),
-                        next_id,
-                        position,
-                    };
-                    write_channel_info(service, &info, out);
-                })
+                channel_info_of(service, &self.name, &value).map(|info| write_channel_info(service, &info, out))
             }
             Wanted::ClientInfo => {
-                let polls = service.hub.client_info(service.now, &self.name).map_or_else(|_| Default::default(), |info| info.polls);
-                numbers::<4>(&value).map(|[here, idle, position, subscriptions]| {
-                    let is_parked = polls.iter().any(|&polls| polls > 0);
-                    let info = hub::ClientInfo {
-                        here: here == 1,
-                        idle: crate::clock::Ms(if is_parked { 0 } else { idle }),
-                        polls,
-                        position,
-                        subscriptions: usize::try_from(subscriptions).unwrap_or(usize::MAX),
-                    };
-                    write_client_info(service, &info, out);
-                })
+                client_info_of(service, &self.name, &value).map(|info| write_client_info(service, &info, out))
             }
             Wanted::History { since, limit } => {
                 if value == Value::Null {
@@ -153,28 +155,64 @@ impl Remote {
                 return self.go_on(service, out);
             }
             Wanted::Channel { client, channel, id } => {
-                if value == Value::Null {
-                    return Err(Fault::UnknownChannel(channel.to_string()));
-                }
-                let client = Some((&*self.name, &*client));
-                match service.picture(client, &value, channel) {
-                    Some(hub) => {
-                        // Who waits is known here alone.
-                        let is_parked = service.hub.client_info(service.now, &self.name).is_ok_and(|info| {
-                            info.polls.iter().any(|&polls| polls > 0)
-                        });
-                        Some(write_why(service.now, &hub, &self.name, channel, *id, Some(is_parked), out)?)
-                    }
-                    None => None,
-                }
+                let message = (&**channel, *id);
+                write_fate_of(service, (&self.name, client), message, &value, out)?
             }
         };
         is_written.map(|()| true).ok_or_else(|| none_of_ours(&value))
     }
 }
 
+/// What became of a message of a channel for a client, by what the broker says of both.
+fn write_fate_of(
+    service: &Service<'_>,
+    (id, client): (&str, &Value),
+    (channel, message): (&str, u64),
+    value: &Value,
+    out: &mut Vec<u8>,
+) -> Result<Option<()>, Fault> {
+    if *value == Value::Null {
+        return Err(Fault::UnknownChannel(channel.to_owned()));
+    }
+    let Some(hub) = service.picture(Some((id, client)), value, channel) else { return Ok(None) };
+    // Who waits is known here alone.
+    let here = service.hub.client_info(service.now, id);
+    let is_parked = here.is_ok_and(|info| info.polls.iter().any(|&polls| polls > 0));
+    write_why(service.now, &hub, id, channel, message, Some(is_parked), out).map(Some)
+}
+
+/// What the broker knows of a channel, and how many polls are parked here.
+fn channel_info_of(service: &Service<'_>, name: &str, value: &Value) -> Option<hub::ChannelInfo> {
+    let [subscribers, active, messages, bytes, next_id, position] = numbers(value)?;
+    let at = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Some(hub::ChannelInfo {
+        subscribers: at(subscribers),
+        active: at(active),
+        parked: service.hub.channel_info(name).map_or(0, |info| info.parked),
+        messages: at(messages),
+        bytes: at(bytes),
+        next_id,
+        position,
+    })
+}
+
+/// What the broker knows of a client, and what its pages hear by here.
+fn client_info_of(service: &Service<'_>, id: &str, value: &Value) -> Option<hub::ClientInfo> {
+    let [here, idle, position, subscriptions] = numbers(value)?;
+    let polls = service.hub.client_info(service.now, id).map_or([0; MEDIA.len()], |info| info.polls);
+    let idle = if polls.iter().any(|&polls| polls > 0) { Ms::ZERO } else { Ms(idle) };
+    let subscriptions = usize::try_from(subscriptions).unwrap_or(usize::MAX);
+    Some(hub::ClientInfo { here: here == 1, idle, polls, position, subscriptions })
+}
+
 /// Asks, and waits for the reply.
-fn begin(call: &mut Call<'_, '_, '_>, function: &str, arguments: &[&[u8]], name: &str, wanted: Wanted) -> Result<(), Fault> {
+fn begin(
+    call: &mut Call<'_, '_, '_>,
+    function: &str,
+    arguments: &[&[u8]],
+    name: &str,
+    wanted: Wanted,
+) -> Result<(), Fault> {
     let ticket = call.service.ask(function, arguments)?;
     call.rest = Some(Work::Remote(Box::new(Remote { ticket, wanted, name: name.into() })));
     Ok(())
@@ -220,8 +258,18 @@ fn new_message(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
 
 fn get_channel_clients(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let channel = call.name(0)?;
-    begin(call, "members", &[channel.as_bytes(), ADMIN_MARK.as_bytes()], &channel, Wanted::Names)
+    let ticket = ask_for_members(call.service, &channel, "0")?;
+    let wanted = Wanted::Members(BTreeSet::new());
+    call.rest = Some(Work::Remote(Box::new(Remote { ticket, wanted, name: channel.as_ref().into() })));
+    Ok(())
 }
+
+fn ask_for_members(service: &mut Service<'_>, channel: &str, cursor: &str) -> Result<Ticket, Fault> {
+    service.ask("members", &[channel.as_bytes(), ADMIN_MARK.as_bytes(), cursor.as_bytes(), MEMBERS_PER_CALL])
+}
+
+/// Clients of a channel that are looked at in one go.
+const MEMBERS_PER_CALL: &[u8] = b"500";
 
 fn get_client_channels(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let id = call.name(0)?;
@@ -274,7 +322,8 @@ pub(super) fn fault(failure: Failure, name: &str) -> Fault {
             faults(hub::Error::Full(Limit::Subscriptions(count)), name)
         }
         (Some("OOM"), ..) => Fault::Broker(
-            "Redis has no memory left, nothing was published; give it more (maxmemory), or keep less (--history)".to_owned(),
+            "Redis has no memory left, nothing was published; give it more (maxmemory), or keep less (--history)"
+                .to_owned(),
         ),
         (Some("READONLY"), ..) => {
             Fault::Broker("this Redis is a replica, nothing was published; --broker has to name the master".to_owned())

@@ -154,7 +154,12 @@ const COLLECTED_MAX: usize = 1000;
 impl Pairs {
     pub(super) fn new(channels: Json<'_>, verb: Verb) -> Pairs {
         let walk = channels.walk();
-        Pairs { verb, order: Order::Collecting { all: walk, rest: walk, found: BTreeMap::new() }, channel: None, waits_for: None }
+        Pairs {
+            verb,
+            order: Order::Collecting { all: walk, rest: walk, found: BTreeMap::new() },
+            channel: None,
+            waits_for: None,
+        }
     }
 
     fn go_on(

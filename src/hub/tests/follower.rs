@@ -183,7 +183,11 @@ fn what_nobody_needs_is_left_to_the_broker() {
         world.hub.handle_timeout(world.now, &mut 1000);
         world.hub.check();
     }
-    let left = [Wish::LeftClient { id: "a".into(), is_leased: false }, Wish::LeftChannel("hall".into()), Wish::LeftChannel("room".into())];
+    let left = [
+        Wish::LeftClient { id: "a".into(), is_leased: false },
+        Wish::LeftChannel("hall".into()),
+        Wish::LeftChannel("room".into()),
+    ];
     let mut wishes = world.hub.take_wishes();
     wishes.sort_by_key(|wish| format!("{wish:?}").replace("Client", "A"));
     assert_eq!(wishes, left);
