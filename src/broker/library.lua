@@ -1021,6 +1021,24 @@ local function adopt(hub, id)
   return record_of(hub, client)
 end
 
+-- restore(id, key, channel...) -> OK: a client that a node still has when all was lost is made again, with its subscriptions
+local function restore(hub, id, key, ...)
+  if client_named(hub, id) then
+    return redis.status_reply('OK')
+  end
+  local made = create_client(hub, id, key)
+  if type(made) == 'table' and made.err then
+    return made
+  end
+  for _, channel in ipairs({ ... }) do
+    local done = subscribe(hub, id, channel, '')
+    if type(done) == 'table' and done.err then
+      return done
+    end
+  end
+  return redis.status_reply('OK')
+end
+
 -- look(id) -> nil, or what adopt says, and nothing has happened
 local function look(hub, id)
   local client = client_named(hub, id)
@@ -1300,6 +1318,7 @@ register('adopt', adopt)
 register('revive', revive)
 register('look', look, 'no-writes')
 register('follow', follow, 'no-writes')
+register('restore', restore)
 register('touch', touch)
 register('alive', alive)
 register('take', take)

@@ -299,7 +299,8 @@ impl Cluster {
             Word::Ended { end, channel } => self.end_link(now, hub, client, channel, Some(end)),
             Word::Unsubscribed { channel } => self.end_link(now, hub, client, channel, None),
             Word::Key(key) => hub.change_key(id, key),
-            Word::Gone => self.drop_client(now, hub, id),
+            Word::Killed => self.drop_client(now, hub, id),
+            Word::Departed => self.client_departed(now, hub, client, id),
             Word::Position(position) => hub.move_client(now, client, position),
             Word::Wanted(node) => self.lease_wanted(now, hub, client, node),
             Word::Free(position) => self.lease_free(now, hub, client, position),
@@ -316,6 +317,18 @@ impl Cluster {
                 subscribing.end = Some(end.unwrap_or(EndFacts { until: subscribing.made, newest: [0; 2], stale: now }));
             }
         }
+    }
+
+    /// A client was collected, as nobody has told Redis for long that it is needed. If its pages wait here it comes back.
+    pub(super) fn client_departed(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, id: &str) {
+        if self.adopting.contains_key(id) {
+            return;
+        }
+        if !hub.is_polled(client) || self.call(now, Question::Adopt(id.into()), "revive", &[id.as_bytes()]).is_err() {
+            return self.drop_client(now, hub, id);
+        }
+        hub.settle(client, false);
+        self.adopting.insert(id.into(), Adopting { is_reviving: true, ..Adopting::default() });
     }
 
     /// A client is not here any more: its pages are told so.

@@ -50,8 +50,9 @@ pub(super) enum Word<'a> {
         channel: &'a str,
     },
     Key(ClientKey),
-    /// It was killed, or is collected: its pages are to come again, if they can.
-    Gone,
+    Killed,
+    /// It was collected: it may come back.
+    Departed,
     Position(u64),
     /// Another node wants its lease.
     Wanted(&'a str),
@@ -252,7 +253,8 @@ impl<'a> Word<'a> {
             }
             "unsubscribed" => Word::Unsubscribed { channel: fields(1)?.1 },
             "key" => Word::Key(ClientKey::parse(rest)?),
-            "killed" | "departed" => Word::Gone,
+            "killed" => Word::Killed,
+            "departed" => Word::Departed,
             "returned" => Word::Returned,
             "position" => Word::Position(rest.parse().ok()?),
             "wanted" => Word::Wanted(rest),

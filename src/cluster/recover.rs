@@ -69,8 +69,8 @@ impl Cluster {
         };
         self.note_time(now, time);
         if self.epoch.is_some_and(|known| known != epoch) {
-            warn!("the broker has lost everything; its clients have to be made anew");
-            self.forget_all(now, hub);
+            warn!("the broker has lost everything; this node's clients are made anew there, and their pages are told");
+            self.begin_anew(now, hub);
         }
         self.epoch = Some(epoch);
         hub.advance(seq);
@@ -92,15 +92,23 @@ impl Cluster {
         }
     }
 
-    /// Nothing that is here is of the epoch that there is now.
-    fn forget_all(&mut self, now: Ms, hub: &mut Hub) {
+    /// Nothing that is here is of the epoch that there is now. The clients whose pages are here are made again.
+    fn begin_anew(&mut self, now: Ms, hub: &mut Hub) {
         let mut cursor = 0;
+        let mut lost = Vec::new();
         while let Some(client) = hub.next_followed(&mut cursor, &mut u32::MAX.clone()) {
-            if let Some(id) = hub.name_of(client).map(Box::<str>::from) {
-                self.drop_client(now, hub, &id);
-            }
+            let (Some(id), Some(key)) = (hub.name_of(client), hub.key_of(client)) else { continue };
+            lost.push((Box::<str>::from(id), key, hub.subscriptions_of(client)));
         }
-        hub.forget_channels();
+        hub.begin_anew(now);
+        self.filling.clear();
+        self.unsettled.clear();
+        for (id, key, subscriptions) in lost {
+            let key = key.hex();
+            let mut arguments: Vec<&[u8]> = vec![id.as_bytes(), &key];
+            arguments.extend(subscriptions.iter().map(|(channel, _)| channel.as_bytes()));
+            self.tell(now, "restore", &arguments);
+        }
     }
 
     pub(super) fn begin_recovery(&mut self, hub: &mut Hub) {

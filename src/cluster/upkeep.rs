@@ -172,7 +172,11 @@ impl Cluster {
         let Some(mut unknown) = Reader::of(&value) else { return self.note_junk("touch", &value) };
         while let Some(id) = unknown.next() {
             match text(id) {
-                Some(id) => self.drop_client(now, hub, id),
+                Some(id) => {
+                    if let Some(client) = hub.find_client(id) {
+                        self.client_departed(now, hub, client, id);
+                    }
+                }
                 None => self.note_junk("touch", id),
             }
         }

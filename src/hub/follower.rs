@@ -153,6 +153,10 @@ impl Hub {
 
     /// From now on it follows, with what it has.
     pub fn follow_broker(&mut self) {
+        let clients: Vec<_> = self.clients.iter().map(|(key, _)| key).collect();
+        for client in clients {
+            self.clients[client].standing = Standing(Standing::SETTLING | Standing::SHARED);
+        }
         self.follower = Some(Box::new(Follower { is_behind: true, news: Vec::new() }));
     }
 
@@ -469,9 +473,48 @@ impl Hub {
         let _ = self.kill_client(now, id);
     }
 
-    /// A client has another key: polls with the old one end.
+    /// A client has this key: if it had another, polls with that end.
     pub fn change_key(&mut self, id: &str, key: ClientKey) {
-        let _ = self.rotate_key(id, key);
+        if self.client_named(id).is_some_and(|client| self.clients[client].key != key) {
+            let _ = self.rotate_key(id, key);
+        }
+    }
+
+    /// Whether polls or streams wait for a client here.
+    #[must_use]
+    pub fn is_polled(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| !client.polls().is_empty())
+    }
+
+    /// What a client's pages prove themselves with.
+    #[must_use]
+    pub fn key_of(&self, client: Key<Client>) -> Option<ClientKey> {
+        self.clients.get(client).map(|client| client.key)
+    }
+
+    /// The broker has lost everything, and begins anew: all that is kept of channels is of another order of messages, as are
+    /// all positions. Clients stay, without subscriptions; who waits is told that it has lost something as soon as its client
+    /// has them again.
+    pub fn begin_anew(&mut self, now: Ms) {
+        let clients: Vec<_> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in clients {
+            for at in (0..self.clients[key].subscriptions.len()).rev() {
+                if !self.clients[key].subscriptions[at].has_ended() {
+                    self.leave_seat(now, key, at);
+                }
+                self.unlink(now, key, at);
+            }
+            let client = &mut self.clients[key];
+            (client.position, client.moved_from, client.forgotten) = (0, 0, 0);
+            client.standing = Standing(Standing::SETTLING | Standing::SHARED);
+        }
+        let waiters: Vec<_> = self.waiters.iter().map(|(key, _)| key).collect();
+        for key in waiters {
+            self.waiters[key].forget_position();
+        }
+        self.sweeps.clear();
+        self.forget_channels();
+        self.seq = 0;
     }
 
     /// Messages from before a client was known here have its name. Its name becomes the client.

@@ -14,7 +14,7 @@ use super::Hub;
 use super::answer::{Answer, News};
 use super::channel::Channel;
 use super::client::Client;
-use super::waiter::{Ending, Member, Owner, Protocol, Since, State, Then, Transport, Waiter};
+use super::waiter::{Ending, Member, NOWHERE, Owner, Protocol, Since, State, Then, Transport, Waiter};
 
 /// Subscribers of one channel that are visited before another channel has its turn, so that a message to one client
 /// does not wait behind a message to a million.
@@ -243,7 +243,9 @@ impl Hub {
         };
         let found = &mut self.waiters[waiter];
         found.state = state;
-        found.move_to(upto);
+        if upto != NOWHERE {
+            found.move_to(upto);
+        }
         self.look_at(waiter);
     }
 

@@ -59,6 +59,9 @@ pub const MEDIA: [&str; 5] = ["poll", "resume", "events", "socket", "canary"];
 /// longer hears something.
 pub(super) const BELIEVED_AFTER: Ms = Ms::from_secs(10);
 
+/// Where a stream's answer leads that was on its way when all positions lost their meaning.
+pub(super) const NOWHERE: u64 = u64::MAX;
+
 /// One parked poll, or one stream.
 #[derive(Debug)]
 pub struct Waiter {
@@ -127,6 +130,21 @@ pub enum Ending {
 }
 
 impl Waiter {
+    /// Where it is means nothing any more, whatever it has been given: it is told so when its clients are subscribed again.
+    pub(super) fn forget_position(&mut self) {
+        if let Protocol::Resume(since) = &mut self.protocol {
+            *since = Since::Lost;
+        }
+        self.came = u64::MAX;
+        for member in &mut self.members {
+            member.position = 0;
+        }
+        let is_stream = self.is_stream();
+        if let State::Sent { upto, .. } = &mut self.state {
+            *upto = if is_stream { NOWHERE } else { 0 };
+        }
+    }
+
     pub(super) fn is_original(&self) -> bool {
         self.protocol == Protocol::Original
     }

@@ -193,3 +193,32 @@ fn what_nobody_needs_is_left_to_the_broker() {
     assert_eq!(wishes, left);
     assert_eq!((world.hub.stats().clients, world.hub.stats().channels), (0, 0));
 }
+
+#[test]
+fn who_waits_when_the_broker_begins_anew_is_told_so_once() {
+    let mut world = World::following();
+    let client = world.adopted("a", &["room", "hall"]);
+    assert_eq!(world.told("room", 0, &fact(7, 1, "1")), Ok(()));
+    let keys = key_of("a").to_string();
+    let (now, since) = (world.now, Since::At(7));
+    let stream = world.hub.stream(now, Owner(1), [("a", &*keys)], since, Transport::Events).unwrap();
+    assert_eq!(world.hub.next_answer(now, &mut 100).map(|answer| answer.waiter()), Some(stream));
+    world.resume(2, "a", Since::At(7));
+    world.hub.set_behind(true);
+    world.hub.begin_anew(now);
+    world.hub.check();
+    world.hub.delivered(now, stream);
+    assert!(world.hear_resumed().is_none());
+    world.hub.fill_channel(now, "room", &ChannelFacts::default(), []);
+    world.hub.link_at(client, "room", 2, 2);
+    world.hub.settle(client, true);
+    world.hub.set_behind(false);
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    let mut heard: Vec<_> =
+        std::iter::from_fn(|| world.hear_resumed()).map(|heard| (heard.owner, heard.gaps, heard.ids.len())).collect();
+    heard.sort();
+    assert_eq!(heard, [(1, vec![(1, "restart", false)], 1), (2, vec![(1, "restart", false)], 1)]);
+    assert_eq!(world.told("room", 3, &fact(4, 2, "2")), Ok(()));
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.owner, heard.gaps, heard.ids.len()), (1, vec![], 1));
+}
