@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::server::UPGRADE_VARIABLE;
+use crate::server::{UPGRADE_VARIABLE, Verdict};
 
 /// How often is looked, and how many times: longer than a trial and what is under way may take.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -29,11 +29,16 @@ pub fn upgrade(pid: u32) -> Result<String, String> {
         return Err(format!("process {pid} is no server of this kind: it does not listen to SIGUSR2"));
     }
     let before = times(pid).map_err(failed)?;
+    // Without it, it takes longer to find out.
+    let verdict = Verdict::listen(pid).ok();
     kill_process(process, Signal::USR2).map_err(|error| failed(error.into()))?;
     for _ in 0..LOOKS {
         // It has not begun before it listens to signals again.
         if times(pid).map_err(failed)? > before && takes_signal(pid).map_err(failed)? {
             return Ok(format!("process {pid} runs the program that is installed now\n"));
+        }
+        if let Some(why) = verdict.as_ref().and_then(Verdict::heard) {
+            return Err(format!("process {pid} goes on as before: {why}"));
         }
         #[allow(clippy::disallowed_methods, reason = "this is no server: nobody waits but its user")]
         thread::sleep(INTERVAL);

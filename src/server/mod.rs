@@ -27,6 +27,7 @@ mod storage;
 mod stream;
 mod supervisor;
 mod upgrade;
+mod verdict;
 mod visitors;
 
 use std::io;
@@ -47,6 +48,7 @@ pub use clock::{Clock, Turns, Work};
 pub use listener::{BindError, BoundAddress};
 pub use storage::StateError;
 pub use upgrade::{Beginning, VARIABLE as UPGRADE_VARIABLE};
+pub use verdict::Verdict;
 
 use accept::Door;
 use drain::Stop;

@@ -21,7 +21,7 @@ use crate::config::Config;
 use super::handover::{Estate, Inventory, read_all};
 use super::listener::Listener;
 use super::supervisor::{self, Supervisor};
-use super::{BindError, Server};
+use super::{BindError, Server, verdict};
 
 /// Says in the environment of a program how it is to begin: [`TRIAL`], or the number of times that the process has become
 /// another.
@@ -44,6 +44,12 @@ pub(super) struct Program {
     arguments: Vec<OsString>,
     /// How often the process has become another.
     times: u64,
+}
+
+/// Says why there is no upgrade, in the log and to the command that waits for it.
+fn fail(why: &str) {
+    warn!("no upgrade, all goes on: {why}");
+    verdict::tell(why);
 }
 
 /// How far an upgrade has come.
@@ -110,11 +116,12 @@ impl Upgrade {
 impl Server {
     /// SIGUSR2: a child tries the program that stands where this one was started from.
     pub(super) fn begin_upgrade(&mut self) {
-        if self.stopping.is_some() || self.upgrade.is_some() {
-            return warn!(
-                "no upgrade: {}",
-                if self.stopping.is_some() { "the server stops" } else { "one is under way" }
-            );
+        if self.upgrade.is_some() {
+            // Whoever has asked for that one is not to take this for its end.
+            return warn!("no upgrade: one is under way");
+        }
+        if self.stopping.is_some() {
+            return fail("the server stops");
         }
         let tried = self.write_down().and_then(|mut state| {
             io::Seek::rewind(&mut state)?;
@@ -125,7 +132,7 @@ impl Server {
                 info!("upgrade: process {} tries the new program", child.id());
                 self.upgrade = Some(Upgrade::Trying { child, until: self.now + TRIAL_MAX });
             }
-            Err(error) => warn!("no upgrade, all goes on: the new program cannot be tried: {error}"),
+            Err(error) => fail(&format!("the new program cannot be tried: {error}")),
         }
     }
 
@@ -148,7 +155,7 @@ impl Server {
                 Ok(None) => self.give_up_upgrade("the new program does not say whether it can begin"),
                 Ok(Some(status)) => {
                     self.upgrade = None;
-                    warn!("no upgrade, all goes on: the new program cannot begin ({status}; what it said is above)");
+                    fail(&format!("the new program cannot begin ({status}; what it said is in the log)"));
                 }
                 Err(error) => self.give_up_upgrade(&error.to_string()),
             },
@@ -172,7 +179,7 @@ impl Server {
             let _ = child.kill();
             let _ = child.wait();
         }
-        warn!("no upgrade, all goes on: {why}");
+        fail(why);
     }
 
     /// Comes back only if it fails.

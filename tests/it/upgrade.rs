@@ -244,6 +244,12 @@ fn the_command_says_what_has_become_of_it() {
         assert_eq!(command(server.pid()), (Some(0), expected));
     }
     company.hear(1, "hello");
+    installed.replace("#!/bin/sh\nexit 3\n");
+    let why = "the new program cannot begin (exit status: 3; what it said is in the log)";
+    assert_eq!(
+        command(server.pid()),
+        (Some(1), format!("shaveet: process {} goes on as before: {why}\n", server.pid()))
+    );
     // Whoever does not know the signal is left alone.
     let mut other = Command::new("sleep").arg("60").spawn().expect("a process");
     let (code, said) = command(other.id());
