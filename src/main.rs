@@ -6,15 +6,16 @@
 #[cfg(not(feature = "jemalloc"))]
 use std::alloc::System as Allocator;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use cap::Cap;
-use log::LevelFilter;
+use log::{LevelFilter, warn};
 use shaveet::api::Entrance;
 use shaveet::cli::daemon::{self, Role};
 use shaveet::cli::{self, Deed, check};
-use shaveet::config::{Log, Settings, Sources};
+use shaveet::config::{Config, Log, Settings, Sources};
 use shaveet::server::{Beginning, Server};
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Allocator;
@@ -32,10 +33,10 @@ fn main() -> ExitCode {
             Ok(Role::Command(code)) => code,
             Err(error) => failed(&error),
         },
-        Deed::Check(settings) => match check::report(&settings) {
-            Ok(report) => printed(&report),
-            Err(problems) => cli::refuse(&problems),
-        },
+        Deed::Check { settings, sources } => {
+            sources.misspelt_variables().iter().for_each(cli::complain);
+            check::report(&settings).map_or_else(|problems| cli::refuse(&problems), |report| printed(&report))
+        }
         Deed::Print(text) => printed(&text),
         Deed::Ask(question) => question.ask(),
         Deed::Upgrade(pid) => cli::upgrade::upgrade(pid).map_or_else(|error| failed(&error), |text| printed(&text)),
@@ -51,11 +52,11 @@ fn printed(text: &str) -> ExitCode {
 /// Is the server. `listens` is what is to be done when it listens.
 fn serve(settings: Settings, sources: Sources, listens: fn() -> io::Result<()>) -> ExitCode {
     let config = settings.config().clone();
-    let demo = config.demo;
     log_to_stderr(&config.log);
+    sources.misspelt_variables().iter().for_each(|problem| warn!("{problem}"));
     let used = || HEAP.allocated();
     let begun = match Beginning::of_this_process() {
-        Beginning::Anew => Server::bind(config, used).inspect(|server| greet(server, demo)),
+        Beginning::Anew => Server::bind(config.clone(), used).inspect(|server| greet(server, &config)),
         Beginning::TakeOver => Server::inherit(config, used),
         Beginning::Trial => {
             return Server::try_to_inherit(&config).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
@@ -72,11 +73,17 @@ fn serve(settings: Settings, sources: Sources, listens: fn() -> io::Result<()>) 
     }
 }
 
-fn greet(server: &Server, demo: bool) {
+/// Says where it listens, which programs read, and to people what to try.
+fn greet(server: &Server, config: &Config) {
     let addresses = server.addresses();
     let addresses: Vec<_> = addresses.iter().map(|(address, entrance)| (address.to_string(), *entrance)).collect();
+    let mut text = listening(&addresses);
+    let mut stdout = io::stdout();
+    if stdout.is_terminal() {
+        text += &to_try(&addresses, config.demo, config.rpc_token_file.as_deref());
+    }
     // Whoever started us may not read what we print: no reason to stop.
-    let _ = io::stdout().write_all(greeting(&addresses, demo).as_bytes());
+    let _ = stdout.write_all(text.as_bytes());
 }
 
 /// One line for each event: time, level, message. A level is the logger's affair no more, so that it can change.
@@ -100,39 +107,44 @@ fn failed(error: &dyn Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A line for each listener, which programs read, the place of the demo, then three lines to paste into a shell. The poll
-/// runs twice in the background: the first is answered with the client's own `subscribe` message, the second waits for what
-/// is published.
-fn greeting(addresses: &[(String, Entrance)], demo: bool) -> String {
+/// A line for each listener.
+fn listening(addresses: &[(String, Entrance)]) -> String {
     let mut text = String::new();
     for (address, entrance) in addresses {
         text += if *entrance == Entrance::Rpc { "listening for calls on " } else { "listening on " };
         text += address;
         text += "\n";
     }
+    text
+}
+
+/// The place of the demo, then three lines to paste into a shell. The poll runs twice in the background: the first is answered
+/// with the client's own `subscribe` message, the second waits for what is published.
+fn to_try(addresses: &[(String, Entrance)], demo: bool, token: Option<&Path>) -> String {
     let is_for = |other: Entrance| {
         let mut fitting = addresses.iter().filter(move |(_, entrance)| *entrance != other).map(|(address, _)| address);
         let first = fitting.clone().find(|address| address.starts_with("http:")).or_else(|| fitting.next());
         first.map(|address| reached(address))
     };
-    if let (Some((call, api)), Some((poll, pages))) = (is_for(Entrance::Pages), is_for(Entrance::Rpc)) {
-        if demo {
-            text += &format!("two pages chat at {pages}/demo\n");
-        }
-        text += &format!(
-            r#"  key=$({call} '{api}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
+    let (Some((mut call, api)), Some((poll, pages))) = (is_for(Entrance::Pages), is_for(Entrance::Rpc)) else {
+        return String::new();
+    };
+    if let Some(path) = token {
+        call += &format!(r#" -H "Authorization: Bearer $(cat {})""#, quoted(&path.display().to_string()));
+    }
+    let demo = if demo { format!("two pages chat at {pages}/demo\n") } else { String::new() };
+    format!(
+        r#"{demo}  key=$({call} '{api}' -d '{{"method":"create_client","params":["demo"]}}' | cut -d'"' -f4)
   {call} '{api}' -d '{{"method":"subscribe","params":["demo","room"]}}'; for i in 1 2; do {poll} -G '{pages}/message_updates' -d callback=show -d 'client_id=demo_!!_'$key; echo; done &
   {call} '{api}' -d '{{"method":"new_message","params":["alice","hello","room",false]}}'
 "#
-        );
-    }
-    text
+    )
 }
 
 /// How curl gets to an address: its command and the URL. A wildcard is no place to connect to: this machine is.
 fn reached(address: &str) -> (String, String) {
     match address.strip_prefix("unix:") {
-        Some(path) => (format!("curl -s --unix-socket '{}'", path.replace('\'', r"'\''")), "http://localhost".into()),
+        Some(path) => (format!("curl -s --unix-socket {}", quoted(path)), "http://localhost".into()),
         None => {
             let url = address.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:");
             ("curl -s".into(), url)
@@ -140,43 +152,50 @@ fn reached(address: &str) -> (String, String) {
     }
 }
 
+/// As a shell reads it back.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Entrance, greeting};
+    use std::path::Path;
 
-    fn greeted(addresses: &[(&str, Entrance)]) -> String {
-        let owned: Vec<_> = addresses.iter().map(|(address, entrance)| ((*address).to_owned(), *entrance)).collect();
-        greeting(&owned, false)
+    use super::{Entrance, listening, to_try};
+
+    fn owned(addresses: &[(&str, Entrance)]) -> Vec<(String, Entrance)> {
+        addresses.iter().map(|(address, entrance)| ((*address).to_owned(), *entrance)).collect()
     }
 
     #[test]
-    fn greeting_tells_every_listener_and_tries_the_first_that_curl_reaches() {
+    fn every_listener_is_told_and_the_first_that_curl_reaches_is_tried() {
         let shared = |address| (address, Entrance::Shared);
-        let text = greeted(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"].map(shared));
+        let addresses = owned(&["unix:/run/it's", "http://[::]:8082", "http://127.0.0.1:8083"].map(shared));
+        let text = listening(&addresses);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 6);
-        assert_eq!(lines[0], "listening on unix:/run/it's");
-        assert_eq!(lines[2], "listening on http://127.0.0.1:8083");
-        assert!(lines[3].starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{}", lines[3]);
-        let text = greeted(&[shared("unix:/run/it's")]);
+        assert_eq!(
+            lines,
+            ["listening on unix:/run/it's", "listening on http://[::]:8082", "listening on http://127.0.0.1:8083"]
+        );
+        let text = to_try(&addresses, false, None);
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.starts_with("  key=$(curl -s 'http://localhost:8082' -d "), "{text}");
+        let text = to_try(&owned(&[shared("unix:/run/it's")]), false, None);
         assert!(text.contains(r"curl -s --unix-socket '/run/it'\''s' 'http://localhost' -d "));
-        assert_eq!(greeted(&[]), "");
+        assert_eq!(to_try(&[], true, None), "");
     }
 
     #[test]
-    fn calls_are_tried_where_they_are_served() {
-        let text = greeted(&[("http://0.0.0.0:8082", Entrance::Pages), ("unix:/run/rpc", Entrance::Rpc)]);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[1], "listening for calls on unix:/run/rpc");
-        assert!(
-            lines[2].starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "),
-            "{}",
-            lines[2]
-        );
-        assert!(lines[3].contains("curl -s -G 'http://localhost:8082/message_updates'"), "{}", lines[3]);
-        assert!(
-            super::greeting(&[("http://0.0.0.0:8082".into(), Entrance::Shared)], true)
-                .contains("\ntwo pages chat at http://localhost:8082/demo\n")
-        );
+    fn calls_are_tried_where_they_are_served_and_with_what_they_need() {
+        let addresses = owned(&[("http://0.0.0.0:8082", Entrance::Pages), ("unix:/run/rpc", Entrance::Rpc)]);
+        assert_eq!(listening(&addresses).lines().nth(1), Some("listening for calls on unix:/run/rpc"));
+        let text = to_try(&addresses, false, None);
+        assert!(text.starts_with("  key=$(curl -s --unix-socket '/run/rpc' 'http://localhost' -d "), "{text}");
+        assert!(text.contains("curl -s -G 'http://localhost:8082/message_updates'"), "{text}");
+        let addresses = owned(&[("http://0.0.0.0:8082", Entrance::Shared)]);
+        let text = to_try(&addresses, true, Some(Path::new("/etc/token")));
+        assert!(text.starts_with("two pages chat at http://localhost:8082/demo\n"), "{text}");
+        let with_token = r#"curl -s -H "Authorization: Bearer $(cat '/etc/token')" 'http://localhost:8082' -d "#;
+        assert_eq!(text.matches(with_token).count(), 3, "{text}");
     }
 }

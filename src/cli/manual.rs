@@ -86,7 +86,8 @@ pub(super) fn completions(shell: Shell) -> String {
 /// There is room for why a default is what it is; headings are short.
 fn for_page(command: Command) -> Command {
     let command = command.about("push server in one small binary").subcommand_help_heading("Subcommands");
-    command.mut_args(|arg| {
+    // It has no page of its own.
+    command.disable_help_subcommand(true).mut_args(|arg| {
         let Some(knob) = Knob::named(arg.get_id().as_str()) else { return arg };
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let heading = knob.group.heading();

@@ -30,7 +30,7 @@ use clap_complete::Shell;
 use ask::Question;
 
 use crate::config::knobs::{Form, Group, KNOBS, Knob, Preset};
-use crate::config::{Origin, Problems, Setting, Settings, Sources};
+use crate::config::{Origin, Problem, Problems, Setting, Settings, Sources};
 
 /// What the user wants.
 #[derive(Debug)]
@@ -45,7 +45,12 @@ pub enum Deed {
         daemon: bool,
     },
     /// Say what would count.
-    Check(Box<Settings>),
+    Check {
+        /// What counts.
+        settings: Box<Settings>,
+        /// Where it comes from.
+        sources: Sources,
+    },
     /// Print this.
     Print(String),
     /// Have the server of this process become the program that is installed now.
@@ -76,11 +81,14 @@ pub fn parse() -> Deed {
 
 /// Says what is wrong with the configuration and ends the process.
 pub fn refuse(problems: &Problems) -> ! {
-    for problem in &problems.0 {
-        // A closed stderr cannot be told anything.
-        let _ = writeln!(io::stderr(), "shaveet: {problem}");
-    }
+    problems.0.iter().for_each(complain);
     std::process::exit(2)
+}
+
+/// Says what is wrong.
+pub fn complain(problem: &Problem) {
+    // A closed stderr cannot be told anything.
+    let _ = writeln!(io::stderr(), "shaveet: {problem}");
 }
 
 /// Reads arguments, the program's name first, variables, and the file that they name.
@@ -114,7 +122,7 @@ pub fn try_parse(
     }
     let settings = Box::new(sources.read().map_err(Error::Configuration)?);
     Ok(match subcommand {
-        Some(("check", _)) => Deed::Check(settings),
+        Some(("check", _)) => Deed::Check { settings, sources },
         _ => Deed::Serve { settings, sources, daemon: matches.get_flag("daemon") },
     })
 }
@@ -137,7 +145,6 @@ pub fn command() -> Command {
         )
         .subcommands(subcommands())
         .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
         .subcommand_value_name("SUBCOMMAND")
         .subcommand_help_heading("Subcommands (without one it is the server)")
 }

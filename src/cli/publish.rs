@@ -52,8 +52,9 @@ const TTL_MIN: Duration = Duration::from_millis(1);
 const TTL_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 const NOTES: &str = "\
-A line end at the end of standard input is not part of the message. What fails
-can be tried again: a message that has the same --key as one of the last five
+A line end at the end of standard input is not part of the message. Where there
+is no input at all nothing is published; an empty message is ''. What fails can
+be tried again: a message that has the same --key as one of the last five
 minutes is not published again.
 The exit code is 1 if it could not be done, 2 for wrong arguments.
 
@@ -115,7 +116,8 @@ fn publish(options: &Options, api: &mut Api<'_>, output: &mut Output, text: &str
     if options.as_json { output.line(&place) } else { output.line(&place["id"]) }
 }
 
-/// All of standard input, less the line end at its end.
+/// All of standard input, less the line end at its end. Nothing at all is no message: mostly it is a command before a `|` that
+/// has failed.
 fn whole_input() -> Result<String, Failure> {
     let input = io::stdin().lock();
     if input.is_terminal() {
@@ -123,6 +125,10 @@ fn whole_input() -> Result<String, Failure> {
     }
     let mut bytes = Vec::new();
     input.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.is_empty() {
+        let what = "standard input is empty: nothing is published. An empty message is TEXT ''";
+        return Err(Failure::Other(what.to_owned()));
+    }
     message(bytes)
 }
 

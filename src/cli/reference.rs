@@ -53,7 +53,8 @@ demo = true
 ```
 
 Flags win over variables, variables over the file, the file over the defaults; what wins counts whole, lists too. A key that is
-none, a value that is not allowed, a file that cannot be read: the server says which line, and does not start.
+none, a value that is not allowed, a file that cannot be read: the server says which line, and does not start. Of a variable that
+looks misspelt it warns: others may have made it.
 `shaveet check`, with the same flags, says that without starting one, and prints what counts and where it comes from.
 
 SIGHUP has a running server read the file again, and the token's. What has changed holds from then on: parked polls, streams and

@@ -11,14 +11,11 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::knobs::{Form, KNOBS, Knob};
+use super::knobs::{Form, Knob};
 use super::{Origin, Problem, Setting};
 
 /// Bytes of a file of settings: some hundred times what all of them take.
 const BYTES_MAX: u64 = 1 << 20;
-
-/// How alike two names are, of 1, for one to be meant by the other.
-const ALIKE: f64 = 0.8;
 
 /// Reads a regular file that is not large: neither a pipe that nobody writes to nor a disk's image holds anybody up.
 ///
@@ -172,9 +169,8 @@ fn unknown(key: &str, value: &DeValue<'_>) -> String {
         "config" | "daemon" => return format!("unknown key {key}; it is for the command line alone"),
         _ => {}
     }
-    let alike = KNOBS.iter().map(|knob| (strsim::jaro_winkler(&meant, knob.name), knob.name));
-    match alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(alike, _)| *alike >= ALIKE) {
-        Some((_, name)) => format!("unknown key {key}; did you mean {name}?"),
+    match Knob::meant_by(&meant) {
+        Some(knob) => format!("unknown key {key}; did you mean {}?", knob.name),
         None if value.is_table() => format!("unknown key {key}; keys stand at the top, in no table"),
         None => format!("unknown key {key}; `shaveet --help` lists what there is"),
     }

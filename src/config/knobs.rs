@@ -31,6 +31,9 @@ pub struct Knob {
     pub(super) read: fn(&mut Draft, &str) -> Result<(), String>,
 }
 
+/// How alike two names are, of 1, for one to be meant by the other.
+const ALIKE: f64 = 0.8;
+
 /// Knobs that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -106,6 +109,14 @@ impl Knob {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Knob> {
         KNOBS.iter().find(|knob| knob.name == name)
+    }
+
+    /// The knob whose name is most like this one, if that is like enough to be a slip.
+    #[must_use]
+    pub fn meant_by(name: &str) -> Option<&'static Knob> {
+        let alike = KNOBS.iter().map(|knob| (strsim::jaro_winkler(name, knob.name), knob));
+        let (alike, knob) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
+        (alike >= ALIKE).then_some(knob)
     }
 
     /// The flag.

@@ -86,6 +86,21 @@ impl Sources {
         self.variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
     }
 
+    /// Variables that say nothing but look as if they should. They may be somebody else's: container managers make some for
+    /// each service they know, so these are no errors.
+    #[must_use]
+    pub fn misspelt_variables(&self) -> Vec<Problem> {
+        let stranger = |name: &str| {
+            let key = name.strip_prefix("SHAVEET_")?.to_lowercase().replace('_', "-");
+            let is_known = KNOBS.iter().any(|knob| knob.variable() == name) || name == "SHAVEET_CONFIG";
+            let is_of_containers = ["port", "service"].iter().any(|word| key.split('-').next() == Some(word));
+            let knob = Knob::meant_by(&key).filter(|_| !is_known && !is_of_containers)?;
+            let what = format!("unknown variable, which says nothing; did you mean {}?", knob.variable());
+            Some(Problem { place: name.to_owned(), what })
+        };
+        self.variables.iter().filter_map(|(name, _)| stranger(name)).collect()
+    }
+
     /// Reads the file and finds what counts.
     ///
     /// # Errors

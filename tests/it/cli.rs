@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::support::program::{Ended, Running, ended, shaveet};
+use crate::support::{BINARY, Nest};
 use rustix::process::Signal;
 
 /// A path for a socket, short enough for one (108 bytes), removed in the end.
@@ -52,6 +53,12 @@ fn help_into_a_closed_pipe_is_no_panic() {
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn help_can_be_asked_for_in_a_word() {
+    assert_eq!(ended(shaveet(&["help"])).stdout, ended(shaveet(&["--help"])).stdout);
+    assert_eq!(ended(shaveet(&["help", "publish"])).stdout, ended(shaveet(&["publish", "--help"])).stdout);
 }
 
 #[test]
@@ -121,6 +128,39 @@ fn container_managers_port_variable_is_not_ours() {
 }
 
 #[test]
+fn a_misspelt_variable_is_told_and_one_of_others_is_not() {
+    let variables = [
+        ("SHAVEET_POL_TIMEOUT", "1s"),
+        ("SHAVEET_Listen", "nowhere"),
+        ("SHAVEET_URL", "http://push"),
+        ("SHAVEET_PORT_8082_TCP", "tcp://10.0.0.1:8082"),
+        ("SHAVEET_SERVICE_HOST", "10.0.0.1"),
+        ("SHAVEET_HISTORY", "7"),
+    ];
+    let mut check = shaveet(&["check"]);
+    check.envs(variables);
+    let Ended { code, stdout, stderr } = ended(check);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("history = 7 "), "{stdout}");
+    let mut said: Vec<&str> = stderr.lines().collect();
+    said.sort_unstable();
+    let expected = [
+        "shaveet: SHAVEET_Listen: unknown variable, which says nothing; did you mean SHAVEET_LISTEN?",
+        "shaveet: SHAVEET_POL_TIMEOUT: unknown variable, which says nothing; did you mean SHAVEET_POLL_TIMEOUT?",
+    ];
+    assert_eq!(said, expected);
+    // A server says the same, and serves.
+    let mut server = shaveet(&["--listen", "127.0.0.1:0"]);
+    server.envs(variables).stderr(Stdio::piped());
+    let mut server = Running::start(server);
+    server.listening_tcp();
+    server.signal(Signal::TERM);
+    let mut log = String::new();
+    server.child.stderr.take().expect("it is a pipe").read_to_string(&mut log).expect("a text");
+    assert!(log.contains("WARN  SHAVEET_POL_TIMEOUT: unknown variable"), "{log}");
+}
+
+#[test]
 fn each_listener_has_its_line() {
     let socket = SocketPath::new("lines");
     let mut command = shaveet(&["-p", "0"]);
@@ -137,10 +177,13 @@ fn each_listener_has_its_line() {
 #[test]
 fn lines_to_try_work_as_pasted() {
     let socket = SocketPath::new("paste");
-    for address in ["127.0.0.1:0", "0", &socket.address()] {
-        let server = Running::start(shaveet(&["--listen", address]));
+    let nest = Nest::new("paste");
+    let token = format!("--rpc-token-file {}", nest.file("token", "0123456789abcdef0123\n").display());
+    for (address, more) in [("127.0.0.1:0", ""), ("0", ""), (&*socket.address(), ""), ("127.0.0.1:0", &*token)] {
+        let server = Running::start(on_a_terminal(&format!("exec timeout 60 {BINARY} --listen {address} {more}")));
+        // The log is there, too.
         let mut line = server.line();
-        while line.starts_with("listening on ") {
+        while !line.starts_with("  ") {
             line = server.line();
         }
         let script = [line, server.line(), server.line()];
@@ -154,7 +197,24 @@ fn lines_to_try_work_as_pasted() {
             line = shell.line();
         }
         assert!(line.contains("show({"), "{line}");
+        server.signal(Signal::TERM);
+        server.ended();
     }
+}
+
+/// A shell's command on a terminal of its own, which util-linux has. SIGTERM ends both.
+fn on_a_terminal(command: &str) -> Command {
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", command, "/dev/null"]).stdin(Stdio::null());
+    terminal
+}
+
+#[test]
+fn lines_to_try_are_for_people() {
+    let server = Running::start(shaveet(&["--listen", "127.0.0.1:0"]));
+    server.listening_tcp();
+    server.signal(Signal::TERM);
+    assert_eq!(server.rest(), Vec::<String>::new());
 }
 
 #[test]

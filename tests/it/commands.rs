@@ -123,6 +123,10 @@ fn what_is_no_text_or_too_long_is_not_published() {
     let nest = Nest::new("no-text");
     command.stdin(std::fs::File::open(nest.file("input", b"good\n\xff\n")).expect("just made"));
     assert!(failed(command).contains("UTF-8, which standard input is not at byte 5"));
+    // What comes before a `|` may have failed.
+    let mut empty = shaveet(&["publish", "room", "--url", &url(&server)]);
+    empty.stdin(Stdio::null());
+    assert!(failed(empty).contains("standard input is empty: nothing is published"));
     let said = failed(shaveet(&["publish", "room", &"x".repeat(2000), "--url", &url(&server)]));
     assert!(said.contains("--max-body"), "{said}");
     assert_eq!(server.call("list_channels", json!([]))["channels"], json!([]));
@@ -250,6 +254,9 @@ fn channels_and_clients_are_listed_whole() {
     assert_eq!((&object["client"], &object["parked"]), (&json!("page1"), &json!(1)));
     assert_eq!(asked(&server, &["clients", "-q"]), "page1\n");
     assert_eq!(asked(&server, &["clients", "-q", "other"]), "");
+    let Ended { code, stdout, stderr } = ended(shaveet(&["clients", "other", "--url", &url(&server)]));
+    assert_eq!((code, &*stdout), (Some(0), ""));
+    assert_eq!(stderr, "shaveet: there are no clients whose names begin with other\n");
     drop(waiting);
 
     // More than the server gives at once, and a name that would write lines of its own.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::failure::Failure;
-use super::output::{Output, Plain};
+use super::output::{Output, Plain, say};
 use super::reach::Reach;
 use super::syntax::{Argument, Form};
 
@@ -49,15 +49,17 @@ impl Options {
 }
 
 impl List {
-    /// Prints it as it comes.
+    /// Prints it as it comes. To people it is said if there is nothing.
     ///
     /// # Errors
     /// It cannot be asked for.
     pub(in crate::cli) fn print(&self, options: &Options, reach: &Reach, output: &mut Output) -> Result<(), Failure> {
         let mut heading = (!options.names_alone && !options.as_json).then(self.heading);
-        let (names, member) = self.names;
-        Api::new(reach).each_page(names, member, &options.prefix, |api, names| {
-            if let Some(heading) = heading.take() {
+        let (method, member) = self.names;
+        Api::new(reach).each_page(method, member, &options.prefix, |api, names| {
+            if !names.is_empty()
+                && let Some(heading) = heading.take()
+            {
                 output.line(heading)?;
             }
             if options.names_alone {
@@ -66,7 +68,13 @@ impl List {
                 self.print_page(options, api, &names, output)?;
             }
             output.flush()
-        })
+        })?;
+        match (heading, &*options.prefix) {
+            (None, _) => {}
+            (Some(_), "") => say(format_args!("there are no {member}")),
+            (Some(_), prefix) => say(format_args!("there are no {member} whose names begin with {}", Plain(prefix))),
+        }
+        Ok(())
     }
 
     fn print_page(

@@ -74,6 +74,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
     }
 
+    /// The lines that it prints until it ends.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
     /// How it ended. Its stdout is closed when it has.
     pub(crate) fn ended(mut self) -> ExitStatus {
         loop {
