@@ -4,7 +4,7 @@
 //! Pages hold a request open and get the messages.
 //!
 //! ```text
-//!   main -> cli, config -> server -> api -> { hub, http, websocket, broker } -> { slots, names, paged, wheel, state, clock, json, decimal, histogram, few, run }
+//!   main -> cli, config -> server -> api -> { hub, http, websocket, broker } -> { slots, names, paged, buffer, wheel, state, clock, json, decimal, histogram, few, run }
 //! ```
 //!
 //! Cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of
@@ -13,10 +13,11 @@
 //! [`server`] is the edge: sockets, the clock, and the loop that moves everything, in one thread.
 //!
 //! Arrows point down only. What is not there is as important: no socket, clock, log or JSON parsing in the hub; no hub
-//! in `http` or `websocket`; no `mio` outside `server` and `cli::bench`; no thread, no lock, no callback.
+//! in `http`, `websocket` or `broker`; no `mio` outside `server` and `cli::bench`; no thread, no lock, no callback.
 
 pub mod api;
 pub mod broker;
+pub mod buffer;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -5,10 +5,14 @@
 //!
 //! Here is no socket, no clock and no hub. Bytes, what became of the socket, and `now` go in; bytes and [`Event`]s come out.
 
+mod address;
+mod codec;
+pub mod library;
 mod link;
 mod value;
 
-pub use link::Link;
+pub use address::{Address, Password, Place, Tls, shown};
+pub use link::{CALLS_MAX, Counts, Link, OUTPUT_BYTES_MAX, Options, RESULTS};
 pub use value::Value;
 
 use std::fmt;

@@ -9,7 +9,6 @@
 //! `mod.rs` is the turn; `serve.rs` is what is done with one peer, `stream.rs` with one that streams; `accept.rs` lets new ones in.
 
 mod accept;
-mod buffer;
 mod clock;
 mod drain;
 mod handover;

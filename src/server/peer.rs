@@ -14,9 +14,9 @@ use crate::http::{Decoder, Stage};
 use crate::hub::Waiter;
 use crate::slots::Key;
 
-use super::buffer::Buffer;
 use super::listener::Stream;
 use super::proof::CANARY;
+use crate::buffer::Buffer;
 
 /// One connection.
 #[derive(Debug)]

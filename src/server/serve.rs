@@ -10,9 +10,9 @@ use crate::hub::{Answer, Ending, Owner};
 use crate::slots::Key;
 
 use super::Server;
-use super::buffer::Buffer;
 use super::memory::INBOX_BYTES_WHEN_FULL;
 use super::peer::{Peer, Phase, Sent};
+use crate::buffer::Buffer;
 
 /// What a peer may send behind a parked poll and has kept for it. More stays in the kernel, and the sender waits.
 const PIPELINE_BYTES_MAX: usize = 64 << 10;

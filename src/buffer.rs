@@ -3,7 +3,7 @@
 
 /// Bytes that come in at the end and go at the beginning.
 #[derive(Debug, Default)]
-pub(super) struct Buffer(Option<Box<Content>>);
+pub struct Buffer(Option<Box<Content>>);
 
 #[derive(Debug, Default)]
 struct Content {
@@ -13,22 +13,26 @@ struct Content {
 }
 
 impl Buffer {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// How much memory it takes.
-    pub(super) fn memory(&self) -> usize {
+    #[must_use]
+    pub fn memory(&self) -> usize {
         self.0.as_ref().map_or(0, |content| size_of::<Content>() + content.bytes.capacity())
     }
 
     /// What is there.
-    pub(super) fn bytes(&self) -> &[u8] {
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |content| &content.bytes[content.gone..])
     }
 
     /// Puts bytes behind the others.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -46,7 +50,7 @@ impl Buffer {
     ///
     /// # Panics
     /// If there are not that many.
-    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
         let Content { mut bytes, gone } = *std::mem::take(&mut self.0).unwrap_or_default();
         assert!(gone + count <= bytes.len(), "no more is taken than there is");
         self.push(&bytes[gone + count..]);
@@ -58,7 +62,7 @@ impl Buffer {
     ///
     /// # Panics
     /// If there are not that many.
-    pub(super) fn consume(&mut self, count: usize) {
+    pub fn consume(&mut self, count: usize) {
         let left = self.bytes().len().checked_sub(count).expect("no more is consumed than there is");
         match &mut self.0 {
             Some(content) if left > 0 => content.gone += count,
