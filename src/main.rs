@@ -37,7 +37,12 @@ fn main() -> ExitCode {
             sources.misspelt_variables().iter().for_each(cli::complain);
             check::report(&settings).map_or_else(|problems| cli::refuse(&problems), |report| printed(&report))
         }
-        Deed::Print(text) => printed(&text),
+        Deed::Print(text) | Deed::LookUp(Ok(text)) => printed(&text),
+        // By stdout, where the answer would have been: that is what the server reads.
+        Deed::LookUp(Err(why)) => {
+            printed(&why);
+            ExitCode::FAILURE
+        }
         Deed::Ask(question) => question.ask(),
         Deed::Upgrade(pid) => cli::upgrade::upgrade(pid).map_or_else(|error| failed(&error), |text| printed(&text)),
     }

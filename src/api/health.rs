@@ -36,11 +36,14 @@ pub enum Readiness {
     Stopping,
     /// The canary has not come out in time.
     Late,
+    /// There is to be a Redis, and the link to it is down.
+    Broker,
 }
 
 impl Readiness {
     /// All of them, in the order of their counts.
-    pub(super) const ALL: [Readiness; 4] = [Readiness::Ready, Readiness::Memory, Readiness::Stopping, Readiness::Late];
+    pub(super) const ALL: [Readiness; 5] =
+        [Readiness::Ready, Readiness::Memory, Readiness::Stopping, Readiness::Late, Readiness::Broker];
 
     /// The word for it.
     pub(super) fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Readiness {
             Readiness::Memory => "memory",
             Readiness::Stopping => "stopping",
             Readiness::Late => "late",
+            Readiness::Broker => "broker",
         }
     }
 
@@ -58,6 +62,8 @@ impl Readiness {
             Readiness::Memory => "not ready: memory is full, nothing can be published; see --memory-max\n",
             Readiness::Stopping => "not ready: the server stops\n",
             Readiness::Late => "not ready: a message that was published did not come out in time\n",
+            // Why is for the log: not everybody is to know where it is.
+            Readiness::Broker => "not ready: the link to Redis is down; the log says why\n",
         }
     }
 }
@@ -77,6 +83,10 @@ impl Api {
         out: &mut Vec<u8>,
     ) -> Outcome {
         if !is_read(visit, request, exchange, out) {
+            return Outcome::Answered;
+        }
+        if self.is_broker_down {
+            self.write_readiness(Readiness::Broker, visit.date, exchange, out);
             return Outcome::Answered;
         }
         match self.hub.send_canary(visit.now, visit.owner) {

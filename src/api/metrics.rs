@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::broker;
 use crate::http::{Exchange, Request, Response, Status};
 use crate::hub::{MEDIA, Tally, Usage};
 
@@ -77,6 +78,19 @@ pub struct Edge {
     pub started: Duration,
     /// Bytes of it that are in memory, as the kernel counts; `None` if it does not say.
     pub resident_bytes: Option<u64>,
+    /// The link to Redis; `None` if there is to be none.
+    pub broker: Option<BrokerEdge>,
+}
+
+/// What the link to Redis has done.
+#[derive(Clone, Debug)]
+pub struct BrokerEdge {
+    /// Whether calls go out.
+    pub is_up: bool,
+    /// Calls whose reply has not come.
+    pub pending: usize,
+    /// What it has counted.
+    pub counts: broker::Counts,
 }
 
 /// How often something was tried that can fail, and how it went.
@@ -133,6 +147,9 @@ impl Api {
         write_memory(&mut page, edge, usage);
         write_reloads(&mut page, edge);
         write_state(&mut page, edge);
+        if let Some(broker) = &edge.broker {
+            write_broker(&mut page, broker);
+        }
         write_process(&mut page, edge);
         page.end();
         Response { status: Status::OK, headers: format.headers(), body: &body }.write(out, date, exchange);
@@ -296,6 +313,24 @@ fn write_state(page: &mut Exposition<'_>, edge: &Edge) {
         .is(done_at.unwrap_or_default().as_secs_f64());
     page.gauge("shaveet_state_last_write_duration_seconds", "How long the last time took, between other work.")
         .is(last_took.as_secs_f64());
+}
+
+fn write_broker(page: &mut Exposition<'_>, broker: &BrokerEdge) {
+    let broker::Counts { dials, calls, times, received, sent } = &broker.counts;
+    page.gauge("shaveet_broker_up", "Whether the link to Redis is up.").is(u64::from(broker.is_up));
+    page.gauge("shaveet_broker_pending_calls", "Calls that Redis has not answered.").is(broker.pending);
+    page.counter("shaveet_broker_calls", "Calls of Redis, by what came of them.")
+        .by("result", broker::RESULTS.into_iter().zip(*calls));
+    page.histogram(
+        "shaveet_broker_call_duration_seconds",
+        "Time from a call to its reply, to the millisecond.",
+        &times.counts,
+        1e-3,
+        Duration::from_millis(times.sum).as_secs_f64(),
+    );
+    page.counter("shaveet_broker_dials", "How often a connection to Redis was begun.").is(*dials);
+    page.counter("shaveet_broker_bytes", "Bytes from Redis and to it.")
+        .by("direction", [("received", *received), ("sent", *sent)]);
 }
 
 /// What every process has, by the names that everybody uses for it.

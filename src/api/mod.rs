@@ -39,7 +39,7 @@ use crate::slots::Key;
 pub use access::{Access, Entrance, Refusal};
 pub use cors::Cors;
 pub use health::{Proof, Readiness};
-pub use metrics::{Attempts, Edge};
+pub use metrics::{Attempts, BrokerEdge, Edge};
 pub use openmetrics::Format;
 pub use press::Press;
 pub use secret::Secret;
@@ -75,6 +75,8 @@ pub struct Api {
     counts: Counts,
     /// In which positions are named.
     pub epoch: Epoch,
+    /// There is to be a Redis, and the link to it is down.
+    pub is_broker_down: bool,
     poll_timeout: Ms,
     max_name: usize,
     /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
@@ -143,6 +145,7 @@ impl Api {
             pace: Pace::new(config.max_poll_rate),
             counts: Counts::default(),
             epoch: Epoch::new(epoch),
+            is_broker_down: false,
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
             jitter: fastrand::Rng::with_seed(seed),

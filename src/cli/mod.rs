@@ -11,6 +11,7 @@ mod channels;
 pub mod check;
 mod clients;
 pub mod daemon;
+mod look_up;
 mod manual;
 mod publish;
 pub mod reference;
@@ -18,11 +19,11 @@ mod tail;
 pub mod upgrade;
 mod why;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, ValueParser};
+use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser, ValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
@@ -53,6 +54,8 @@ pub enum Deed {
     },
     /// Print this.
     Print(String),
+    /// Print the addresses of a host, or why there are none.
+    LookUp(Result<String, String>),
     /// Have the server of this process become the program that is installed now.
     Upgrade(u32),
     /// Ask a running server for something.
@@ -107,6 +110,9 @@ pub fn try_parse(
         }
         Some(("completions", named)) => {
             return Ok(Deed::Print(manual::completions(*named.get_one("shell").expect("it is required"))));
+        }
+        Some(("look-up", named)) => {
+            return Ok(Deed::LookUp(look_up::addresses(named.get_one::<String>("HOST").expect("it is required"))));
         }
         Some(("upgrade", named)) => return Ok(Deed::Upgrade(*named.get_one("PID").expect("it is required"))),
         _ => {}
@@ -167,7 +173,8 @@ fn subcommands() -> Vec<Command> {
     all.push(completions);
     let subcommand = Arg::new("subcommand").value_name("SUBCOMMAND").value_parser(DOCUMENTED);
     let man = Command::new("man").about("Print the manual page, or that of a subcommand").arg(subcommand);
-    all.extend([man, reference]);
+    let look_up = Command::new("look-up").about("Print a host's addresses").hide(true);
+    all.extend([man, reference, look_up.arg(Arg::new("HOST").required(true))]);
     all
 }
 
@@ -237,13 +244,27 @@ fn flag(knob: &'static Knob) -> Arg {
     if knob.form == Form::Switch {
         return flag.action(ArgAction::SetTrue).help(knob.help);
     }
-    let check = move |text: &str| knob.check(text).map(|()| text.to_owned());
-    let flag = flag.value_name(knob.value).value_parser(ValueParser::new(check));
+    let flag = flag.value_name(knob.value).value_parser(ValueParser::new(Allowed(knob)));
     let flag = if knob.value == "FILE" { flag.value_hint(ValueHint::FilePath) } else { flag };
     let flag = if knob.is_list() { flag.action(ArgAction::Append).value_delimiter(',') } else { flag };
     match knob.default {
         Preset::Value(text) => flag.default_value(text).help(knob.help),
         Preset::Absent(what) => flag.help(format!("{} [default: {what}]", knob.help)),
+    }
+}
+
+/// The values of a knob. An error shows a value as it [may be shown](Knob::shown).
+#[derive(Clone)]
+struct Allowed(&'static Knob);
+
+impl TypedValueParser for Allowed {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let text = StringValueParser::new().parse_ref(command, arg, value)?;
+        let Err(why) = self.0.check(&text) else { return Ok(text) };
+        let refuse = move |_: &str| Err::<String, String>(why.clone());
+        refuse.parse_ref(command, arg, OsStr::new(&self.0.shown(&text)))
     }
 }
 

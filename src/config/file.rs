@@ -125,7 +125,7 @@ impl Reading<'_> {
     }
 
     fn wrong_value(&mut self, knob: &Knob, value: &Spanned<DeValue<'_>>, why: &str) {
-        let written: String = self.text[value.span()].chars().take(SHOWN).collect();
+        let written: String = knob.shown(&self.text[value.span()]).chars().take(SHOWN).collect();
         self.wrong(value.span().start, format!("{} = {written}: {why}", knob.name));
     }
 

@@ -5,6 +5,7 @@
 //! [`Config`](super::Config) are made from this table. Defaults that the original server had are the original's.
 
 use super::{Draft, values};
+use crate::broker;
 
 /// One thing that an operator can choose.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub enum Group {
     Access,
     /// What outlives the server.
     State,
+    /// More than one node.
+    Broker,
     /// How long things take.
     Timers,
     /// What channels keep.
@@ -86,8 +89,16 @@ pub enum Acts {
 
 impl Group {
     /// All of them, in the table's order.
-    pub const ALL: [Group; 7] =
-        [Group::Listening, Group::Access, Group::State, Group::Timers, Group::History, Group::Limits, Group::Logging];
+    pub const ALL: [Group; 8] = [
+        Group::Listening,
+        Group::Access,
+        Group::State,
+        Group::Broker,
+        Group::Timers,
+        Group::History,
+        Group::Limits,
+        Group::Logging,
+    ];
 
     /// What stands above its knobs.
     #[must_use]
@@ -96,6 +107,7 @@ impl Group {
             Group::Listening => "Listening",
             Group::Access => "Access",
             Group::State => "State",
+            Group::Broker => "Redis between several nodes",
             Group::Timers => "Timers (10ms to 1d)",
             Group::History => "History (for all channels: N; for those whose names begin so: chat-=N)",
             Group::Limits => "Limits (sizes from 1KiB to 1GiB)",
@@ -153,6 +165,12 @@ impl Knob {
     #[must_use]
     pub fn is_list(&self) -> bool {
         matches!(self.form, Form::List | Form::Rules)
+    }
+
+    /// A value as it may be shown to whoever reads a log or a terminal: without a password in it.
+    #[must_use]
+    pub fn shown(&self, text: &str) -> String {
+        if self.value == "URL" { broker::shown(text) } else { text.to_owned() }
     }
 
     /// Reads a value, or one of several.
@@ -328,6 +346,55 @@ pub static KNOBS: &[Knob] = &[
         reason: "Clients that pages have would be forgotten.",
         acts: Acts::AtStart,
         read: |draft, text| set(&mut draft.config.state_ignore, values::on_or_off(text)),
+    },
+    Knob {
+        name: "broker",
+        group: Group::Broker,
+        form: Form::One,
+        value: "URL",
+        allowed: "redis://[user:password@]host[:port][/database], rediss:// (TLS), redis+sentinel://host,host/NAME, redis+unix:///path",
+        default: Preset::Absent("none; one node alone, in memory"),
+        help: "The Redis (7.0 or newer, or Valkey) that several nodes share: redis://[user:password@]host[:port][/database]; \
+               rediss:// by TLS; redis+unix:///path; redis+sentinel://host,host/NAME; several hosts of a Cluster with commas",
+        reason: "One node needs nothing beside it.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.broker, values::broker(text)),
+    },
+    Knob {
+        name: "broker-password-file",
+        group: Group::Broker,
+        form: Form::One,
+        value: "FILE",
+        allowed: "the path of a file with one line",
+        default: Preset::Absent("the password of the URL, if it has one"),
+        help: "A file with the password for it, read at each connection: other users of the machine see what flags say",
+        reason: "Many a Redis has none.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.broker_password_file, values::path(text)),
+    },
+    Knob {
+        name: "broker-prefix",
+        group: Group::Broker,
+        form: Form::One,
+        value: "NAME",
+        allowed: "1 to 64 letters, digits, dots, hyphens and underscores",
+        default: Preset::Value("shaveet"),
+        help: "What its keys and channels begin with, in braces: nodes with the same one are one server",
+        reason: "They are found by KEYS {shaveet}:*, and a Cluster keeps what is in the same braces together.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.broker_prefix, values::broker_prefix(text)),
+    },
+    Knob {
+        name: "broker-timeout",
+        group: Group::Broker,
+        form: Form::One,
+        value: "TIME",
+        allowed: "100ms to 1m, written as 500ms or 2s",
+        default: Preset::Value("2s"),
+        help: "A call that it does not answer within this time fails, and a connection on which nothing comes is made anew",
+        reason: "A thousand times what it takes, and shorter than a web application waits.",
+        acts: Acts::AtStart,
+        read: |draft, text| set(&mut draft.config.broker_timeout, values::broker_timeout(text)),
     },
     Knob {
         name: "drain",

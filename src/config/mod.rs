@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use crate::broker;
 use crate::clock::Ms;
 use crate::http;
 use crate::hub::{self, Policies, Policy, SystemShare};
@@ -59,6 +60,15 @@ pub struct Config {
     pub state_interval: Ms,
     /// Whether what stands in it is put aside, and the server starts without.
     pub state_ignore: bool,
+
+    /// Where the Redis is that several nodes share; `None` for a node alone.
+    pub broker: Option<broker::Address>,
+    /// A file with the password for it, in place of the address's.
+    pub broker_password_file: Option<PathBuf>,
+    /// What its keys and channels begin with.
+    pub broker_prefix: String,
+    /// For how long a call of it may take.
+    pub broker_timeout: Ms,
 
     /// Origins whose pages may read answers; empty: all (WIRE P1).
     pub allow_origin: Vec<String>,
@@ -203,6 +213,10 @@ impl Draft {
             state: None,
             state_interval: Ms::ZERO,
             state_ignore: false,
+            broker: None,
+            broker_password_file: None,
+            broker_prefix: String::new(),
+            broker_timeout: Ms::ZERO,
             allow_origin: Vec::new(),
             drain: Ms::ZERO,
             poll_timeout: Ms::ZERO,

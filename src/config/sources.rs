@@ -134,7 +134,8 @@ impl Sources {
             _ => knob.split(text),
         };
         if let Some((text, why)) = values.iter().find_map(|text| Some((text, knob.check(text).err()?))) {
-            problems.push(Problem { place: name.to_owned(), what: format!("invalid value '{text}': {why}") });
+            problems
+                .push(Problem { place: name.to_owned(), what: format!("invalid value '{}': {why}", knob.shown(text)) });
             return None;
         }
         Some(Setting { knob, values, origin: Origin::Variable(name.to_owned()) })
@@ -209,7 +210,8 @@ impl Setting {
 
     /// Its values as a flag would have them, or what it means that there is none.
     fn in_short(&self) -> String {
-        if self.values.is_empty() { self.knob.absent().unwrap_or_default().to_owned() } else { self.values.join(",") }
+        let shown: Vec<String> = self.values.iter().map(|text| self.knob.shown(text)).collect();
+        if shown.is_empty() { self.knob.absent().unwrap_or_default().to_owned() } else { shown.join(",") }
     }
 
     fn default_of(knob: &'static Knob) -> Setting {
@@ -230,7 +232,7 @@ impl Knob {
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setting { knob, values, .. } = self;
-        let shown: Vec<String> = values.iter().map(|text| knob.in_file(text)).collect();
+        let shown: Vec<String> = values.iter().map(|text| knob.in_file(&knob.shown(text))).collect();
         match &shown[..] {
             [] => write!(f, "# {}: {}", knob.name, knob.absent().unwrap_or_default()),
             [one] if !knob.is_list() || !one.contains(',') => write!(f, "{} = {one}", knob.name),

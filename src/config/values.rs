@@ -11,6 +11,7 @@ use log::LevelFilter;
 
 use super::network::{any_network, network};
 use super::{Address, Log};
+use crate::broker;
 use crate::clock::Ms;
 use crate::hub::SystemShare;
 
@@ -30,6 +31,10 @@ pub(super) fn timer(text: &str) -> Read<Ms> {
 
 pub(super) fn drain(text: &str) -> Read<Ms> {
     if text == "0s" || text == "0" { Ok(Ms::ZERO) } else { time(text, 10 * MINUTE) }
+}
+
+pub(super) fn broker_timeout(text: &str) -> Read<Ms> {
+    time(text, MINUTE).and_then(|time| if time < Ms(100) { Err("out of range".into()) } else { Ok(time) })
 }
 
 pub(super) fn long_time(text: &str) -> Read<Ms> {
@@ -108,6 +113,16 @@ pub(super) fn path(text: &str) -> Read<Option<std::path::PathBuf>> {
 pub(super) fn host_name(text: &str) -> Read<String> {
     let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     is_name.then(|| text.to_owned()).ok_or_else(|| "not a host's name".into())
+}
+
+pub(super) fn broker(text: &str) -> Read<Option<broker::Address>> {
+    text.parse().map(Some)
+}
+
+pub(super) fn broker_prefix(text: &str) -> Read<String> {
+    let is_prefix = (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    is_prefix.then(|| text.to_owned()).ok_or_else(|| "not such a name".into())
 }
 
 /// The networks that one entry stands for: `any` is two of them.

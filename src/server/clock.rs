@@ -40,6 +40,8 @@ pub enum Work {
     Serve,
     /// Deadlines.
     Expire,
+    /// What Redis says.
+    Broker,
     /// Answers to parked polls.
     Deliver,
     /// Calls that are too large for one turn.
@@ -52,8 +54,8 @@ pub enum Work {
 
 /// Microseconds of a turn by which each kind of work has to stop: half a millisecond in all. One accept, request or
 /// answer takes some 10 us and is not interrupted. Serving and delivering have the most, and about the same, as pages that
-/// are answered come back.
-const STOP_US: [u64; 7] = [50, 200, 250, 420, 460, 480, 500];
+/// are answered come back; without Redis its share is theirs.
+const STOP_US: [u64; 8] = [50, 200, 240, 320, 440, 460, 480, 500];
 
 /// What each of them has in any case, if those before it took too long: then a turn is longer, but nobody starves.
 const LEAST_US: u64 = 20;

@@ -56,6 +56,8 @@ pub enum BindError {
     Address(Address, io::Error),
     /// The file of the API's token cannot be read, or holds none.
     Token(PathBuf, io::Error),
+    /// The file of Redis's password cannot be read, or holds none.
+    BrokerPassword(io::Error),
     /// What a supervisor has handed over is nothing to listen on.
     HandedOver(io::Error),
     /// What was handed over by the program before is not what it should be.
@@ -190,6 +192,22 @@ impl Stream {
         }
     }
 
+    /// Whether a connection that was begun has been made.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(super) fn is_connected(&self) -> io::Result<bool> {
+        let (error, peer) = match self {
+            Stream::Tcp(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+            Stream::Unix(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+        };
+        match (error, peer) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            (None, peer) => peer.map(|()| true),
+        }
+    }
+
     /// Has the kernel end the connection when the other end has not acknowledged anything for so long. On a Unix socket
     /// there is nothing to acknowledge.
     pub(super) fn set_user_timeout(&self, timeout: Duration) -> io::Result<()> {
@@ -227,6 +245,9 @@ impl fmt::Display for BindError {
             BindError::Address(address, cause) => (address, cause),
             BindError::Token(path, cause) => {
                 return write!(f, "cannot read the token in {} (--rpc-token-file): {cause}", path.display());
+            }
+            BindError::BrokerPassword(cause) => {
+                return write!(f, "cannot read the password for Redis (--broker-password-file): {cause}");
             }
             BindError::HandedOver(cause) => {
                 return write!(f, "what was handed over (LISTEN_FDS) is no listener: {cause}");

@@ -1,6 +1,6 @@
 //! What the server counts, and what it knows beside that when somebody asks for `/metrics` or looks at the dashboard.
 
-use crate::api::{Attempts, Edge, Format};
+use crate::api::{Attempts, BrokerEdge, Edge, Format};
 use crate::http::{Error, Exchange};
 
 use super::Server;
@@ -123,6 +123,10 @@ impl Server {
             cpu_time: super::clock::process_time(),
             started: self.clock.started_at(),
             resident_bytes: resident_bytes(),
+            broker: self.broker.as_ref().map(|broker| {
+                let link = broker.link();
+                BrokerEdge { is_up: link.is_live(), pending: link.pending(), counts: link.counts().clone() }
+            }),
         }
     }
 }

@@ -6,14 +6,17 @@
 //! A turn lasts half a millisecond, whatever there is to do. Each kind of work has a share of it (`clock.rs`), and stops
 //! between two small steps when that is used up; what is left makes the next wait return at once.
 //!
-//! `mod.rs` is the turn; `serve.rs` is what is done with one peer, `stream.rs` with one that streams; `accept.rs` lets new ones in.
+//! `mod.rs` is the turn; `serve.rs` is what is done with one peer, `stream.rs` with one that streams; `accept.rs` lets new
+//! ones in; `broker.rs` is the link to Redis.
 
 mod accept;
+mod broker;
 mod clock;
 mod drain;
 mod handover;
 mod lines;
 mod listener;
+mod look_up;
 mod memory;
 mod metrics;
 mod passing;
@@ -50,6 +53,7 @@ pub use upgrade::{Beginning, VARIABLE as UPGRADE_VARIABLE};
 pub use verdict::Verdict;
 
 use accept::Door;
+use broker::{BROKER, Broker};
 use drain::Stop;
 use handover::Inherited;
 use lines::Lines;
@@ -81,7 +85,7 @@ const SIGNALS: Token = Token(usize::MAX);
 
 /// The listeners' tokens go down from here. A peer's is its key: generation and index would both have to be near their
 /// end to reach them.
-const FIRST_LISTENER: usize = usize::MAX - 1;
+const FIRST_LISTENER: usize = usize::MAX - 2;
 
 const _: () = assert!(usize::BITS == 64, "a peer's key fills a token of 64 bits");
 
@@ -117,6 +121,8 @@ pub struct Server {
     /// Descriptors that are no peers'.
     own_descriptors: u64,
     storage: Option<Storage>,
+    /// The Redis that it shares with other nodes.
+    broker: Option<Box<Broker>>,
     supervisor: Supervisor,
     /// The addresses of listeners that it has handed over.
     supervised: Vec<Address>,
@@ -175,6 +181,8 @@ impl Server {
         if let Some(path) = &config.rpc_token_file {
             api.access.require(Secret::read(path).map_err(|error| BindError::Token(path.clone(), error))?);
         }
+        let broker = Broker::new(&config, now, seed).map_err(BindError::BrokerPassword)?;
+        api.is_broker_down = broker.is_some();
         let cors = Cors::new(&config);
         Ok(Server {
             api,
@@ -198,8 +206,9 @@ impl Server {
             output: Vec::new(),
             press: Press::new(cors),
             counts: Counts::default(),
-            own_descriptors: metrics::open_descriptors(),
+            own_descriptors: metrics::open_descriptors() + u64::from(broker.is_some()),
             storage,
+            broker,
             supervisor: Supervisor::of_this_process(now),
             supervised,
             program,
@@ -261,6 +270,7 @@ impl Server {
         self.accept();
         self.serve_lines();
         self.expire();
+        self.hear_broker();
         self.tell_figures();
         self.adapt();
         self.end_polls();
@@ -268,6 +278,7 @@ impl Server {
         self.work();
         self.save();
         self.see_off();
+        self.flush_broker();
         self.go_on_upgrading();
         self.supervisor.turns(self.now);
         self.clock.end_turn();
@@ -287,7 +298,8 @@ impl Server {
         let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
         let upgrades_at = self.upgrade.as_ref().map(Upgrade::until);
         let figures_at = self.api.figures_due().filter(|_| self.stopping.is_none());
-        let own = [stops_at, saves_at, upgrades_at, figures_at, self.supervisor.due()];
+        let broker_at = self.broker.as_ref().map(|broker| broker.due(self.now));
+        let own = [stops_at, saves_at, upgrades_at, figures_at, broker_at, self.supervisor.due()];
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at()].into_iter().chain(own);
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();
         let timeout = if is_left || self.api.hub.has_answers() || self.door.is_crowded() || self.is_stopping_on() {
@@ -311,6 +323,7 @@ impl Server {
         for event in &self.events {
             match event.token() {
                 SIGNALS => signalled = true,
+                BROKER => self.broker.iter_mut().for_each(|broker| broker.note_event(event)),
                 Token(token) if token > FIRST_LISTENER - self.door.width() => self.door.knock(FIRST_LISTENER - token),
                 Token(token) => {
                     let key = Key::unpack(token as u64);

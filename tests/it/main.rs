@@ -8,6 +8,7 @@ mod abuse;
 mod access;
 mod additions;
 mod bench;
+mod broker;
 mod channels;
 mod cli;
 mod commands;

@@ -12,6 +12,7 @@ pub(crate) mod crowd;
 pub(crate) mod metrics;
 pub(crate) mod nginx;
 pub(crate) mod program;
+pub(crate) mod redis;
 pub(crate) mod streams;
 
 use serde_json::{Map, Value, json};

@@ -1,0 +1,182 @@
+//! A real Redis of the test's own, on a free port of 127.0.0.1 and on a Unix socket, with a directory that goes with it. Only its
+//! process is ended, by its id.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::until;
+
+const REDIS: &str = "/usr/bin/redis-server";
+
+/// A running Redis. It ends with the value, and shows its log if the test fails.
+pub(crate) struct Redis {
+    process: Child,
+    arguments: Vec<String>,
+    directory: PathBuf,
+    pub(crate) port: u16,
+    /// What whoever asks it has to say first.
+    login: Vec<String>,
+}
+
+/// How many there have been.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+impl Redis {
+    pub(crate) fn start() -> Redis {
+        Redis::with(&[])
+    }
+
+    /// One with these arguments, as on the command line. Nothing is written to a disk.
+    pub(crate) fn with(arguments: &[&str]) -> Redis {
+        Redis::begin(arguments, Vec::new())
+    }
+
+    /// One that wants this password.
+    pub(crate) fn with_password(password: &str) -> Redis {
+        Redis::begin(&["--requirepass", password], login(password))
+    }
+
+    /// Has it want another password from now on, of connections that are made.
+    pub(crate) fn want(&mut self, password: &str) {
+        self.ask(&["CONFIG", "SET", "requirepass", password]);
+        self.login = login(password);
+    }
+
+    /// A Sentinel that watches a master under the name `main`, and finds within half a second that it is down.
+    pub(crate) fn sentinel(master: &Redis) -> Redis {
+        let directory = directory();
+        let file = directory.join("sentinel.conf");
+        let port = master.port;
+        let lines = [
+            format!("sentinel monitor main 127.0.0.1 {port} 1"),
+            "sentinel down-after-milliseconds main 500".to_owned(),
+            "sentinel failover-timeout main 2000".to_owned(),
+        ];
+        fs::write(&file, lines.join("\n")).expect("the directory is ours");
+        Redis::run(directory, &[&file.display().to_string(), "--sentinel"], Vec::new())
+    }
+
+    fn begin(arguments: &[&str], login: Vec<String>) -> Redis {
+        let all = [&["--save", "", "--repl-diskless-sync-delay", "0"], arguments].concat();
+        Redis::run(directory(), &all, login)
+    }
+
+    fn run(directory: PathBuf, arguments: &[&str], login: Vec<String>) -> Redis {
+        assert!(Path::new(REDIS).exists(), "{REDIS} is missing: tests/run installs it");
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        // Somebody else may take the port between the looking and the taking: then it is another.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut process = spawn(&directory, &arguments, port);
+            let mut is_there = false;
+            until("Redis is there, or has gone", || {
+                is_there = is_up(&directory, &login);
+                is_there || process.try_wait().expect("it is our child").is_some()
+            });
+            if is_there {
+                return Redis { process, arguments, directory, port, login };
+            }
+        }
+        panic!("Redis does not start: {}", fs::read_to_string(directory.join("log")).unwrap_or_default());
+    }
+
+    /// As `--broker` has it, by TCP.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// By its Unix socket.
+    pub(crate) fn socket_url(&self) -> String {
+        format!("unix://{}", socket(&self.directory).display())
+    }
+
+    /// What redis-cli answers to a command.
+    pub(crate) fn ask(&self, command: &[&str]) -> String {
+        asked(&self.directory, &self.login, command).unwrap_or_else(|| panic!("{command:?} is refused"))
+    }
+
+    /// How many nodes are connected to it, by what they call themselves.
+    pub(crate) fn nodes(&self) -> usize {
+        self.ask(&["CLIENT", "LIST"]).matches("name=shaveet-").count()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it runs");
+    }
+
+    /// Ends it as a power cut does. Its port is nobody's then.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again where it was, with nothing of what it knew.
+    pub(crate) fn start_again(&mut self) {
+        self.process = spawn(&self.directory, &self.arguments, self.port);
+        until("Redis is there again", || is_up(&self.directory, &self.login));
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            eprintln!("--- the log of Redis at {}\n{log}---", self.port);
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn login(password: &str) -> Vec<String> {
+    ["--no-auth-warning", "-a", password].map(str::to_owned).to_vec()
+}
+
+fn directory() -> PathBuf {
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("shaveet-redis-{}-{number}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory for temporary files");
+    directory
+}
+
+fn spawn(directory: &Path, arguments: &[String], port: u16) -> Child {
+    let log = fs::File::options().create(true).append(true).open(directory.join("log")).expect("the directory is ours");
+    // A configuration is read first, and what follows it counts.
+    Command::new(REDIS)
+        .args(arguments)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+        .arg("--dir")
+        .arg(directory)
+        .arg("--unixsocket")
+        .arg(socket(directory))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second descriptor"))
+        .stderr(log)
+        .spawn()
+        .expect("Redis starts")
+}
+
+fn socket(directory: &Path) -> PathBuf {
+    directory.join("socket")
+}
+
+fn is_up(directory: &Path, login: &[String]) -> bool {
+    asked(directory, login, &["PING"]).is_some_and(|answer| answer == "PONG")
+}
+
+fn asked(directory: &Path, login: &[String], command: &[&str]) -> Option<String> {
+    let mut cli = Command::new("/usr/bin/redis-cli");
+    let output =
+        cli.arg("-e").arg("-s").arg(socket(directory)).args(login).args(command).output().expect("redis-cli runs");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
