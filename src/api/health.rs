@@ -85,8 +85,11 @@ impl Api {
         if !is_read(visit, request, exchange, out) {
             return Outcome::Answered;
         }
-        if self.is_broker_down {
-            self.write_readiness(Readiness::Broker, visit.date, exchange, out);
+        if let Some(cluster) = &self.cluster {
+            // The link proves itself all the time; and a message of this node alone has no place in the order of all.
+            let is_whole = cluster.link.is_live() && !self.hub.is_behind();
+            let readiness = if is_whole { Readiness::Ready } else { Readiness::Broker };
+            self.write_readiness(readiness, visit.date, exchange, out);
             return Outcome::Answered;
         }
         match self.hub.send_canary(visit.now, visit.owner) {

@@ -75,8 +75,6 @@ pub struct Api {
     counts: Counts,
     /// In which positions are named.
     pub epoch: Epoch,
-    /// There is to be a Redis, and the link to it is down.
-    pub is_broker_down: bool,
     poll_timeout: Ms,
     max_name: usize,
     /// Spreads the ends of polls. Predictable, and it may be: nobody gains by knowing it.
@@ -145,7 +143,6 @@ impl Api {
             pace: Pace::new(config.max_poll_rate),
             counts: Counts::default(),
             epoch: Epoch::new(epoch),
-            is_broker_down: false,
             max_name: config.max_name,
             poll_timeout: config.poll_timeout,
             jitter: fastrand::Rng::with_seed(seed),
@@ -156,7 +153,7 @@ impl Api {
     }
 
     /// From now on this configuration holds, and this token. Who waits is answered as was promised.
-    pub fn change(&mut self, config: &Config, token: Option<Secret>, date: &str) {
+    pub fn change(&mut self, now: Ms, config: &Config, token: Option<Secret>, date: &str) {
         self.access = Access::new(config);
         if let Some(token) = token {
             self.access.require(token);
@@ -166,7 +163,11 @@ impl Api {
         self.pace.set_rate(config.max_poll_rate);
         self.max_name = config.max_name;
         self.poll_timeout = config.poll_timeout;
-        self.hub.change_limits(config.hub_limits());
+        let limits = config.hub_limits();
+        if let Some(cluster) = &mut self.cluster {
+            cluster.change_limits(now, &mut self.hub, &limits);
+        }
+        self.hub.change_limits(limits);
     }
 
     /// Serves a request: writes the answer behind what is in `out`, or parks. `habit` is the connection's own.

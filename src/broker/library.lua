@@ -848,11 +848,16 @@ end
 
 -- What nodes call
 
+-- Which life of the data this is: it is lost with the process that has it, as a failover and a restart are to be noticed, and
+-- INFO is not for every user.
+local incarnation
+
 -- hello(node, run_id, candidate_epoch, limits, epoch_seen or '', seq_seen) -> [epoch, seq, time, generation]
 local function hello(key, arguments)
   local node, run_id, candidate, limits, epoch_seen, seq_seen = unpack(arguments)
   if run_id == '' then
-    run_id = call('INFO', 'server'):match('run_id:(%x+)')
+    incarnation = incarnation or candidate
+    run_id = incarnation
   end
   local is_good, problem = pcall(decode_limits, limits)
   if not is_good then
@@ -1005,6 +1010,34 @@ local function publish(hub, name, from, words, ttl, excluded, once)
     call('SET', note, id .. ' ' .. seq_text, 'PX', ONCE_MS)
   end
   return { id, seq_text }
+end
+
+-- each(id, channel, id, channel, ...) -> [how many were done, the error of the next or '']: one after the other (WIRE M4, M5)
+local function each(verb)
+  return function(hub, ...)
+    local pairs_given = { ... }
+    for at = 1, #pairs_given, 2 do
+      local done = verb(hub, pairs_given[at], pairs_given[at + 1], '')
+      if type(done) == 'table' and done.err then
+        return { text((at - 1) / 2), done.err }
+      end
+    end
+    return { text(#pairs_given / 2), '' }
+  end
+end
+
+-- broadcast(from_json, text_json, ttl_ms or '', excluded json or '', once or '', channel...) -> [id, seq, id, seq, ...]: the same in
+-- each channel; the key of idempotency is followed by the channel's name
+local function broadcast(hub, from, text_json, ttl, excluded, once, ...)
+  local places = {}
+  for _, name in ipairs({ ... }) do
+    local place = publish(hub, name, from, text_json, ttl, excluded, once ~= '' and once .. name or '')
+    if place.err then
+      return place
+    end
+    places[#places + 1], places[#places + 2] = place[1], place[2]
+  end
+  return places
 end
 
 -- adopt(id) -> nil, or what is known of a client, which is seen if it is here
@@ -1314,6 +1347,9 @@ register('subscribe', subscribe)
 register('unsubscribe', unsubscribe)
 register('unsubscribe_some', unsubscribe_some)
 register('publish', publish)
+register('broadcast', broadcast)
+register('subscribe_each', each(subscribe))
+register('unsubscribe_each', each(unsubscribe))
 register('adopt', adopt)
 register('revive', revive)
 register('look', look, 'no-writes')

@@ -17,8 +17,8 @@ use crate::slots::Key;
 pub(super) struct Adopting {
     /// Whose polls wait for it, and the key that each gave.
     visitors: Vec<(u64, Box<[u8]>)>,
-    /// It had departed, and comes back.
-    is_reviving: bool,
+    /// Whose polls wait for it whose key has been looked at.
+    comers: Vec<u64>,
     /// It is fetched because the link was down.
     pub(super) recovers: bool,
 }
@@ -54,61 +54,80 @@ impl Cluster {
 
     pub(super) fn begin_adopting(&mut self, now: Ms, id: &str, recovers: bool) -> Result<(), Failure> {
         self.link.follow(self.names.tells(id).as_bytes());
-        self.call(now, Question::Adopt(id.into()), "adopt", &[id.as_bytes()])?;
+        self.call(now, Question::Adopt(id.into()), "look", &[id.as_bytes()])?;
         self.adopting.insert(id.into(), Adopting { recovers, ..Adopting::default() });
         Ok(())
     }
 
     pub(super) fn hear_adopted(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, result: Result<Value, Failure>) {
-        let Some(mut adopting) = self.adopting.remove(&id) else { return };
+        let Some(adopting) = self.adopting.remove(&id) else { return };
         let facts = match &result {
-            Err(failure) => return self.end_adopting(hub, &id, adopting, Some(failure.clone())),
+            Err(failure) => return self.end_adopting(now, hub, &id, adopting, Some(failure.clone())),
             Ok(Value::Null) => {
-                if hub.find_client(&id).is_some() {
-                    self.drop_client(now, hub, &id);
+                self.drop_client(now, hub, &id);
+                for (owner, _) in &adopting.visitors {
+                    if let Some(visit) = self.visits.get_mut(owner) {
+                        visit.is_bad = true;
+                    }
                 }
-                return self.end_adopting(hub, &id, adopting, None);
+                return self.end_adopting(now, hub, &id, adopting, None);
             }
             Ok(value) => match ClientFacts::read(value, now).filter(|facts| self.epoch == Some(facts.epoch)) {
                 Some(facts) => facts,
                 None => {
                     self.note_junk("adopt", value);
                     let failure = Failure::Refused("it says of a client what is none of ours".into());
-                    return self.end_adopting(hub, &id, adopting, Some(failure));
+                    return self.end_adopting(now, hub, &id, adopting, Some(failure));
                 }
             },
         };
         self.note_time(now, facts.time);
         hub.advance(facts.seq);
-        if facts.has_departed {
-            let knows_key = adopting.visitors.iter().any(|(_, key)| facts.key.matches(key));
-            if knows_key && !adopting.is_reviving {
-                adopting.is_reviving = true;
-                match self.call(now, Question::Adopt(id.clone()), "revive", &[id.as_bytes()]) {
-                    Ok(_) => {
-                        self.adopting.insert(id, adopting);
-                    }
-                    Err(failure) => self.end_adopting(hub, &id, adopting, Some(failure)),
-                }
-                return;
+        // Whoever gives a wrong key keeps nobody here, and brings nobody back (WIRE L4).
+        let mut is_wanted = adopting.recovers || !adopting.comers.is_empty() || hub.find_client(&id).is_some();
+        for (owner, key) in &adopting.visitors {
+            let Some(visit) = self.visits.get_mut(owner) else { continue };
+            if !facts.key.matches(key) {
+                visit.is_bad = true;
+            } else if facts.has_departed {
+                visit.departed.push(id.clone());
+            } else {
+                is_wanted = true;
             }
-            // Whoever gives a wrong key brings nobody back (WIRE L4).
-            self.drop_client(now, hub, &id);
-        } else {
-            self.take_over(now, hub, &id, &facts);
         }
-        self.end_adopting(hub, &id, adopting, None);
+        if facts.has_departed {
+            self.drop_client(now, hub, &id);
+        } else if is_wanted {
+            self.take_over(now, hub, &id, &facts);
+            self.touch(now, hub, &id);
+        }
+        self.end_adopting(now, hub, &id, adopting, None);
     }
 
-    fn end_adopting(&mut self, hub: &Hub, id: &str, adopting: Adopting, failure: Option<Failure>) {
+    /// Has a client come back that had departed, for a visitor with its key.
+    pub(super) fn revive_for(&mut self, now: Ms, id: Box<str>, owner: u64) {
+        if !self.adopting.contains_key(&id) {
+            self.link.follow(self.names.tells(&id).as_bytes());
+            if let Err(failure) = self.call(now, Question::Adopt(id.clone()), "revive", &[id.as_bytes()]) {
+                return self.arrived(now, owner, Some(failure));
+            }
+            self.adopting.insert(id.clone(), Adopting::default());
+        }
+        if let Some(adopting) = self.adopting.get_mut(&id) {
+            // Its key has been looked at.
+            adopting.comers.push(owner);
+        }
+    }
+
+    fn end_adopting(&mut self, now: Ms, hub: &Hub, id: &str, adopting: Adopting, failure: Option<Failure>) {
         if hub.find_client(id).is_none() {
             self.link.unfollow(self.names.tells(id).as_bytes());
         }
         if adopting.recovers {
             self.recovered_one();
         }
-        for (owner, _) in adopting.visitors {
-            self.arrived(owner, failure.clone());
+        for owner in adopting.visitors() {
+            self.arrived(now, owner, failure.clone());
         }
     }
 
@@ -328,7 +347,7 @@ impl Cluster {
             return self.drop_client(now, hub, id);
         }
         hub.settle(client, false);
-        self.adopting.insert(id.into(), Adopting { is_reviving: true, ..Adopting::default() });
+        self.adopting.insert(id.into(), Adopting::default());
     }
 
     /// A client is not here any more: its pages are told so.
@@ -347,7 +366,7 @@ impl Cluster {
 impl Adopting {
     /// Whose polls wait for it.
     pub(super) fn visitors(self) -> impl Iterator<Item = u64> {
-        self.visitors.into_iter().map(|(owner, _)| owner)
+        self.visitors.into_iter().map(|(owner, _)| owner).chain(self.comers)
     }
 }
 

@@ -234,10 +234,10 @@ fn says(payload: &str, clock: HubClock) -> Option<Push<'_>> {
 
 impl<'a> Word<'a> {
     fn read(payload: &'a str, clock: HubClock) -> Option<Word<'a>> {
-        let (word, rest) = payload.split_once('\n').unwrap_or((payload, ""));
+        let (word, rest) = payload.split_once(' ').unwrap_or((payload, ""));
         // The name of a channel comes last, and may hold anything.
         let fields = |count: usize| -> Option<(Vec<u64>, &'a str)> {
-            let mut parts = rest.splitn(count + 1, '\n');
+            let mut parts = rest.splitn(count + 1, ' ');
             let numbers = (0..count).map(|_| parts.next()?.parse().ok()).collect::<Option<Vec<u64>>>()?;
             Some((numbers, parts.next().unwrap_or("")))
         };

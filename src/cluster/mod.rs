@@ -49,8 +49,8 @@ pub struct Cluster {
     limits: String,
     /// The epoch of all positions, once Redis has said it.
     epoch: Option<u64>,
-    /// A number for an epoch, if there is none.
-    candidate: u64,
+    /// Draws an epoch where there is none.
+    random: fastrand::Rng,
     /// How far Redis's clock is ahead of the hub's, in milliseconds.
     ahead: u64,
     questions: Slots<Question>,
@@ -103,11 +103,15 @@ enum Question {
 }
 
 /// A poll that waits for its clients to be fetched.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Visit {
     /// So many things are still to come.
     left: usize,
     failure: Option<Failure>,
+    /// One of its clients is unknown, or the key is not its own: nothing is to happen to the others.
+    is_bad: bool,
+    /// Clients that have departed, and are to come back when all are known.
+    departed: Vec<Box<str>>,
 }
 
 /// Somebody for whom what was wanted has come.
@@ -131,10 +135,10 @@ pub enum Admission {
 }
 
 impl Cluster {
-    /// A node of that name. `limits` are those of a hub, the same on all nodes; `candidate` is the number of the epoch if there
-    /// is none yet, and should be random.
+    /// A node of that name. `limits` are those of a hub, the same on all nodes; `seed`, which should be random, is for the epochs
+    /// that it begins.
     #[must_use]
-    pub fn new(link: Link, prefix: &str, node: &str, limits: &Limits, candidate: u64) -> Cluster {
+    pub fn new(link: Link, prefix: &str, node: &str, limits: &Limits, seed: u64) -> Cluster {
         let prefix = format!("{{{prefix}}}:");
         Cluster {
             link,
@@ -142,7 +146,7 @@ impl Cluster {
             hub_limits: limits.clone(),
             limits: limits::write(limits),
             epoch: None,
-            candidate,
+            random: fastrand::Rng::with_seed(seed),
             ahead: 0,
             questions: Slots::new(),
             adopting: HashMap::new(),
@@ -159,16 +163,19 @@ impl Cluster {
         }
     }
 
+    /// From now on these limits hold, here and in Redis.
+    pub fn change_limits(&mut self, now: Ms, hub: &mut Hub, limits: &Limits) {
+        self.hub_limits = limits.clone();
+        self.limits = limits::write(limits);
+        if self.link.is_live() {
+            self.greet(now, hub);
+        }
+    }
+
     /// The epoch of all positions, when it is known.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
         self.epoch
-    }
-
-    /// Whether everything is followed that is to be followed.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.epoch.is_some() && self.recovery.is_none()
     }
 
     /// Messages and replies that were no facts, since the start.
@@ -192,26 +199,38 @@ impl Cluster {
             Some(Some(failure)) => return Admission::Failed(failure),
             None => {}
         }
-        let mut left = 0;
+        let mut visit = Visit::default();
         for (id, key) in ids_and_keys {
-            if hub.find_client(id).is_none() {
-                if let Err(failure) = self.adopt_for(now, id, owner, key) {
-                    return Admission::Failed(failure);
+            match hub.find_client(id) {
+                Some(client) => {
+                    visit.is_bad |= !hub.key_of(client).is_some_and(|own| own.matches(key));
+                    self.touch_if_away(now, hub, id);
                 }
-                left += 1;
+                None => {
+                    if let Err(failure) = self.adopt_for(now, id, owner, key) {
+                        return Admission::Failed(failure);
+                    }
+                    visit.left += 1;
+                }
             }
         }
-        if left == 0 && since > hub.position() {
+        if visit.left == 0 && since > hub.position() {
             match self.call(now, Question::Sync(owner.0), "seq", &[]) {
-                Ok(_) => left += 1,
+                Ok(_) => visit.left += 1,
                 Err(failure) => return Admission::Failed(failure),
             }
         }
-        if left == 0 {
+        if visit.left == 0 {
             return Admission::Ready;
         }
-        self.visits.insert(owner.0, Visit { left, failure: None });
+        self.visits.insert(owner.0, visit);
         Admission::Waits
+    }
+
+    /// A client is about to be subscribed to something: what it has had must be known, as what was read to its end counts for
+    /// nothing.
+    pub fn tell_position(&mut self, now: Ms, hub: &Hub, id: &str) {
+        self.touch(now, hub, id);
     }
 
     /// Calls a function for the web application. Next: [`Awake::Caller`].
@@ -254,10 +273,15 @@ impl Cluster {
     pub fn hear_next(&mut self, now: Ms, hub: &mut Hub) -> bool {
         let Some(event) = self.link.next_event() else { return false };
         match event {
-            Event::Up => self.greet(now, hub),
+            Event::Up => {
+                if let Some((_, place)) = self.link.line() {
+                    info!("broker: {place} is there");
+                }
+                self.greet(now, hub);
+            }
             Event::Down(why) => {
-                warn!("the broker is away: {why}");
-                self.lose_link(hub);
+                warn!("broker: {why}");
+                self.lose_link(now, hub);
             }
             Event::Reply(ticket, result) => self.hear_reply(now, hub, ticket, result),
             Event::Push { channel, payload } => self.hear_push(now, hub, &channel, &payload),
@@ -295,7 +319,7 @@ impl Cluster {
     /// When [`Cluster::turn`] has something to do next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Ms> {
-        self.is_whole().then(|| self.upkeep.next())
+        self.link.is_live().then(|| self.upkeep.next())
     }
 
     fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
@@ -340,13 +364,13 @@ impl Cluster {
                     }
                     Err(failure) => Some(failure),
                 };
-                self.arrived(owner, failure);
+                self.arrived(now, owner, failure);
             }
             Question::Touch => self.hear_touched(now, hub, result),
             Question::Take(clients) => self.hear_taken(now, hub, &clients, result),
             Question::Tell => {
                 if let Err(failure) = result {
-                    info!("a call to the broker failed: {failure}");
+                    info!("broker: a call failed: {failure}");
                 }
             }
             Question::Sweep => self.hear_swept(now, result),
@@ -376,22 +400,28 @@ impl Cluster {
     }
 
     /// One of the things that a visitor waits for has come, or does not come.
-    fn arrived(&mut self, owner: u64, failure: Option<Failure>) {
+    fn arrived(&mut self, now: Ms, owner: u64, failure: Option<Failure>) {
         let Some(visit) = self.visits.get_mut(&owner) else { return };
         visit.left -= 1;
         visit.failure = visit.failure.take().or(failure);
-        if visit.left == 0 {
-            let failure = self.visits.remove(&owner).and_then(|visit| visit.failure);
-            self.arrivals.insert(owner, failure);
-            self.awake.push(Awake::Visitor(Owner(owner)));
+        if visit.left > 0 {
+            return;
         }
+        let departed = std::mem::take(&mut visit.departed);
+        if !visit.is_bad && visit.failure.is_none() && !departed.is_empty() {
+            visit.left = departed.len();
+            return departed.into_iter().for_each(|id| self.revive_for(now, id, owner));
+        }
+        let failure = self.visits.remove(&owner).and_then(|visit| visit.failure);
+        self.arrivals.insert(owner, failure);
+        self.awake.push(Awake::Visitor(Owner(owner)));
     }
 
     /// What came is not what our functions say: it is left out.
     fn note_junk(&mut self, from: &str, what: &dyn std::fmt::Debug) {
         self.junk += 1;
         let what = format!("{what:?}");
-        warn!("the broker says what is none of ours, of {from:?}: {:.200}", what);
+        warn!("broker: it says what is none of ours, of {from:?}: {what:.200}");
     }
 
     fn note_time(&mut self, now: Ms, redis: u64) {

@@ -35,7 +35,7 @@ impl Cluster {
         hub.set_behind(true);
         let names = self.names.clone();
         let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
-        let (candidate, seq) = (format!("{:016x}", self.candidate), hub.position().to_string());
+        let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), hub.position().to_string());
         let arguments: [&[u8]; 6] = [
             names.node.as_bytes(),
             b"",
@@ -54,7 +54,7 @@ impl Cluster {
         let value = match result {
             Ok(value) => value,
             Err(failure) => {
-                warn!("the broker does not let this node in: {failure}");
+                warn!("broker: this node is not let in: {failure}");
                 self.upkeep.greet_again(now);
                 return;
             }
@@ -69,25 +69,26 @@ impl Cluster {
         };
         self.note_time(now, time);
         if self.epoch.is_some_and(|known| known != epoch) {
-            warn!("the broker has lost everything; this node's clients are made anew there, and their pages are told");
+            warn!(
+                "broker: it has lost everything; the clients of this node are made anew there, and their pages are told"
+            );
             self.begin_anew(now, hub);
         }
         self.epoch = Some(epoch);
         hub.advance(seq);
         self.upkeep.begin(now);
         self.begin_recovery(hub);
-        info!("the broker is there; {} channels are followed anew", hub.stats().channels);
     }
 
     /// The link is down: nothing of what is on its way comes.
-    pub(super) fn lose_link(&mut self, hub: &mut Hub) {
+    pub(super) fn lose_link(&mut self, now: Ms, hub: &mut Hub) {
         hub.set_behind(true);
         self.recovery = None;
         self.filling.clear();
         self.unsettled.clear();
         for (_, adopting) in std::mem::take(&mut self.adopting) {
             for owner in adopting.visitors() {
-                self.arrived(owner, Some(Failure::Lost));
+                self.arrived(now, owner, Some(Failure::Lost));
             }
         }
     }
@@ -162,7 +163,7 @@ impl Cluster {
             recovery.outstanding += 1;
         }
         if recovery.all_asked && recovery.outstanding == 0 {
-            info!("the broker is followed again");
+            info!("broker: all that is followed is up to date");
             hub.set_behind(false);
         } else {
             self.recovery = Some(recovery);

@@ -131,6 +131,12 @@ impl Cluster {
         }
     }
 
+    /// Nobody knows what has happened meanwhile: the leases are no good.
+    pub fn revoke(&mut self, now: Ms, hub: &mut Hub) {
+        self.upkeep.is_alive = false;
+        hub.revoke_leases(now);
+    }
+
     fn say_alive(&mut self, now: Ms) {
         let (node, ttl) = (self.names.node.clone(), NODE_TTL.0.to_string());
         let _ = self.call(now, Question::Alive(now), "alive", &[node.as_bytes(), ttl.as_bytes()]);
@@ -164,6 +170,22 @@ impl Cluster {
             }
         }
         self.upkeep.round = (budget == 0).then_some((cursor, since));
+    }
+
+    /// Tells at once that a client is here, and how far it has come.
+    pub(super) fn touch(&mut self, now: Ms, hub: &Hub, id: &str) {
+        let Some(client) = hub.find_client(id) else { return };
+        let (position, resumes) = (hub.acknowledged(client).to_string(), hub.resumes(client));
+        let arguments: [&[u8]; 3] = [id.as_bytes(), position.as_bytes(), if resumes { b"1" } else { b"0" }];
+        let _ = self.call(now, Question::Touch, "touch", &arguments);
+    }
+
+    /// Who has been away for so long may not count as present there.
+    pub(super) fn touch_if_away(&mut self, now: Ms, hub: &Hub, id: &str) {
+        let is_away = |client| !hub.is_polled(client) && hub.last_seen(client) + self.upkeep.touch_every < now;
+        if hub.find_client(id).is_some_and(is_away) {
+            self.touch(now, hub, id);
+        }
     }
 
     /// Who is unknown there has gone.

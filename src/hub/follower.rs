@@ -181,6 +181,12 @@ impl Hub {
         }
     }
 
+    /// Whether messages may be missing.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.follower.as_ref().is_some_and(|follower| follower.is_behind)
+    }
+
     /// What the broker is to be told.
     pub fn take_wishes(&mut self) -> Vec<Wish> {
         self.follower.as_mut().map_or(Vec::new(), |follower| std::mem::take(&mut follower.news))
@@ -478,6 +484,18 @@ impl Hub {
         if self.client_named(id).is_some_and(|client| self.clients[client].key != key) {
             let _ = self.rotate_key(id, key);
         }
+    }
+
+    /// When a client was last seen here.
+    #[must_use]
+    pub fn last_seen(&self, client: Key<Client>) -> Ms {
+        self.clients.get(client).map_or(Ms::ZERO, |client| client.seen)
+    }
+
+    /// Whether one of a client's pages has spoken the resume protocol.
+    #[must_use]
+    pub fn resumes(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| client.resumes)
     }
 
     /// Whether polls or streams wait for a client here.

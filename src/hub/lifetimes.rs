@@ -7,13 +7,13 @@
 use crate::clock::Ms;
 use crate::slots::Key;
 
-use super::Hub;
 use super::channel::Channel;
 use super::client::{Client, Presence};
 use super::follower::Wish;
 use super::message::Reason;
 use super::subscription::Seat;
 use super::waiter::Ending;
+use super::{Hub, Limits};
 
 /// What a reminder is about.
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +186,7 @@ impl Hub {
 
     /// Lets go of a channel's old messages, frees it if nobody has used it for long (WIRE C5), or has it looked at again.
     fn look_at_channel(&mut self, now: Ms, key: Key<Channel>) {
+        let idle = self.channel_idle();
         let Some(channel) = self.channels.get_mut(key) else { return };
         if channel.reminded > now {
             // A leftover, as of a client.
@@ -197,7 +198,7 @@ impl Hub {
         self.draft.forget_origin();
         self.tally.aged += (count - channel.held_messages().0) as u64;
         self.memory.bytes -= bytes - channel.held_messages().1;
-        if channel.is_deserted() && channel.used + self.limits.channel_idle <= now {
+        if channel.is_deserted() && channel.used + idle <= now {
             let mut channel = self.channels.remove(key).expect("it was here a line ago");
             self.channel_names.remove(channel.name(), key);
             self.tally.freed += 1;
@@ -212,6 +213,12 @@ impl Hub {
         } else {
             self.remind_channel(key);
         }
+    }
+
+    /// How long a channel is kept that nobody is subscribed to. What a broker keeps need not be kept here.
+    fn channel_idle(&self) -> Ms {
+        let Limits { channel_idle, max_idle, .. } = self.limits;
+        if self.is_following() { channel_idle.min(max_idle) } else { channel_idle }
     }
 
     /// Has the client looked at by `at`.
@@ -243,8 +250,9 @@ impl Hub {
 
     /// Has a channel looked at when it may be idle, or some of its messages too old.
     pub(super) fn remind_channel(&mut self, key: Key<Channel>) {
+        let idle = self.channel_idle();
         let channel = &mut self.channels[key];
-        let idle_at = channel.is_deserted().then_some(channel.used + self.limits.channel_idle);
+        let idle_at = channel.is_deserted().then_some(channel.used + idle);
         let Some(at) = idle_at.into_iter().chain(channel.ages_at()).min() else { return };
         if at < channel.reminded {
             channel.reminded = at;

@@ -8,33 +8,35 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use log::{debug, info, warn};
+use log::debug;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Registry, Token};
 
 use super::clock::Work;
 use super::listener::Stream;
 use super::look_up::LookUp;
-use super::{INTEREST, Server};
-use crate::broker::{Event, Link, Options, Password, Place};
+use super::peer::{Peer, Phase};
+use super::{INTEREST, Server, random};
+use crate::api::Epoch;
+use crate::broker::{Link, Options, Password, Place, Ticket};
 use crate::clock::Ms;
+use crate::cluster::{Awake, Cluster};
 use crate::config::{Config, read_small};
+use crate::hub::{Hub, Owner};
+use crate::slots::Key;
 
 /// By which the kernel names its socket.
 pub(super) const BROKER: Token = Token(usize::MAX - 1);
 
-/// The link and its line.
-#[derive(Debug)]
+/// The line that the link speaks by.
+#[derive(Debug, Default)]
 pub(super) struct Broker {
-    link: Link,
     line: Option<Line>,
     password_file: Option<PathBuf>,
     /// How many lines there were: of several addresses each begins with another one.
     lines: usize,
     /// There is more to do at once.
     is_left: bool,
-    /// What was published where it is heard.
-    pub(super) pushes: u64,
 }
 
 /// A connection, or what is to become one.
@@ -60,29 +62,18 @@ enum Stage {
 }
 
 impl Broker {
-    /// A link as it is configured, which dials in the first turn; `None` for a node alone.
+    /// No line yet; `None` for a node alone.
     ///
     /// # Errors
     /// If the file of the password cannot be read.
-    pub(super) fn new(config: &Config, now: Ms, seed: u64) -> io::Result<Option<Box<Broker>>> {
-        let Some(address) = config.broker.clone() else { return Ok(None) };
+    pub(super) fn new(config: &Config) -> io::Result<Option<Box<Broker>>> {
+        if config.broker.is_none() {
+            return Ok(None);
+        }
         if let Some(path) = &config.broker_password_file {
             read_password(path)?;
         }
-        let options = Options {
-            address,
-            prefix: config.broker_prefix.as_str().into(),
-            timeout: config.broker_timeout,
-            name: format!("shaveet-{}", std::process::id()).into(),
-        };
-        Ok(Some(Box::new(Broker {
-            link: Link::new(options, now, seed),
-            line: None,
-            password_file: config.broker_password_file.clone(),
-            lines: 0,
-            is_left: false,
-            pushes: 0,
-        })))
+        Ok(Some(Box::new(Broker { password_file: config.broker_password_file.clone(), ..Broker::default() })))
     }
 
     /// The kernel says something about the socket.
@@ -93,33 +84,24 @@ impl Broker {
         }
     }
 
-    /// When there is something to do, if nothing happens.
-    pub(super) fn due(&self, now: Ms) -> Ms {
-        if self.is_left || self.link.has_events() { now } else { self.link.next_timeout() }
-    }
-
-    /// The link.
-    pub(super) fn link(&self) -> &Link {
-        &self.link
-    }
-
     /// Has the line be what the link wants: makes one, goes on with making it, or drops it.
-    fn keep_line(&mut self, now: Ms, registry: &Registry) {
-        let wanted = self.link.line();
+    fn keep_line(&mut self, link: &mut Link, now: Ms, registry: &Registry) {
+        let wanted = link.line();
         if self.line.as_ref().map(|line| line.number) != wanted.map(|(number, _)| number) {
             self.line = None;
             let Some((number, place)) = wanted else { return };
             debug!("broker: dials {place}");
-            let begun = self.password().and_then(|password| Ok((password, self.begin_line(number, registry)?)));
+            let begun =
+                self.password().and_then(|password| Ok((password, Broker::begin_line(number, place, registry)?)));
             match begun {
                 Ok((password, line)) => {
                     self.line = Some(line);
                     self.lines += 1;
                     if let Some(password) = password {
-                        self.link.set_password(password);
+                        link.set_password(password);
                     }
                 }
-                Err(error) => return self.link.broken(now, &error),
+                Err(error) => return link.broken(now, &error),
             }
         }
         if let Some(line) = self.line.take() {
@@ -127,16 +109,15 @@ impl Broker {
                 Ok((line, is_connected)) => {
                     self.line = Some(line);
                     if is_connected {
-                        self.link.connected(now);
+                        link.connected(now);
                     }
                 }
-                Err(error) => self.link.broken(now, &error),
+                Err(error) => link.broken(now, &error),
             }
         }
     }
 
-    fn begin_line(&self, number: u32, registry: &Registry) -> Result<Line, String> {
-        let (_, place) = self.link.line().expect("a line is wanted");
+    fn begin_line(number: u32, place: &Place, registry: &Registry) -> Result<Line, String> {
         let stage = match place {
             Place::Unix(path) => {
                 let mut socket = Stream::Unix(UnixStream::connect(path).map_err(in_words)?);
@@ -161,34 +142,34 @@ impl Broker {
     }
 
     /// Reads once what is there. Says whether the link has heard something, or that it is over.
-    fn read(&mut self, now: Ms, input: &mut [u8]) -> bool {
+    fn read(&mut self, link: &mut Link, now: Ms, input: &mut [u8]) -> bool {
         let Some(Line { stage: Stage::Open(stream), is_readable: is_readable @ true, .. }) = &mut self.line else {
             return false;
         };
         match stream.read(input) {
-            Ok(0) => self.link.broken(now, "it has closed the connection"),
-            Ok(count) => self.link.receive(now, &input[..count]),
+            Ok(0) => link.broken(now, "it has closed the connection"),
+            Ok(count) => link.receive(now, &input[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 *is_readable = false;
                 return false;
             }
-            Err(error) => self.link.broken(now, &in_words(error)),
+            Err(error) => link.broken(now, &in_words(error)),
         }
         true
     }
 
     /// Writes what is to go, as far as the socket takes it.
-    fn write(&mut self, now: Ms) {
-        while !self.link.output().is_empty()
+    fn write(&mut self, link: &mut Link, now: Ms) {
+        while !link.output().is_empty()
             && let Some(Line { stage: Stage::Open(stream), is_writable: is_writable @ true, .. }) = &mut self.line
         {
-            match stream.write(self.link.output()) {
-                Ok(count) => self.link.sent(count),
+            match stream.write(link.output()) {
+                Ok(count) => link.sent(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *is_writable = false,
                 Err(error) => {
-                    self.link.broken(now, &in_words(error));
+                    link.broken(now, &in_words(error));
                     self.line = None;
                 }
             }
@@ -272,56 +253,101 @@ fn in_words(error: io::Error) -> String {
 }
 
 impl Server {
-    /// Takes what Redis has said, event by event, as long as the turn's share lasts.
+    /// Hears what Redis says, event by event, as long as the turn's share lasts. Who waited for it goes on.
     pub(super) fn hear_broker(&mut self) {
-        let Some(broker) = &mut self.broker else { return };
-        let now = self.now;
-        if broker.link.next_timeout() <= now {
-            broker.link.handle_timeout(now);
+        let (Some(broker), Some(cluster)) = (&mut self.broker, &mut self.api.cluster) else { return };
+        let (now, hub) = (self.now, &mut self.api.hub);
+        if cluster.link.next_timeout() <= now {
+            cluster.link.handle_timeout(now);
         }
         self.clock.begin(Work::Broker);
-        broker.is_left = false;
         loop {
-            let Some(broker) = &mut self.broker else { return };
-            broker.keep_line(now, self.poll.registry());
-            if let Some(event) = broker.link.next_event() {
-                self.take_event(event);
-            } else if !broker.read(now, &mut self.input) {
-                return;
+            broker.keep_line(&mut cluster.link, now, self.poll.registry());
+            broker.is_left = cluster.hear_next(now, hub) || broker.read(&mut cluster.link, now, &mut self.input);
+            if !broker.is_left || !self.clock.has_time() || hub.is_pressed() {
+                break;
             }
-            if !self.clock.has_time() {
-                return self.leave_broker();
+        }
+        if let Some(epoch) = cluster.epoch() {
+            self.api.epoch = Epoch::new(epoch);
+        }
+        for awake in cluster.take_awake() {
+            match awake {
+                Awake::Visitor(owner) => self.let_in(owner),
+                Awake::Caller(owner, ticket) => self.go_on_calling(owner, ticket),
             }
         }
     }
 
-    fn leave_broker(&mut self) {
-        if let Some(broker) = &mut self.broker {
-            broker.is_left = true;
+    /// The clients of a poll are here, if they are anywhere: it is looked at again.
+    fn let_in(&mut self, owner: Owner) {
+        let key: Key<Peer> = Key::unpack(owner.0);
+        if self.peers.get(key).is_some_and(|peer| matches!(peer.phase, Phase::Held { .. })) {
+            self.release(key);
+        } else if let Some(cluster) = &mut self.api.cluster {
+            cluster.forget_visitor(owner);
         }
     }
 
-    /// One thing that has happened at the link.
-    fn take_event(&mut self, event: Event) {
-        let Some(broker) = &mut self.broker else { return };
-        match event {
-            Event::Up => {
-                info!("broker: {} is there", broker.link.line().expect("it is up").1);
-                self.api.is_broker_down = false;
-            }
-            Event::Down(why) => {
-                warn!("broker: {why}");
-                self.api.is_broker_down = true;
-            }
-            Event::Push { .. } => broker.pushes += 1,
-            Event::Reply(ticket, result) => debug!("broker: {ticket:?}: {result:?}"),
+    /// The reply is there for which a call has waited.
+    fn go_on_calling(&mut self, owner: Owner, ticket: Ticket) {
+        let key: Key<Peer> = Key::unpack(owner.0);
+        if self.peers.get(key).is_some_and(|peer| matches!(peer.phase, Phase::Working { .. })) {
+            self.jobs.push_back(key);
+        } else if let Some(cluster) = &mut self.api.cluster {
+            // Nobody wants to know any more.
+            let _ = cluster.take_answer(ticket);
         }
     }
 
-    /// Writes what was asked of Redis in this turn.
+    /// When there is something to do, if nothing happens.
+    pub(super) fn broker_due(&self) -> Option<Ms> {
+        let (broker, cluster) = (self.broker.as_ref()?, self.api.cluster.as_ref()?);
+        let own = cluster.next_timeout().unwrap_or(Ms::MAX);
+        Some(if broker.is_left || cluster.has_awake() { self.now } else { cluster.link.next_timeout().min(own) })
+    }
+
+    /// The process was stopped for a while: others may have taken what it had to itself.
+    pub(super) fn forget_leases(&mut self) {
+        if let Some(cluster) = &mut self.api.cluster {
+            cluster.revoke(self.now, &mut self.api.hub);
+        }
+    }
+
+    /// Tells Redis what there is to tell, and writes that and what was asked in this turn.
     pub(super) fn flush_broker(&mut self) {
-        if let Some(broker) = &mut self.broker {
-            broker.write(self.now);
+        if let (Some(broker), Some(cluster)) = (&mut self.broker, &mut self.api.cluster) {
+            cluster.turn(self.now, &mut self.api.hub);
+            broker.is_left |= cluster.has_more();
+            broker.write(&mut cluster.link, self.now);
         }
     }
+}
+
+/// What this node shares with others, if it does; then its hub follows them.
+///
+/// # Errors
+/// If the operating system has no random numbers.
+pub(super) fn join(config: &Config, now: Ms, hub: &mut Hub) -> io::Result<Option<Box<Cluster>>> {
+    let Some(address) = config.broker.clone() else { return Ok(None) };
+    let name = format!("shaveet-{}-{}-{:08x}", host_name(), std::process::id(), random()? >> 32);
+    let options = Options {
+        address,
+        prefix: config.broker_prefix.as_str().into(),
+        timeout: config.broker_timeout,
+        name: name.as_str().into(),
+    };
+    hub.follow_broker();
+    let link = Link::new(options, now, random()?);
+    Ok(Some(Box::new(Cluster::new(link, &config.broker_prefix, &name, &config.hub_limits(), random()?))))
+}
+
+/// The machine's name, as far as it fits into the name of a connection.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim()
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-'))
+        .take(60)
+        .collect()
 }

@@ -123,8 +123,8 @@ impl Server {
             cpu_time: super::clock::process_time(),
             started: self.clock.started_at(),
             resident_bytes: resident_bytes(),
-            broker: self.broker.as_ref().map(|broker| {
-                let link = broker.link();
+            broker: self.api.cluster.as_ref().map(|cluster| {
+                let link = &cluster.link;
                 BrokerEdge { is_up: link.is_live(), pending: link.pending(), counts: link.counts().clone() }
             }),
         }

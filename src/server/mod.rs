@@ -181,8 +181,8 @@ impl Server {
         if let Some(path) = &config.rpc_token_file {
             api.access.require(Secret::read(path).map_err(|error| BindError::Token(path.clone(), error))?);
         }
-        let broker = Broker::new(&config, now, seed).map_err(BindError::BrokerPassword)?;
-        api.is_broker_down = broker.is_some();
+        let broker = Broker::new(&config).map_err(BindError::BrokerPassword)?;
+        api.cluster = broker::join(&config, now, &mut api.hub).map_err(BindError::Loop)?;
         let cors = Cors::new(&config);
         Ok(Server {
             api,
@@ -264,6 +264,7 @@ impl Server {
         self.now = now;
         if let Some(stopped) = stopped {
             warn!("the process was stopped for {:.1} s; deadlines wait for as long", stopped.as_secs_f64());
+            self.forget_leases();
         }
         self.api.hub.live_in(self.now, self.memory.look(self.now));
         self.note_events();
@@ -298,7 +299,7 @@ impl Server {
         let saves_at = self.storage.as_ref().filter(|_| stops_at.is_none()).map(|storage| storage.due(self.now));
         let upgrades_at = self.upgrade.as_ref().map(Upgrade::until);
         let figures_at = self.api.figures_due().filter(|_| self.stopping.is_none());
-        let broker_at = self.broker.as_ref().map(|broker| broker.due(self.now));
+        let broker_at = self.broker_due();
         let own = [stops_at, saves_at, upgrades_at, figures_at, broker_at, self.supervisor.due()];
         let next = [self.reminders.next(), self.api.hub.next_timeout(), self.door.reopens_at()].into_iter().chain(own);
         let is_left = !self.lines.are_empty() || !self.jobs.is_empty() || self.api.hub.is_changing();

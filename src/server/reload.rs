@@ -73,7 +73,7 @@ impl Server {
         if let Log::Level(level) = config.log {
             log::set_max_level(level);
         }
-        self.api.change(config, token, self.clock.date());
+        self.api.change(self.now, config, token, self.clock.date());
         self.press.change(config);
         self.visitors.change(config);
         if config.memory_max != self.config.memory_max {

@@ -273,8 +273,10 @@ impl Server {
                         {
                             working.take_body(body, 0);
                         }
+                        if !self.api.waits(&working) {
+                            self.jobs.push_back(key);
+                        }
                         peer.phase = Phase::Working { call: Box::new(working), is_in_line: true };
-                        self.jobs.push_back(key);
                     }
                     Outcome::Parked(parked) => {
                         if self.stopping.is_some() {
@@ -373,11 +375,16 @@ impl Server {
         let keep_alive = call.exchange.keep_alive;
         self.output.clear();
         let progress = self.api.work(call, self.now, self.clock.date(), STEPS_AT_ONCE, &mut self.output);
+        if progress == Progress::Waiting {
+            // It comes into line when the broker has answered.
+            let Phase::Working { is_in_line, .. } = &mut peer.phase else { unreachable!("it is what it was") };
+            *is_in_line = true;
+        }
         if progress == Progress::Said {
             let drain = peer.unread || peer.readable;
             peer.phase = if keep_alive { Phase::Serving } else { Phase::Closing { drain } };
         }
-        if progress != Progress::Working {
+        if !matches!(progress, Progress::Working | Progress::Waiting) {
             let sent = peer.send(&self.output);
             self.settle(key, sent);
         }
@@ -400,6 +407,9 @@ impl Server {
     pub(super) fn bury(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.remove(key) else { return };
         self.visitors.leave(peer.address);
+        if let (Phase::Held { .. }, Some(cluster)) = (&peer.phase, &mut self.api.cluster) {
+            cluster.forget_visitor(Owner(key.pack()));
+        }
         if let Phase::Proving(Proof { waiter, .. }) = peer.phase {
             self.api.hub.cancel(self.now, waiter);
         } else if let Some(waiter) = peer.waiter() {

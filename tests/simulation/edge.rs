@@ -75,7 +75,7 @@ impl Edge {
 
     /// The limits become others, and all that is there follows, a few steps at a time.
     pub(crate) fn change(&mut self, now: Ms, config: &Config) {
-        self.api.change(config, None, DATE);
+        self.api.change(now, config, None, DATE);
         self.press.change(config);
         self.config = config.clone();
         while self.api.hub.is_changing() {

@@ -105,22 +105,53 @@ impl<'a> Publishing<'a> {
 
     /// The same where several nodes share one model: the reply is a place.
     pub(super) fn ask(&self, service: &mut Service<'_>, channel: &str, text: &str) -> Result<Ticket, Fault> {
-        let mut from = Vec::new();
-        if self.from_is_id {
-            json::write_str(&mut from, &self.from);
-        } else {
-            from.extend_from_slice(self.from.as_bytes());
-        }
-        let mut text_json = Vec::with_capacity(text.len() + 2);
-        json::write_str(&mut text_json, text);
-        let ttl = self.ttl.map_or(String::new(), |ttl| ttl.0.to_string());
-        let mut exclude = Vec::new();
-        if !self.exclude.is_empty() {
-            write_names(&mut exclude, self.exclude.iter().map(|id| &**id));
-        }
-        let once = self.once.as_ref().map_or(String::new(), |key| format!("{} {key}{channel}", key.len()));
-        service.ask("publish", &[channel.as_bytes(), &from, &text_json, ttl.as_bytes(), &exclude, once.as_bytes()])
+        let Written { from, text, ttl, exclude, once } = self.written(text);
+        let once = if once.is_empty() { once } else { format!("{once}{channel}") };
+        service.ask("publish", &[channel.as_bytes(), &from, &text, ttl.as_bytes(), &exclude, once.as_bytes()])
     }
+
+    /// The same in several channels: the reply is as many places.
+    pub(super) fn ask_for(
+        &self,
+        service: &mut Service<'_>,
+        channels: &[Box<str>],
+        text: &str,
+    ) -> Result<Ticket, Fault> {
+        let Written { from, text, ttl, exclude, once } = self.written(text);
+        let mut arguments: Vec<&[u8]> = vec![&from, &text, ttl.as_bytes(), &exclude, once.as_bytes()];
+        arguments.extend(channels.iter().map(|channel| channel.as_bytes()));
+        service.ask("broadcast", &arguments)
+    }
+
+    fn written(&self, text: &str) -> Written {
+        let mut written = Written {
+            text: Vec::with_capacity(text.len() + 2),
+            ttl: self.ttl.map_or(String::new(), |ttl| ttl.0.to_string()),
+            once: self.once.as_ref().map_or(String::new(), |key| format!("{} {key}", key.len())),
+            ..Written::default()
+        };
+        if self.from_is_id {
+            json::write_str(&mut written.from, &self.from);
+        } else {
+            written.from.extend_from_slice(self.from.as_bytes());
+        }
+        json::write_str(&mut written.text, text);
+        if !self.exclude.is_empty() {
+            write_names(&mut written.exclude, self.exclude.iter().map(|id| &**id));
+        }
+        written
+    }
+}
+
+/// What is to be published, as the broker's functions read it.
+#[derive(Default)]
+struct Written {
+    from: Vec<u8>,
+    text: Vec<u8>,
+    ttl: String,
+    exclude: Vec<u8>,
+    /// Before the channel's name.
+    once: String,
 }
 
 pub(super) fn publish(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {

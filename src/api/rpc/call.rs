@@ -97,6 +97,13 @@ impl Service<'_> {
         cluster.ask(self.now, self.owner, function, arguments).map_err(|failure| fault(failure, ""))
     }
 
+    /// How far a client has come is to be known before it is subscribed to something.
+    pub(super) fn tell_position(&mut self, client: &str) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.tell_position(self.now, self.hub, client);
+        }
+    }
+
     /// What came of it, when it has come.
     pub(super) fn take_answer(&mut self, ticket: Ticket) -> Option<Result<Value, Failure>> {
         self.cluster.as_mut()?.take_answer(ticket)

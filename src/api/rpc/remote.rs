@@ -84,9 +84,6 @@ pub(super) fn method(name: &str) -> Option<Begin> {
     METHODS.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| METHODS[at].1)
 }
 
-/// What stands for the empty text where a number or a list may be left out.
-pub(super) const NOTHING: &[u8] = b"";
-
 impl Remote {
     /// The reply that it waits for.
     pub(super) fn ticket(&self) -> Ticket {
@@ -200,6 +197,9 @@ fn channel_info_of(service: &Service<'_>, name: &str, value: &Value) -> Option<h
 fn client_info_of(service: &Service<'_>, id: &str, value: &Value) -> Option<hub::ClientInfo> {
     let [here, idle, position, subscriptions] = numbers(value)?;
     let polls = service.hub.client_info(service.now, id).map_or([0; MEDIA.len()], |info| info.polls);
+    // What is acknowledged here is told now and then.
+    let known = service.hub.find_client(id).map_or(0, |client| service.hub.acknowledged(client));
+    let position = known.max(position);
     let idle = if polls.iter().any(|&polls| polls > 0) { Ms::ZERO } else { Ms(idle) };
     let subscriptions = usize::try_from(subscriptions).unwrap_or(usize::MAX);
     Some(hub::ClientInfo { here: here == 1, idle, polls, position, subscriptions })
@@ -239,6 +239,7 @@ fn subscribe(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let since = call.position(options.remove("since"))?;
     none_left(&options)?;
     let since = since.map_or(String::new(), |seq| seq.to_string());
+    call.service.tell_position(&id);
     begin(call, "subscribe", &[id.as_bytes(), channel.as_bytes(), since.as_bytes()], &id, Wanted::One)
 }
 
@@ -355,6 +356,17 @@ fn numbers<const N: usize>(value: &Value) -> Option<[u64; N]> {
 
 pub(super) fn place(value: &Value) -> Option<(u64, u64)> {
     numbers::<2>(value).map(|[id, seq]| (id, seq))
+}
+
+/// Several of them, one after the other.
+pub(super) fn places(value: &Value) -> Option<Vec<(u64, u64)>> {
+    let numbers: Vec<u64> = value.list()?.iter().map(number).collect::<Option<_>>()?;
+    let (places, []) = numbers.as_chunks::<2>() else { return None };
+    Some(places.iter().map(|&[id, seq]| (id, seq)).collect())
+}
+
+pub(super) fn texts<const N: usize>(value: &Value) -> Option<[&str; N]> {
+    names(value)?.try_into().ok()
 }
 
 fn names(value: &Value) -> Option<Vec<&str>> {

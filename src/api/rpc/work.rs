@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 
-use crate::broker::Ticket;
+use crate::broker::{Failure, Ticket};
 use crate::hub::{self, ADMIN_MARK, Channel, Client, Spared};
 use crate::json;
 
@@ -32,9 +32,9 @@ impl Work {
     /// The reply that it waits for, if it does.
     pub(super) fn waits_for(&self) -> Option<Ticket> {
         match self {
-            Work::Pairs(pairs) => pairs.waits_for.as_ref().map(|(ticket, _)| *ticket),
+            Work::Pairs(pairs) => pairs.waits_for,
             Work::UnsubscribeAll(work) => work.waits_for,
-            Work::Broadcast(broadcast) => broadcast.waits_for.as_ref().map(|(ticket, _)| *ticket),
+            Work::Broadcast(broadcast) => broadcast.waits_for,
             Work::Remote(remote) => Some(remote.ticket()),
             Work::Nothing | Work::Clients(_) | Work::Channels(_) => None,
         }
@@ -107,22 +107,32 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// Does it, or asks for it to be done.
-    fn perform(self, service: &mut Service<'_>, client: &str, channel: &str) -> Result<Option<Ticket>, Fault> {
-        if service.is_shared() {
-            let (client, channel) = (client.as_bytes(), channel.as_bytes());
-            return Ok(Some(match self {
-                Verb::Subscribe => service.ask("subscribe", &[client, channel, remote::NOTHING])?,
-                Verb::Unsubscribe => service.ask("unsubscribe", &[client, channel])?,
-            }));
-        }
+    fn perform(self, service: &mut Service<'_>, client: &str, channel: &str) -> Result<(), Fault> {
         let done = match self {
             Verb::Subscribe => service.hub.subscribe(service.now, client, channel, None),
             Verb::Unsubscribe => service.hub.unsubscribe(service.now, client, channel),
         };
-        done.map(|()| None).map_err(|error| faults(error, client))
+        done.map_err(|error| faults(error, client))
+    }
+
+    /// Asks for it to be done with some clients and channels.
+    fn ask(self, service: &mut Service<'_>, pairs: &[(Box<str>, Box<str>)]) -> Result<Ticket, Fault> {
+        let function = match self {
+            Verb::Subscribe => "subscribe_each",
+            Verb::Unsubscribe => "unsubscribe_each",
+        };
+        for (client, _) in pairs {
+            service.tell_position(client);
+        }
+        let names: Vec<&[u8]> =
+            pairs.iter().flat_map(|(client, channel)| [client.as_bytes(), channel.as_bytes()]).collect();
+        service.ask(function, &names)
     }
 }
+
+/// So many clients and channels are seen to in one go where the broker does it, and as many channels are published in: what is
+/// said in one go is heard in one go (WIRE P19).
+const TOGETHER: usize = 32;
 
 /// The same for every client of every channel in `{channel: [client, ...]}` (WIRE M4). Stops at the first client that is not
 /// here; what was done stays done (WIRE M5).
@@ -132,8 +142,10 @@ pub(super) struct Pairs {
     order: Order,
     /// The channel that is being worked on, and its clients.
     channel: Option<(Box<str>, Walk)>,
-    /// The reply of the last one, and whose it is.
-    waits_for: Option<(Ticket, Box<str>)>,
+    /// What the broker is to do next.
+    gathered: Vec<(Box<str>, Box<str>)>,
+    /// The reply that is to come: of what was gathered.
+    waits_for: Option<Ticket>,
 }
 
 /// In which order the channels come.
@@ -158,6 +170,7 @@ impl Pairs {
             verb,
             order: Order::Collecting { all: walk, rest: walk, found: BTreeMap::new() },
             channel: None,
+            gathered: Vec::new(),
             waits_for: None,
         }
     }
@@ -170,18 +183,22 @@ impl Pairs {
         budget: &mut u32,
     ) -> Result<bool, Fault> {
         while *budget > 0 {
-            if let Some((ticket, client)) = &self.waits_for {
-                let Some(answer) = service.take_answer(*ticket) else { return Ok(false) };
-                answer.map_err(|failure| fault(failure, client))?;
-                self.waits_for = None;
+            if self.waits_for.is_some() || self.gathered.len() >= TOGETHER {
+                if !self.have_done(service)? {
+                    return Ok(false);
+                }
+                continue;
             }
             *budget -= 1;
             if let Some((channel, clients)) = &mut self.channel {
                 match clients.next_element(text) {
                     Some(client) => {
                         let id = service.limited(name(client)?)?;
-                        let asked = self.verb.perform(service, &id, channel)?;
-                        self.waits_for = asked.map(|ticket| (ticket, id.into()));
+                        if service.is_shared() {
+                            self.gathered.push((id.into(), channel.clone()));
+                        } else {
+                            self.verb.perform(service, &id, channel)?;
+                        }
                     }
                     None => self.channel = None,
                 }
@@ -189,12 +206,34 @@ impl Pairs {
                 let Some((channel, clients)) = channel.zip(clients) else { continue };
                 let channel = service.limited(Cow::Owned(channel.into()))?;
                 self.channel = Some((channel.into(), list(text.value_at(clients))?));
+            } else if !self.gathered.is_empty() {
+                if !self.have_done(service)? {
+                    return Ok(false);
+                }
             } else {
                 out.extend_from_slice(b"200");
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Has the broker do what was gathered. True when it is done.
+    fn have_done(&mut self, service: &mut Service<'_>) -> Result<bool, Fault> {
+        let Some(ticket) = self.waits_for else {
+            self.waits_for = Some(self.verb.ask(service, &self.gathered)?);
+            return Ok(false);
+        };
+        let Some(answer) = service.take_answer(ticket) else { return Ok(false) };
+        self.waits_for = None;
+        let gathered = std::mem::take(&mut self.gathered);
+        let value = answer.map_err(|failure| fault(failure, ""))?;
+        let [done, error] = remote::texts(&value).ok_or_else(|| remote::none_of_ours(&value))?;
+        if error.is_empty() {
+            return Ok(true);
+        }
+        let failed = done.parse().ok().and_then(|at: usize| gathered.get(at));
+        Err(fault(Failure::Refused(error.into()), failed.map_or("", |(client, _)| client)))
     }
 }
 
@@ -324,13 +363,23 @@ pub(super) struct Broadcast {
     text: Box<str>,
     publishing: Publishing<'static>,
     open: &'static [u8],
-    /// The reply of the last one, and its channel.
-    waits_for: Option<(Ticket, Box<str>)>,
+    /// Where the broker is to publish next.
+    gathered: Vec<Box<str>>,
+    /// The reply that is to come: of what was gathered.
+    waits_for: Option<Ticket>,
 }
 
 impl Broadcast {
     pub(super) fn new(channels: Walk, text: &str, publishing: Publishing<'static>) -> Broadcast {
-        Broadcast { unseen: Some(channels), channels, text: text.into(), publishing, open: b"[", waits_for: None }
+        Broadcast {
+            unseen: Some(channels),
+            channels,
+            text: text.into(),
+            publishing,
+            open: b"[",
+            gathered: Vec::new(),
+            waits_for: None,
+        }
     }
 
     fn go_on(
@@ -341,12 +390,11 @@ impl Broadcast {
         budget: &mut u32,
     ) -> Result<bool, Fault> {
         while *budget > 0 {
-            if let Some((ticket, channel)) = &self.waits_for {
-                let Some(answer) = service.take_answer(*ticket) else { return Ok(false) };
-                let value = answer.map_err(|failure| fault(failure, channel))?;
-                let (id, seq) = remote::place(&value).ok_or_else(|| remote::none_of_ours(&value))?;
-                write_place(service, id, seq, out);
-                self.waits_for = None;
+            if self.waits_for.is_some() || self.gathered.len() >= TOGETHER {
+                if !self.have_published(service, out)? {
+                    return Ok(false);
+                }
+                continue;
             }
             *budget -= 1;
             if let Some(unseen) = &mut self.unseen {
@@ -359,20 +407,40 @@ impl Broadcast {
                 continue;
             }
             let Some(channel) = self.channels.next_element(text) else {
+                if !self.gathered.is_empty() {
+                    self.waits_for = Some(self.publishing.ask_for(service, &self.gathered, &self.text)?);
+                    return Ok(false);
+                }
                 out.extend_from_slice(if self.open == b"[" { b"[]" } else { b"]" });
                 return Ok(true);
             };
+            if service.is_shared() {
+                self.gathered.push(name(channel)?.into());
+                continue;
+            }
             out.extend_from_slice(std::mem::replace(&mut self.open, b","));
             // Names that are left out are looked up for each channel.
             *budget = budget.saturating_sub(self.publishing.steps());
-            if service.is_shared() {
-                let channel = name(channel)?;
-                let ticket = self.publishing.ask(service, &channel, &self.text)?;
-                self.waits_for = Some((ticket, channel.into()));
-                continue;
-            }
             self.publishing.perform(service, out, &name(channel)?, &self.text)?;
         }
         Ok(false)
+    }
+
+    /// Has the broker publish in the channels that were gathered. True when it is done, and the places are written.
+    fn have_published(&mut self, service: &mut Service<'_>, out: &mut Vec<u8>) -> Result<bool, Fault> {
+        let Some(ticket) = self.waits_for else {
+            self.waits_for = Some(self.publishing.ask_for(service, &self.gathered, &self.text)?);
+            return Ok(false);
+        };
+        let Some(answer) = service.take_answer(ticket) else { return Ok(false) };
+        self.waits_for = None;
+        self.gathered.clear();
+        let value = answer.map_err(|failure| fault(failure, ""))?;
+        let places = remote::places(&value).ok_or_else(|| remote::none_of_ours(&value))?;
+        for (id, seq) in places {
+            out.extend_from_slice(std::mem::replace(&mut self.open, b","));
+            write_place(service, id, seq, out);
+        }
+        Ok(true)
     }
 }

@@ -75,6 +75,10 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        let is_shared = std::env::var_os("TEST_BROKER").is_some() && !arguments.contains(&"--broker");
+        if is_shared {
+            command.args(redis::shared());
+        }
         let mut process = command
             .args(arguments)
             .stdin(Stdio::null())
@@ -94,6 +98,9 @@ impl Server {
                 }
                 Err(e) => panic!("the server does not listen ({e}): {arguments:?}"),
             }
+        }
+        if is_shared {
+            until("the broker is followed", || server.log().contains("broker: all that is followed"));
         }
         server
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -179,4 +180,13 @@ fn asked(directory: &Path, login: &[String], command: &[&str]) -> Option<String>
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+/// The arguments of a server that has a model of its own in a Redis that all tests share.
+pub(crate) fn shared() -> [String; 4] {
+    static REDIS: OnceLock<Redis> = OnceLock::new();
+    static SERVERS: AtomicU32 = AtomicU32::new(0);
+    let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+    let url = REDIS.get_or_init(Redis::start).socket_url();
+    ["--broker".into(), url, "--broker-prefix".into(), format!("test-{}-{number}", std::process::id())]
 }
