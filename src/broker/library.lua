@@ -746,9 +746,6 @@ local function depart(hub, client)
     call('HINCRBY', channel.hash, 'held', 1)
     say(hub, client, channel, 'expired')
   end)
-  if call('ZCARD', hub.prefix .. 'departed') > hub.limits.departed_max then
-    forget_oldest(hub)
-  end
 end
 
 -- Has a departed client back, with its subscriptions and its position (WIRE L3).

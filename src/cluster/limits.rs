@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use crate::hub::{Limits, Policy, SystemShare};
 use crate::json;
 
-/// As JSON; see `docs/redis.md`.
-pub(super) fn write(limits: &Limits) -> String {
+/// As JSON, for the function `hello`; see `docs/redis.md`.
+#[must_use]
+pub fn write(limits: &Limits) -> String {
     let mut out = String::from("{\"policies\":[");
     write_policy(&mut out, "", &limits.policies.default);
     for (prefix, policy) in &limits.policies.by_prefix {

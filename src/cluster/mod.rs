@@ -19,7 +19,7 @@
 mod adopt;
 mod facts;
 mod lease;
-mod limits;
+pub mod limits;
 mod picture;
 mod recover;
 mod upkeep;

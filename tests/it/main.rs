@@ -21,6 +21,7 @@ mod documents;
 mod fuzz;
 mod health;
 mod http;
+mod library;
 mod lifetimes;
 mod manual;
 mod memory;

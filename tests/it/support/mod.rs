@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 pub(crate) mod nginx;
 pub(crate) mod program;
 pub(crate) mod redis;
+pub(crate) mod resp;
 pub(crate) mod streams;
 
 use serde_json::{Map, Value, json};
