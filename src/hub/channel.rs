@@ -194,6 +194,11 @@ impl Channel {
         }
     }
 
+    /// Its next id is so many higher than it would have been.
+    pub(super) fn skip_ids(&mut self, count: u64) {
+        self.last_id += count;
+    }
+
     /// What somebody knows who has seen more of it: its newest id and `seq`s, and the newest that fell out. What is not here
     /// then is lost.
     pub(super) fn know(&mut self, now: Ms, last_id: u64, newest: [u64; 2], lost: [Option<(u64, u64, Loss)>; 2]) {

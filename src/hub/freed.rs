@@ -37,6 +37,8 @@ pub(super) struct Freed {
     numbers: HashTable<u32>,
     /// The newest `seq` of what is not remembered any more.
     floor: u64,
+    /// So many ids a name may have had of which nothing is known here. Not written down: whoever stops writes all names.
+    unseen: u64,
 }
 
 #[derive(Debug)]
@@ -121,9 +123,24 @@ impl Freed {
         freed
     }
 
+    /// Every name may have had so many ids more than is known.
+    pub(super) fn skip_ids(&mut self, count: u64) {
+        self.unseen += count;
+        for at in 0..self.names.len() {
+            if let Some(trace) = &mut self.names[at].trace {
+                trace.last_id += count;
+            }
+        }
+    }
+
+    /// So many ids a name may have had that has no trace.
+    pub(super) fn unseen(&self) -> u64 {
+        self.unseen
+    }
+
     /// A channel of that name is made: what there was before.
     pub(super) fn take(&mut self, name: &str) -> Trace {
-        let Freed { hasher, names, first, numbers, floor } = self;
+        let Freed { hasher, names, first, numbers, floor, .. } = self;
         let hash = hasher.hash_one(name);
         match numbers.find_entry(hash, |&number| names[index(*first, number)].hash == hash) {
             Ok(found) => {

@@ -486,7 +486,11 @@ impl Hub {
 
     fn make_channel(&mut self, now: Ms, name: &str) -> Key<Channel> {
         let policy = self.limits.policies.of(name).clone();
-        let channel = Channel::new(now, name, policy, self.freed.take(name));
+        let before = self.freed.take(name);
+        let mut channel = Channel::new(now, name, policy, before);
+        if before.last_id == 0 {
+            channel.skip_ids(self.freed.unseen());
+        }
         let channel = self.channels.insert(channel);
         self.channel_names.insert(name, channel);
         self.remind_channel(channel);

@@ -104,6 +104,13 @@ impl<'a> Restoration<'a> {
 }
 
 impl Hub {
+    /// More has happened than was written down: no id is given again of so many that each channel may have given meanwhile.
+    pub fn skip_ids(&mut self, count: u64) {
+        self.freed.skip_ids(count);
+        let channels: Vec<_> = self.channels.iter().map(|(key, _)| key).collect();
+        channels.into_iter().for_each(|key| self.channels[key].skip_ids(count));
+    }
+
     /// Names the channels. In what was written while something happened one name may stand twice.
     fn name_channels(&mut self) {
         let mut twins = Vec::new();

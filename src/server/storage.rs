@@ -30,6 +30,13 @@ const MODE: u32 = 0o600;
 /// Places that are looked at before the clock is looked at again, at some 100 ns each.
 const PLACES_PER_STEP: u32 = 32;
 
+/// Ids that a channel may have given in each millisecond since the file was written: ten thousand a second, all the time, is more
+/// than any page reads. Those of several lives that began with the same file do not meet either, as each later one skips more.
+const IDS_PER_MS: u64 = 10;
+
+/// The least that is skipped: a wall clock may have been set back meanwhile.
+const IDS_MIN: u64 = 1_000;
+
 /// Where the state is kept.
 #[derive(Debug)]
 pub(super) struct Storage {
@@ -119,7 +126,7 @@ impl Storage {
         let mut reader = Reader::open(&bytes).map_err(damaged)?;
         let away = Ms(wall_ms().saturating_sub(reader.header.wall_ms));
         let now = reader.header.now + away;
-        let hub = restore(&mut reader, limits, Resumption { now, away }).map_err(damaged)?;
+        let mut hub = restore(&mut reader, limits, Resumption { now, away }).map_err(damaged)?;
         let stats = hub.stats();
         info!(
             "went on from {}: {} clients, {} departed, {} channels, written by {} {:.1} s ago",
@@ -131,7 +138,12 @@ impl Storage {
             away.as_duration().as_secs_f64()
         );
         if !reader.is_whole {
-            warn!("the server had not stopped, and more happened than is in its state: pages are told so");
+            let skipped = IDS_MIN + away.0.saturating_mul(IDS_PER_MS);
+            hub.skip_ids(skipped);
+            warn!(
+                "the server had not stopped, and more happened than is in its state: pages are told so, and ids go on \
+                 {skipped} higher"
+            );
         }
         self.take_back().map_err(|error| self.failed("write to", error))?;
         Ok(Some(Past { now, hub, epoch: reader.is_whole.then_some(reader.header.epoch) }))

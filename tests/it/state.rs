@@ -168,6 +168,33 @@ fn a_killed_server_goes_on_from_what_it_wrote_last_and_pages_are_told() {
 }
 
 #[test]
+fn a_killed_server_gives_no_id_again() {
+    let place = Place::new("state-ids");
+    let server = place.start(&["--channel-idle", "50ms", "--sweep-interval", "50ms"]);
+    server.publish_all("freed", ["1", "2"]);
+    until("a channel is freed", || server.call("list_channels", json!(["freed"]))["channels"] == json!([]));
+    server.publish_all("written", ["1", "2", "3"]);
+    assert_eq!(server.stop().code(), Some(0));
+
+    // The same file, again and again.
+    let names = ["freed", "written", "unknown"];
+    let mut newest = [2, 3, 0];
+    for life in 0..3 {
+        let server = place.start(&[]);
+        for (name, newest) in names.iter().zip(&mut newest) {
+            for _ in 0..2 {
+                let id = server.call("publish", json!([name, "x"]))["id"].as_u64().expect("an id");
+                assert!(if life == 0 { id == *newest + 1 } else { id > *newest }, "{name}: {id} after {newest}");
+                *newest = id;
+            }
+        }
+        server.kill();
+    }
+    // Numbers that JavaScript can hold, and people can read.
+    assert!(newest.iter().all(|&id| id < 10_000_000), "{newest:?}");
+}
+
+#[test]
 fn a_file_that_is_no_state_is_left_alone() {
     let place = Place::new("state-damaged");
     let server = place.start(&[]);
