@@ -13,6 +13,7 @@ use crate::slots::Key;
 use super::answer::Draft;
 use super::busiest::Busiest;
 use super::channel::Channel;
+use super::client::Client;
 use super::freed::Trace;
 use super::message::{Kind, Sender};
 use super::policy::{Policy, SystemShare};
@@ -102,6 +103,11 @@ impl Hub {
     /// [`Error::Full`] if those are too many, too.
     pub fn create_own_client(&mut self, now: Ms, id: &str, key: ClientKey) -> Result<ClientKey, Error> {
         self.add_client(now, id, key, self.limits.clients_max.saturating_add(OWN_CLIENTS))
+    }
+
+    /// Whether a client is here for what is said there.
+    pub(super) fn is_own(&self, client: &Client) -> bool {
+        self.own.channel.is_some() && client.subscriptions.iter().any(|subscription| self.own.is(subscription.channel))
     }
 
     /// How many clients wait for what is said there.

@@ -5,7 +5,8 @@
 //! forgotten something (a new epoch). Without a pause they are the hub, to the last position.
 //!
 //! Clients come before channels, as a channel outlives its subscriptions: what a record points to is there, or was gone
-//! already. Reminders, counts and lists are not written down, as they follow from the rest; nor are canaries.
+//! already. Reminders, counts and lists are not written down, as they follow from the rest; nor are canaries, nor, but for the
+//! process that takes over polls, the own channel and who listens to it: the next server has one of its own.
 
 use crate::slots::Key;
 
@@ -63,13 +64,14 @@ impl Hub {
             let cursor = &mut snapshot.cursor;
             match snapshot.section {
                 Section::Clients => match self.clients.next_from(cursor, budget) {
-                    Some((_, client)) if client.is_canary => {}
+                    Some((_, client)) if client.is_canary || !snapshot.with_waiters && self.is_own(client) => {}
                     Some((key, client)) => return Some(Record::Client(client.record(key, snapshot.with_waiters))),
                     None if *budget > 0 => snapshot.enter(Section::Channels),
                     None => {}
                 },
                 Section::Channels => match self.channels.next_from(cursor, budget) {
                     Some((_, channel)) if channel.is_canary => {}
+                    Some((key, _)) if !snapshot.with_waiters && self.own.is(key) => {}
                     Some((key, channel)) => {
                         snapshot.section = Section::Messages(key, (0, 0));
                         return Some(Record::Channel(channel.record(key)));

@@ -84,3 +84,21 @@ fn the_busiest_are_counted_while_somebody_wants_to_know() {
     world.hub.forget_busiest();
     assert_eq!(told(&mut world), []);
 }
+
+#[test]
+fn it_does_not_outlive_its_server_but_is_handed_over() {
+    let mut world = world();
+    world.client("both", &["own", "room"]);
+    for (with_waiters, is_there) in [(false, false), (true, true)] {
+        let (mut snapshot, mut restoration) = (Snapshot::begin(with_waiters), Restoration::begin(limits()));
+        let mut hub = None;
+        while let Some(record) = world.hub.next_record(&mut snapshot, &mut u32::MAX.clone()) {
+            hub = restoration.take(Resumption { now: world.now, away: Ms::ZERO }, record);
+        }
+        let hub = hub.expect("the last record makes it");
+        hub.check();
+        assert_eq!(hub.client_info(world.now, "watcher").is_ok(), is_there);
+        assert_eq!(hub.channel_named("own").is_some(), is_there);
+        assert!(hub.client_info(world.now, "alice").is_ok());
+    }
+}
