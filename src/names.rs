@@ -36,7 +36,7 @@ pub trait Named {
 
 /// From names to keys of the things that are called so; see the [module](self) for the idea.
 pub struct Names<T> {
-    /// By the hash's bits from [`TABLE_SHIFT`] on.
+    /// By the hash's bits from [`TABLE_SHIFT`] on. None before there is a name.
     tables: Box<[HashTable<Entry<T>>]>,
     hasher: RandomState,
     len: usize,
@@ -62,7 +62,7 @@ impl<T: Named> Names<T> {
     /// No names yet.
     #[must_use]
     pub fn new() -> Names<T> {
-        Names { tables: (0..TABLES).map(|_| HashTable::new()).collect(), hasher: RandomState::new(), len: 0 }
+        Names { tables: Box::default(), hasher: RandomState::new(), len: 0 }
     }
 
     /// What is called so, among `things`.
@@ -73,11 +73,12 @@ impl<T: Named> Names<T> {
     pub fn find(&self, things: &Slots<T>, name: &str) -> Option<Key<T>> {
         let (table, hash) = self.place(name);
         let is_it = |entry: &Entry<T>| entry.hash == hash && things[entry.key].name() == name;
-        self.tables[table].find(spread(hash), is_it).map(|entry| entry.key)
+        self.tables.get(table)?.find(spread(hash), is_it).map(|entry| entry.key)
     }
 
     /// Takes a name in that is not here yet.
     pub fn insert(&mut self, name: &str, key: Key<T>) {
+        self.make_tables();
         let (table, hash) = self.place(name);
         self.tables[table].insert_unique(spread(hash), Entry { key, hash }, |entry| spread(entry.hash));
         self.len += 1;
@@ -119,6 +120,12 @@ impl<T: Named> Names<T> {
         assert_eq!(self.tables.iter().map(HashTable::len).sum::<usize>(), self.len);
         let named = things.iter().filter(|(_, thing)| is_named(thing));
         assert_eq!(named.map(|(key, thing)| assert_eq!(self.find(things, thing.name()), Some(key))).count(), self.len);
+    }
+
+    fn make_tables(&mut self) {
+        if self.tables.is_empty() {
+            self.tables = (0..TABLES).map(|_| HashTable::new()).collect();
+        }
     }
 
     /// The table in which a name is, and the half of its hash that stands there.
@@ -229,6 +236,7 @@ mod tests {
         // Two names whose 32 bits beside the key are the same are rare; here all are.
         let (mut names, mut things) = (Names::<Thing>::new(), Slots::new());
         let keys = ["a", "b", "c"].map(|name| things.insert(Thing(name.to_owned())));
+        names.make_tables();
         let (table, hash) = names.place("b");
         for key in keys {
             names.tables[table].insert_unique(spread(hash), Entry { key, hash }, |entry| spread(entry.hash));
