@@ -28,6 +28,7 @@ mod memory;
 mod memory_max;
 mod metrics;
 mod nginx;
+mod nodes;
 mod pace;
 mod packaging;
 mod pages;

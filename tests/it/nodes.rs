@@ -1,0 +1,220 @@
+//! Several nodes that share one Redis: a page polls any of them, the web application calls any of them, and it is as if there
+//! were one.
+
+use crate::support::redis::Redis;
+use crate::support::{
+    Client, Connection, Server, Signal, heard, joins, said, says, since, until, updates_path,
+};
+use serde_json::json;
+
+/// Nodes that are up to date.
+fn nodes<const N: usize>(redis: &Redis, more: &[&str]) -> [Server; N] {
+    std::array::from_fn(|_| node(redis, more))
+}
+
+fn node(redis: &Redis, more: &[&str]) -> Server {
+    let url = redis.socket_url();
+    let arguments = [&["--broker", &url, "--broker-timeout", "500ms"], more].concat();
+    let server = Server::with(&arguments);
+    follows(&server);
+    server
+}
+
+fn follows(node: &Server) {
+    until("it is ready", || node.get("/ready").status == 200);
+}
+
+const SILENT: [&str; 2] = ["--presence", "off"];
+
+/// The same client, by another node.
+fn at<'s>(node: &'s Server, client: &Client<'_>) -> Client<'s> {
+    Client { server: node, id: client.id.clone(), key: client.key.clone() }
+}
+
+fn park(client: &Client<'_>, since: &str) -> Connection {
+    client.server.park_at(&updates_path(&[("client_id", &client.credential()), ("since", since)]))
+}
+
+#[test]
+fn a_page_polls_any_node_and_goes_on_with_the_token_it_has() {
+    let redis = Redis::start();
+    let [a, b, c] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    b.publish("room", "one");
+    let first = at(&c, &alice).resume("");
+    assert_eq!(said(&first), ["one"]);
+    let mut poll = park(&at(&a, &alice), &since(&first));
+    c.publish("room", "two");
+    let second = poll.answer().json();
+    assert_eq!(said(&second), ["two"]);
+    // A node that has never heard of it, and one that is behind: nothing has happened in a channel that it follows.
+    b.publish("hall", "elsewhere");
+    a.publish("room", "three");
+    assert_eq!(said(&at(&b, &alice).resume(&since(&second))), ["three"]);
+    assert_eq!(said(&at(&c, &alice).resume(&since(&first))), ["two", "three"]);
+}
+
+#[test]
+fn what_the_application_does_by_one_node_is_so_for_all() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &[]);
+    let alice = a.subscriber("alice", &["room"]);
+    let bob = b.subscriber("bob", &["room"]);
+    assert_eq!(alice.news(), json!({"room": [joins(1, "alice"), joins(2, "bob")]}));
+    assert_eq!(at(&b, &alice).channels(), ["room"]);
+    assert_eq!(a.present("room"), ["alice", "bob"]);
+    let mut poll = alice.park();
+    at(&b, &alice).unsubscribe("room");
+    a.publish("room", "not for alice");
+    at(&b, &alice).subscribe("room");
+    assert_eq!(poll.news(), json!({"room": [joins(5, "alice")]}));
+    // A kill reaches the poll where it is parked.
+    let mut poll = park(&alice, "");
+    poll.waits();
+    at(&b, &alice).kill();
+    assert_eq!(poll.answer().status, 404);
+    assert_eq!(alice.poll().status, 404);
+    assert!(!alice.is_known());
+    // And a new key.
+    let mut poll = park(&bob, "");
+    poll.within(std::time::Duration::from_secs(5)).unwrap();
+    let mut poll = bob.park();
+    a.call("rotate_key", json!(["bob"]));
+    assert_eq!(poll.answer().text(), "cb({});");
+    assert_eq!(bob.poll().status, 404);
+}
+
+#[test]
+fn of_two_polls_of_the_originals_protocol_on_two_nodes_one_gets_a_message() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    let there = at(&b, &alice);
+    let (mut here, mut elsewhere) = (alice.park(), there.park());
+    for text in ["one", "two", "three", "four"] {
+        a.publish("room", text);
+        // One of them hears it, and polls again.
+        let heard = loop {
+            if let Ok(answer) = here.within(std::time::Duration::from_millis(20)) {
+                here = alice.park();
+                break answer;
+            }
+            if let Ok(answer) = elsewhere.within(std::time::Duration::from_millis(20)) {
+                elsewhere = there.park();
+                break answer;
+            }
+        };
+        assert!(heard.text().contains(text), "{}", heard.text());
+        here.waits();
+        elsewhere.waits();
+    }
+}
+
+#[test]
+fn a_node_that_is_killed_takes_nothing_with_it() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    a.publish("room", "one");
+    let first = alice.resume("");
+    let poll = park(&alice, &since(&first));
+    let old = at(&b, &alice);
+    a.kill();
+    drop(poll);
+    b.publish("room", "two");
+    assert_eq!(said(&old.resume(&since(&first))), ["two"]);
+    // The original's protocol: what the dead node had to itself is free after a while.
+    let c = node(&redis, &SILENT);
+    c.publish("room", "three");
+    assert_eq!(said(&at(&c, &old).resume(&since(&first))), ["two", "three"]);
+}
+
+#[test]
+fn a_redis_that_freezes_keeps_polls_parked_and_nothing_is_lost() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    let first = alice.resume("");
+    let mut poll = park(&alice, &since(&first));
+    redis.signal(Signal::STOP);
+    until("it is red", || a.get("/ready").status == 503 && b.get("/ready").status == 503);
+    assert_eq!(a.get("/health").status, 200);
+    let refused = b.error("publish", json!(["room", "not done", {"idempotency_key": "k"}]));
+    assert!(refused["message"].as_str().unwrap().contains("Redis"), "{refused}");
+    poll.waits();
+    redis.signal(Signal::CONT);
+    follows(&a);
+    follows(&b);
+    // Whoever is not sure repeats it.
+    b.call("publish", json!(["room", "done once", {"idempotency_key": "k"}]));
+    b.call("publish", json!(["room", "done once", {"idempotency_key": "k"}]));
+    let mut all = heard(&poll.answer().json());
+    b.publish("room", "next");
+    while !all.iter().any(|(_, _, text)| text == "next") {
+        let last = all.last().expect("there is one").1;
+        all.extend(heard(&at(&b, &alice).resume(&since(&first))).into_iter().filter(|(_, id, _)| *id > last));
+    }
+    let texts: Vec<&str> = all.iter().map(|(_, _, text)| &**text).collect();
+    assert!(texts == ["done once", "next"] || texts == ["not done", "next"], "{texts:?}");
+}
+
+#[test]
+fn a_redis_that_loses_everything_is_a_told_gap() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room", "hall"]);
+    a.publish("room", "one");
+    let first = alice.resume("");
+    let mut poll = park(&alice, &since(&first));
+    redis.ask(&["FLUSHALL"]);
+    let told = poll.answer().json();
+    assert_eq!((said(&told), told["gaps"].as_array().unwrap().len()), (vec![], 2), "{told}");
+    assert_eq!(told["gaps"][0]["reason"], "restart");
+    until("both are there", || b.get("/ready").status == 200 && a.get("/ready").status == 200);
+    b.publish("room", "two");
+    assert_eq!(said(&at(&b, &alice).resume(&since(&told))), ["two"]);
+    assert_eq!(at(&b, &alice).channels().len(), 2);
+}
+
+#[test]
+fn junk_that_somebody_publishes_is_refused_and_logged() {
+    let redis = Redis::start();
+    let a = node(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    a.publish("room", "one");
+    let first = alice.resume("");
+    let mut poll = park(&alice, &since(&first));
+    let epoch = since(&first).split('-').next().unwrap().to_owned();
+    let forged = |seq: u64, before: u64| format!("{epoch}\n{seq}\n9\n{before}\n0\napp\n0\n\n\"x\"\n\"forged\"");
+    for junk in ["", "x", &forged(0, 0), &forged(1_000_000, 999_999), &forged(u64::MAX, 7), "\0\n\n\n\n\n\n\n\n\n"] {
+        redis.ask(&["PUBLISH", "{shaveet}:says:room", junk]);
+    }
+    for junk in ["", "subscribed", "subscribed 1 1 hall", "position 999999", "key 0", "ended 1 1 1 1 1 1 room", "free x"] {
+        redis.ask(&["PUBLISH", "{shaveet}:tells:alice", junk]);
+    }
+    a.publish("room", "two");
+    assert_eq!(said(&poll.answer().json()), ["two"]);
+    assert!(a.log().contains("none of ours"), "{}", a.log());
+    assert_eq!(a.present("room"), ["alice"]);
+}
+
+#[test]
+fn presence_counts_who_polls_anywhere() {
+    let redis = Redis::start();
+    let times = ["--max-idle", "1s", "--min-alive", "1s", "--sweep-interval", "500ms", "--poll-timeout", "500ms"];
+    let [a, b] = nodes(&redis, &times);
+    let alice = a.subscriber("alice", &["room"]);
+    let there = at(&b, &alice);
+    let bob = b.subscriber("bob", &["room"]);
+    let mut last = String::new();
+    // Bob never polls, and is collected; alice polls here and there.
+    until("bob is collected", || {
+        last = since(&alice.resume(&last));
+        last = since(&there.resume(&last));
+        !bob.is_known()
+    });
+    assert_eq!(a.present("room"), ["alice"]);
+    let news = alice.resume("");
+    assert!(said(&news).iter().any(|text| text.contains("unsubscribe")), "{news}");
+    let _ = says;
+}
