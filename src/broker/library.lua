@@ -123,6 +123,13 @@ end
 -- The limits of the text with this digest: they are decoded when they change.
 local limits_known, limits_digest
 
+-- Which life of the data this is: it is lost with the process that has it, as a failover and a restart are to be noticed, and
+-- INFO is not for every user.
+local incarnation
+
+-- The limits that were sent by hello, by hub: for when somebody wipes everything.
+local limits_sent = {}
+
 local function decode_limits(json)
   local limits = cjson.decode(json)
   -- Of several prefixes that fit the longest counts: the first in this order.
@@ -133,12 +140,23 @@ local function decode_limits(json)
   return limits
 end
 
+-- Begins where there is nothing.
+local function begin_hub(key, epoch, server, limits)
+  call('HSET', key, 'format', FORMAT, 'epoch', epoch, 'seq', 0, 'generation', 0, 'made', 0, 'server', server, 'limits', limits,
+    'digest', redis.sha1hex(limits))
+end
+
 -- What every function knows. Nil and the error if hello was never said, or the data is another version's.
-local function open_hub(key)
+local open_hub
+open_hub = function(key, is_reading)
   local found = call('HMGET', key, 'format', 'epoch', 'generation', 'digest', 'clock')
   local format, epoch, generation, digest, clock = unpack(found)
   if not epoch then
-    return nil, NO_HUB
+    if is_reading or not limits_sent[key] then
+      return nil, NO_HUB
+    end
+    begin_hub(key, redis.sha1hex(table.concat(call('TIME'), ' ') .. key):sub(1, 16), incarnation or '', limits_sent[key])
+    return open_hub(key)
   elseif format ~= FORMAT then
     return nil, { err = 'FORMAT ' .. tostring(format) }
   end
@@ -845,11 +863,8 @@ end
 
 -- What nodes call
 
--- Which life of the data this is: it is lost with the process that has it, as a failover and a restart are to be noticed, and
--- INFO is not for every user.
-local incarnation
-
--- hello(node, run_id, candidate_epoch, limits, epoch_seen or '', seq_seen) -> [epoch, seq, time, generation]
+-- hello(node, run_id, candidate_epoch, limits, epoch_seen or '', seq_seen) -> [epoch, seq, time, generation,
+-- ms since a node has found that all was lost, or '']
 local function hello(key, arguments)
   local node, run_id, candidate, limits, epoch_seen, seq_seen = unpack(arguments)
   if run_id == '' then
@@ -863,10 +878,11 @@ local function hello(key, arguments)
   local format, epoch, server = unpack(call('HMGET', key, 'format', 'epoch', 'server'))
   if not epoch then
     epoch, server = candidate, run_id
-    call('HSET', key, 'format', FORMAT, 'epoch', epoch, 'seq', 0, 'generation', 0, 'made', 0, 'server', server)
+    begin_hub(key, epoch, server, limits)
   elseif format ~= FORMAT then
     return { err = 'FORMAT ' .. tostring(format) }
   end
+  limits_sent[key] = limits
   call('HSET', key, 'node', node, 'limits', limits, 'digest', redis.sha1hex(limits))
   if server ~= run_id then
     call('HSET', key, 'server', run_id)
@@ -877,7 +893,12 @@ local function hello(key, arguments)
   if epoch_seen == epoch and number(seq_seen) > position_of(hub) then
     call('HSET', key, 'seq', text(number(seq_seen)))
   end
-  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation) }
+  if epoch_seen ~= '' and epoch_seen ~= epoch then
+    call('HSET', key, 'wiped', text(hub.now))
+  end
+  local wiped = call('HGET', key, 'wiped')
+  local wiped_ago = wiped and text(hub.now - number(wiped)) or ''
+  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), wiped_ago }
 end
 
 -- seq() -> [epoch, seq, time]
@@ -1147,9 +1168,10 @@ local function touch(hub, ...)
   return unknown
 end
 
--- alive(node, ttl) -> OK: for so many ms this node's leases are good
+-- alive(node, ttl) -> epoch: for so many ms this node's leases are good
 local function alive(hub, node, ttl)
-  return call('SET', hub.prefix .. 'node:' .. node, text(hub.now), 'PX', ttl)
+  call('SET', hub.prefix .. 'node:' .. node, text(hub.now), 'PX', ttl)
+  return hub.epoch
 end
 
 -- take(node, id...) -> [1 or 0, position...]: the right to answer the original's polls of all of them, or of none. A node has it
@@ -1316,10 +1338,11 @@ end
 
 -- Each is called with the hub and the arguments.
 local function register(name, callback, ...)
+  local is_reading = ... == 'no-writes'
   redis.register_function({
     function_name = 'shaveet1_' .. name,
     callback = function(keys, arguments)
-      local hub, problem = open_hub(keys[1])
+      local hub, problem = open_hub(keys[1], is_reading)
       return hub and callback(hub, unpack(arguments)) or problem or false
     end,
     flags = { ... },

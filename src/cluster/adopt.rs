@@ -62,7 +62,15 @@ impl Cluster {
     pub(super) fn hear_adopted(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, result: Result<Value, Failure>) {
         let Some(adopting) = self.adopting.remove(&id) else { return };
         let facts = match &result {
+            // Somebody has wiped Redis: when the world has begun anew it is asked again.
+            Err(Failure::Refused(error)) if error.starts_with("NOHUB") => {
+                return self.ask_again(now, hub, id, adopting);
+            }
             Err(failure) => return self.end_adopting(now, hub, &id, adopting, Some(failure.clone())),
+            Ok(Value::Null) if now < self.restoring_until => {
+                let failure = Failure::Refused("it has lost everything, and clients are being made again".into());
+                return self.end_adopting(now, hub, &id, adopting, Some(failure));
+            }
             Ok(Value::Null) => {
                 self.drop_client(now, hub, &id);
                 for (owner, _) in &adopting.visitors {
@@ -72,10 +80,11 @@ impl Cluster {
                 }
                 return self.end_adopting(now, hub, &id, adopting, None);
             }
-            Ok(value) => match ClientFacts::read(value, now).filter(|facts| self.epoch == Some(facts.epoch)) {
-                Some(facts) => facts,
+            Ok(value) => match ClientFacts::read(value, now) {
+                Some(facts) if self.epoch == Some(facts.epoch) => facts,
+                Some(_) => return self.ask_again(now, hub, id, adopting),
                 None => {
-                    self.note_junk("adopt", value);
+                    self.note_junk("look", value);
                     let failure = Failure::Refused("it says of a client what is none of ours".into());
                     return self.end_adopting(now, hub, &id, adopting, Some(failure));
                 }
@@ -102,6 +111,17 @@ impl Cluster {
             self.touch(now, hub, &id);
         }
         self.end_adopting(now, hub, &id, adopting, None);
+    }
+
+    /// The world has begun anew while a client was being fetched: it is fetched from there.
+    fn ask_again(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, adopting: Adopting) {
+        self.greet(now, hub);
+        match self.call(now, Question::Adopt(id.clone()), "look", &[id.as_bytes()]) {
+            Ok(_) => {
+                self.adopting.insert(id, adopting);
+            }
+            Err(failure) => self.end_adopting(now, hub, &id, adopting, Some(failure)),
+        }
     }
 
     /// Has a client come back that had departed, for a visitor with its key.

@@ -51,6 +51,10 @@ pub struct Cluster {
     epoch: Option<u64>,
     /// Draws an epoch where there is none.
     random: fastrand::Rng,
+    /// Until then clients may come to be known again.
+    restoring_until: Ms,
+    /// It has been asked how far the world has come.
+    is_greeting: bool,
     /// How far Redis's clock is ahead of the hub's, in milliseconds.
     ahead: u64,
     questions: Slots<Question>,
@@ -147,6 +151,8 @@ impl Cluster {
             limits: limits::write(limits),
             epoch: None,
             random: fastrand::Rng::with_seed(seed),
+            restoring_until: Ms::ZERO,
+            is_greeting: false,
             ahead: 0,
             questions: Slots::new(),
             adopting: HashMap::new(),
@@ -374,7 +380,7 @@ impl Cluster {
                 }
             }
             Question::Sweep => self.hear_swept(now, result),
-            Question::Alive(said) => self.hear_alive(said, result),
+            Question::Alive(said) => self.hear_alive(now, hub, said, result),
             Question::Call(owner) => {
                 self.answers.insert(ticket, result);
                 self.awake.push(Awake::Caller(owner, ticket));
@@ -392,7 +398,9 @@ impl Cluster {
                 if self.epoch == Some(epoch) {
                     self.hear_message(now, hub, name, before, &message);
                 } else {
+                    // Somebody has wiped Redis, or what came is junk.
                     self.note_junk(name, &"a message of another epoch");
+                    self.greet(now, hub);
                 }
             }
             Push::Tells(word) => self.hear_word(now, hub, name, word),

@@ -23,6 +23,9 @@ pub(super) struct Recovery {
     outstanding: usize,
 }
 
+/// When all is lost each node makes the clients again that it has, in this time. Who is unknown then is not unknown for good.
+const RESTORING: Ms = Ms::from_secs(3);
+
 /// Questions on their way at a time.
 const OUTSTANDING_MAX: usize = 500;
 
@@ -32,6 +35,9 @@ const PLACES_PER_TURN: u32 = 256;
 impl Cluster {
     /// The link is up: who are we, and how far has the world come?
     pub(super) fn greet(&mut self, now: Ms, hub: &mut Hub) {
+        if self.is_greeting {
+            return;
+        }
         hub.set_behind(true);
         let names = self.names.clone();
         let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
@@ -47,10 +53,11 @@ impl Cluster {
         let arguments = arguments.map(<[u8]>::to_vec);
         let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         // If it fails the link goes down, and comes up again.
-        let _ = self.call(now, Question::Hello, "hello", &arguments);
+        self.is_greeting = self.call(now, Question::Hello, "hello", &arguments).is_ok();
     }
 
     pub(super) fn hear_hello(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
+        self.is_greeting = false;
         let value = match result {
             Ok(value) => value,
             Err(failure) => {
@@ -61,13 +68,16 @@ impl Cluster {
         };
         let read = |value: &Value| {
             let mut reply = Reader::of(value)?;
-            Some((epoch(reply.text()?)?, reply.number()?, reply.number()?))
+            let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
+            reply.skip(1)?;
+            Some((epoch, seq, time, reply.number().map(Ms)))
         };
-        let Some((epoch, seq, time)) = read(&value) else {
+        let Some((epoch, seq, time, wiped_ago)) = read(&value) else {
             self.note_junk("hello", &value);
             return self.upkeep.greet_again(now);
         };
         self.note_time(now, time);
+        self.restoring_until = wiped_ago.map_or(Ms::ZERO, |ago| now + (RESTORING - ago));
         if self.epoch.is_some_and(|known| known != epoch) {
             warn!(
                 "broker: it has lost everything; the clients of this node are made anew there, and their pages are told"
@@ -83,7 +93,7 @@ impl Cluster {
     /// The link is down: nothing of what is on its way comes.
     pub(super) fn lose_link(&mut self, now: Ms, hub: &mut Hub) {
         hub.set_behind(true);
-        self.recovery = None;
+        (self.recovery, self.is_greeting) = (None, false);
         self.filling.clear();
         self.unsettled.clear();
         for (_, adopting) in std::mem::take(&mut self.adopting) {

@@ -1,7 +1,7 @@
 //! What is told from time to time: that this node is there, which clients its polls are for; and that somebody has to see to
 //! what is due in Redis.
 
-use super::facts::{Reader, text};
+use super::facts::{Reader, epoch, text};
 use super::lease::NODE_TTL;
 use super::{Cluster, Question};
 use crate::broker::{Failure, Value};
@@ -143,10 +143,12 @@ impl Cluster {
     }
 
     /// It was believed from then on, at the earliest; a little is taken off, as clocks do not run alike.
-    pub(super) fn hear_alive(&mut self, said: Ms, result: Result<Value, Failure>) {
-        if result.is_ok() {
-            self.upkeep.alive_until = said + NODE_TTL - Ms(500);
-            self.upkeep.is_alive = true;
+    pub(super) fn hear_alive(&mut self, now: Ms, hub: &mut Hub, said: Ms, result: Result<Value, Failure>) {
+        let Ok(value) = result else { return };
+        self.upkeep.alive_until = said + NODE_TTL - Ms(500);
+        self.upkeep.is_alive = true;
+        if text(&value).and_then(epoch) != self.epoch {
+            self.greet(now, hub);
         }
     }
 

@@ -40,17 +40,22 @@ fn told(node: &mut Node) -> Vec<String> {
 }
 
 #[test]
-fn nobody_is_served_before_hello_nor_after_all_was_lost() {
+fn nobody_is_served_before_hello_and_after_all_was_lost_the_world_begins_anew() {
     let mut node = Node::silent();
     assert_eq!(node.refused("seq", &[]), "NOHUB");
     assert_eq!(node.hello("run", &limits())[..2], [EPOCH, "0"]);
     assert_eq!(node.ask("seq", &[])[..2], [EPOCH, "0"]);
     publish(&mut node, "room", "\"x\"");
     node.redis.ask(&["FLUSHALL"]);
-    for function in ["seq", "sweep", "publish", "adopt", "touch", "stats"] {
-        assert_eq!(node.refused(function, &["1", "2", "3"]), "NOHUB");
+    // Who only reads does not begin it.
+    for function in ["seq", "follow", "members", "look", "stats"] {
+        assert_eq!(node.refused(function, &["1", "2", "3", "4"]), "NOHUB");
     }
-    assert_eq!(node.hello("run", &limits())[1], "0");
+    // It has a channel `admin` again, and another epoch.
+    assert_eq!(publish(&mut node, "room", "\"x\""), [1, 3]);
+    let anew = node.ask("seq", &[]);
+    assert_ne!(anew[0], EPOCH);
+    assert_eq!(node.hello("run", &limits())[0], anew[0]);
 }
 
 #[test]
