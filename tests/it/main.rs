@@ -29,6 +29,7 @@ mod memory_max;
 mod metrics;
 mod nginx;
 mod nodes;
+mod nodes_crowd;
 mod pace;
 mod packaging;
 mod pages;
