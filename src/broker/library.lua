@@ -43,6 +43,9 @@ local DAY_MS = 24 * 60 * 60 * 1000
 local LOST_MAX = 1000
 local READ_MAX = 100
 
+-- A ring may hold more than it is to keep by one in so many, if it keeps as many.
+local SLACK = 8
+
 -- The largest whole number that a double has a place for: never.
 local NEVER = 9007199254740991
 
@@ -74,7 +77,7 @@ end
 
 -- Decimal digits. Lua itself writes 1e+15.
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- The number of a field; 0 if it is not there.
@@ -249,10 +252,14 @@ local function set(channel, field, value)
   changes[#changes + 1] = value
 end
 
-local function save(channel)
+-- Writes what was set, and these fields and values too.
+local function save(channel, ...)
   if #channel.changes > 0 then
     call('HSET', channel.hash, unpack(channel.changes))
     channel.changes = {}
+  end
+  if ... then
+    call('HSET', channel.hash, ...)
   end
 end
 
@@ -342,12 +349,19 @@ local function lose(hub, channel, ring, batch, why)
   end
 end
 
--- Makes room for one more message of this size.
+-- Makes room for one more message of this size. Where many are kept some more may be, so that not every message has to look
+-- for the oldest in its stream, which costs Redis more than all else of it.
 local function make_room(hub, channel, ring, most, size)
-  local most_bytes = channel.policy.bytes
-  local excess = channel[COUNT[ring]] - most + 1
-  lose(hub, channel, ring, math.max(excess, 1), function(count, bytes)
-    return count >= most and 'count' or count > 0 and bytes + size > most_bytes and 'bytes'
+  local count, most_bytes = channel[COUNT[ring]], channel.policy.bytes
+  most = math.max(most, 1)
+  if count < most + math.floor(most / SLACK) then
+    if channel[BYTES[ring]] + size <= most_bytes or count == 0 then
+      return
+    end
+    most = NEVER
+  end
+  lose(hub, channel, ring, math.max(count - most + 1, 1), function(left, bytes)
+    return left >= most and 'count' or left > 0 and bytes + size > most_bytes and 'bytes'
   end)
 end
 
@@ -397,7 +411,7 @@ local function append(hub, channel, word, from, words, expires, excluded)
   end
   local before, seq, id = last_seq(channel), call('HINCRBY', hub.key, 'seq', 1), text(channel.id + 1)
   local size = size_of(id, from, words)
-  make_room(hub, channel, ring, math.max(most, 1), size)
+  make_room(hub, channel, ring, most, size)
   local at, seq_text = text(hub.now), text(seq)
   local entry = { 'i', id, 'a', at, 'k', word, 'f', from, 't', words }
   if expires then
@@ -407,16 +421,13 @@ local function append(hub, channel, word, from, words, expires, excluded)
     entry[#entry + 1], entry[#entry + 2] = 'e', excluded
   end
   call('XADD', stream_of(hub, channel, ring), seq_text .. '-0', unpack(entry))
-  set(channel, 'id', channel.id + 1)
-  set(channel, NEWEST[kind], seq)
-  set(channel, 'used', at)
-  set(channel, COUNT[ring], channel[COUNT[ring]] + 1)
-  set(channel, BYTES[ring], channel[BYTES[ring]] + size)
+  local count, bytes = channel[COUNT[ring]] + 1, channel[BYTES[ring]] + size
+  channel.id, channel[NEWEST[kind]], channel[COUNT[ring]], channel[BYTES[ring]] = channel.id + 1, seq, count, bytes
   if channel.generation ~= hub.generation then
     set(channel, 'generation', hub.generation)
   end
-  save(channel)
-  if channel[COUNT[ring]] == 2 then
+  save(channel, 'id', id, NEWEST[kind], seq_text, 'used', at, COUNT[ring], text(count), BYTES[ring], text(bytes))
+  if count == 2 then
     -- The older one can become too old now.
     remind(hub, 'h:' .. channel.name, ages_at(hub, channel, ring))
   end
@@ -1067,7 +1078,6 @@ local function adopt(hub, id)
   if not client.departed then
     client.seen = hub.now
     call('HSET', client.hash, 'seen', hub.now)
-    forget_read(hub, client)
   end
   return record_of(hub, client)
 end

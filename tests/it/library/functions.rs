@@ -160,6 +160,20 @@ fn what_was_read_and_ended_is_told_as_unsubscribed() {
 }
 
 #[test]
+fn a_client_is_made_again_with_its_subscriptions_if_it_is_gone() {
+    let mut node = Node::new(&limits());
+    assert_eq!(node.call("look", &["alice"]), Reply::Nil);
+    for key in ["key", "another"] {
+        assert_eq!(node.call("restore", &["alice", key, "one", "two"]), Reply::Text("OK".into()));
+    }
+    assert_eq!(node.ask("channels_of", &["alice"]), ["one", "two"]);
+    assert_eq!(node.ask("channel_info", &["one"])[4], "2");
+    let before = node.hash("client:alice");
+    let seen = node.call("look", &["alice"]);
+    assert_eq!((seen.list()[0].text(), node.hash("client:alice")), ("key", before));
+}
+
+#[test]
 fn an_ended_subscription_that_was_read_makes_room_for_another() {
     let mut node = Node::new(&Limits { subscriptions_max: 2, ..limits() });
     node.call("create_client", &["alice", "key"]);
