@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use super::address::{Address, Password, Place};
+use super::address::{Address, Password, Place, Tls};
 use super::codec::{Decoder, Frame, Junk, REPLY_BYTES_MAX, write_command};
 use super::{Event, Failure, Ticket, Value};
 use crate::buffer::Buffer;
@@ -248,6 +248,12 @@ impl Link {
     #[must_use]
     pub fn line(&self) -> Option<(u32, &Place)> {
         (!matches!(self.state, State::Away { .. })).then(|| (self.number, self.place()))
+    }
+
+    /// How whoever is at the other end proves who it is, if it has to.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.options.address.tls.as_ref()
     }
 
     /// From now on this is the password.

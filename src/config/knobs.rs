@@ -355,7 +355,7 @@ pub static KNOBS: &[Knob] = &[
         allowed: "redis://[user:password@]host[:port][/database], rediss:// (TLS), redis+sentinel://host,host/NAME, redis+unix:///path",
         default: Preset::Absent("none; one node alone, in memory"),
         help: "The Redis (7.0 or newer, or Valkey) that several nodes share: redis://[user:password@]host[:port][/database]; \
-               rediss:// by TLS; redis+unix:///path; redis+sentinel://host,host/NAME; several hosts of a Cluster with commas",
+               rediss:// by TLS, if the program is built with it; redis+unix:///path; redis+sentinel://host,host/NAME; several hosts of a Cluster with commas",
         reason: "One node needs nothing beside it.",
         acts: Acts::AtStart,
         read: |draft, text| set(&mut draft.config.broker, values::broker(text)),

@@ -11,6 +11,7 @@
 
 mod accept;
 mod broker;
+mod channel;
 mod clock;
 mod drain;
 mod handover;
