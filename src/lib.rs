@@ -4,7 +4,7 @@
 //! Pages hold a request open and get the messages.
 //!
 //! ```text
-//!   main -> cli, config -> server -> api -> { hub, http, websocket, broker } -> { slots, names, paged, buffer, wheel, state, clock, json, decimal, histogram, few, run }
+//!   main -> cli, config -> server -> api -> cluster -> { hub, http, websocket, broker } -> { slots, names, paged, buffer, wheel, state, clock, json, decimal, histogram, few, run }
 //! ```
 //!
 //! Cores that do not know each other: [`hub`] knows who is subscribed, who waits and what is owed, and nothing of

@@ -132,6 +132,9 @@ impl Api {
         } else if *request.path() == *b"/dashboard/call" {
             let begun = self.begin_work(visit, &request.body, Scope::Dashboard, exchange, out);
             return begun.map_or(Outcome::Answered, Outcome::Working);
+        } else if self.cluster.is_some() {
+            // Its figures are messages of this server alone, which have no place in an order that several share.
+            (Status::SERVICE_UNAVAILABLE, PLAIN_TEXT, NO_FIGURES.to_owned())
         } else {
             match self.open_dashboard(visit.now) {
                 Ok(client) => (Status::OK, JSON, client),
@@ -185,5 +188,8 @@ impl Api {
         Figures::new(now, &self.hub, edge, busiest, refusals, refused_calls).to_json()
     }
 }
+
+const NO_FIGURES: &str =
+    "there is no dashboard where several nodes share a Redis (--broker); /metrics has the figures of each node\r\n";
 
 const UNAUTHORIZED: &str = "WWW-Authenticate: Bearer\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";

@@ -158,6 +158,9 @@ impl Server {
             inherited.iter().filter(|one| one.is_supervised).map(|one| one.address.clone()).collect();
         let for_pages = inherited.iter().filter(|one| one.is_supervised && !one.is_for_calls);
         supervisor::amend(&mut config, for_pages.map(|one| &one.address));
+        if config.broker.is_some() && config.state.take().is_some() {
+            warn!("--state is not used: with --broker all that outlives the process is in Redis");
+        }
         let program = Program::this();
         let poll = Poll::new().map_err(BindError::Loop)?;
         let signals = Signals::register(poll.registry(), SIGNALS).map_err(BindError::Loop)?;

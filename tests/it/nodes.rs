@@ -221,3 +221,17 @@ fn presence_counts_who_polls_anywhere() {
     let news = alice.resume("");
     assert!(said(&news).iter().any(|text| text.contains("unsubscribe")), "{news}");
 }
+
+#[test]
+fn what_one_server_has_to_itself_is_refused_or_not_used() {
+    let redis = Redis::start();
+    let nest = crate::support::Nest::new("nodes-state");
+    let state = nest.file("state", "");
+    let a = node(&redis, &["--state", state.to_str().unwrap()]);
+    assert!(a.log().contains("--state is not used"), "{}", a.log());
+    let request = crate::support::request("POST", "/dashboard/open", &["Content-Type: application/json"], "{}");
+    let refused = a.ask(request);
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("/metrics"), "{}", refused.text());
+    assert_eq!(a.stop().code(), Some(0));
+}
