@@ -34,6 +34,21 @@ impl Value {
         }
     }
 
+    /// The text, if it is one in UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// The number, if it is a whole one that is not negative, or the text of one: our functions answer numbers as text.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Value::Int(number) => u64::try_from(*number).ok(),
+            value => value.text()?.parse().ok(),
+        }
+    }
+
     /// The values, if it is a list.
     #[must_use]
     pub fn list(&self) -> Option<&[Value]> {

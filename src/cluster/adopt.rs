@@ -9,7 +9,7 @@ use super::facts::{ClientFacts, Filled, LinkFacts, Word};
 use super::{Cluster, Question};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
-use crate::hub::{Adoption, ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit};
+use crate::hub::{ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit};
 use crate::slots::Key;
 
 /// A client that is being fetched.
@@ -158,15 +158,7 @@ impl Cluster {
                 self.bring_up_to_date(now, hub, client, id, facts);
                 client
             }
-            None => hub.adopt(&Adoption {
-                id,
-                key: facts.key,
-                created: facts.created,
-                seen: now,
-                position: facts.position,
-                resumes: facts.resumes,
-                forgotten: facts.forgotten,
-            }),
+            None => hub.adopt(&facts.adoption(id, now)),
         };
         for link in &facts.subscriptions {
             self.link_up(now, hub, client, link);

@@ -4,7 +4,7 @@
 
 use crate::broker::Value;
 use crate::clock::Ms;
-use crate::hub::{ChannelFacts, ClientKey, EndFacts, Kind as MessageKind, Loss, MessageFacts, Reason};
+use crate::hub::{Adoption, ChannelFacts, ClientKey, EndFacts, Kind as MessageKind, Loss, MessageFacts, Reason};
 
 /// The fields of a reply, one after the other.
 #[derive(Debug)]
@@ -121,11 +121,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text(&mut self) -> Option<&'a str> {
-        text(self.next()?)
+        self.next()?.text()
     }
 
     pub(super) fn number(&mut self) -> Option<u64> {
-        number(self.next()?)
+        self.next()?.number()
     }
 
     fn list(&mut self) -> Option<&'a [Value]> {
@@ -136,22 +136,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) fn text(value: &Value) -> Option<&str> {
-    std::str::from_utf8(value.bytes()?).ok()
-}
-
-pub(super) fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        value => text(value)?.parse().ok(),
-    }
-}
-
 pub(super) fn epoch(text: &str) -> Option<u64> {
     (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 impl<'a> ClientFacts<'a> {
+    /// What a hub takes over, but for the subscriptions.
+    pub(super) fn adoption<'i>(&self, id: &'i str, now: Ms) -> Adoption<'i> {
+        let &ClientFacts { key, created, position, resumes, forgotten, .. } = self;
+        Adoption { id, key, created, seen: now, position, resumes, forgotten }
+    }
+
     pub(super) fn read(value: &'a Value, now: Ms) -> Option<ClientFacts<'a>> {
         let mut reply = Reader::of(value)?;
         let key = ClientKey::parse(reply.text()?)?;

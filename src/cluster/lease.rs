@@ -5,7 +5,7 @@
 //! answer; if another node wants it, it gives the lease up as soon as no answer is on its way. A lease is worth as much as its
 //! node: one that has not been heard of for [`NODE_TTL`] has none, and knows that itself.
 
-use super::facts::{Reader, number};
+use super::facts::Reader;
 use super::{Cluster, Question};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
@@ -36,7 +36,7 @@ impl Cluster {
         let read = |value: &Value| {
             let mut reply = Reader::of(value)?;
             let granted = reply.number()? == 1;
-            let positions: Vec<u64> = std::iter::from_fn(|| reply.next()).map(number).collect::<Option<_>>()?;
+            let positions: Vec<u64> = std::iter::from_fn(|| reply.next()).map(Value::number).collect::<Option<_>>()?;
             (positions.len() == clients.len()).then_some((granted, positions))
         };
         let taken = result.ok().as_ref().and_then(read);

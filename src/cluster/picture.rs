@@ -5,7 +5,7 @@ use super::Cluster;
 use super::facts::{ClientFacts, Filled};
 use crate::broker::Value;
 use crate::clock::Ms;
-use crate::hub::{Adoption, Hub};
+use crate::hub::Hub;
 
 impl Cluster {
     /// The channel of that name as the broker describes it, and a client if it is given. `None` if it is no description.
@@ -17,15 +17,7 @@ impl Cluster {
         hub.fill_channel(now, name, &filled.facts, filled.messages);
         if let Some((id, client)) = client {
             let facts = ClientFacts::read(client, now)?;
-            let key = hub.adopt(&Adoption {
-                id,
-                key: facts.key,
-                created: facts.created,
-                seen: now,
-                position: facts.position,
-                resumes: facts.resumes,
-                forgotten: facts.forgotten,
-            });
+            let key = hub.adopt(&facts.adoption(id, now));
             for link in facts.subscriptions.iter().filter(|link| link.channel == name) {
                 match link.end {
                     None => hub.link_at(key, name, link.made, link.begin),

@@ -1,7 +1,7 @@
 //! What is told from time to time: that this node is there, which clients its polls are for; and that somebody has to see to
 //! what is due in Redis.
 
-use super::facts::{Reader, epoch, text};
+use super::facts::{Reader, epoch};
 use super::lease::NODE_TTL;
 use super::{Cluster, Question};
 use crate::broker::{Failure, Value};
@@ -147,7 +147,7 @@ impl Cluster {
         let Ok(value) = result else { return };
         self.upkeep.alive_until = said + NODE_TTL - Ms(500);
         self.upkeep.is_alive = true;
-        if text(&value).and_then(epoch) != self.epoch {
+        if value.text().and_then(epoch) != self.epoch {
             self.greet(now, hub);
         }
     }
@@ -195,7 +195,7 @@ impl Cluster {
         let Ok(value) = result else { return };
         let Some(mut unknown) = Reader::of(&value) else { return self.note_junk("touch", &value) };
         while let Some(id) = unknown.next() {
-            match text(id) {
+            match id.text() {
                 Some(id) => {
                     if let Some(client) = hub.find_client(id) {
                         self.client_departed(now, hub, client, id);

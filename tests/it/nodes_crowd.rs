@@ -1,6 +1,9 @@
 //! A thousand pages at three nodes, while the nodes are killed and hang and Redis freezes and is started again: each page gets
 //! every message of its channels once and in order, or the test says which one it did not.
 
+#![allow(clippy::disallowed_methods, reason = "pages are threads here, which wait by the real clock between two tries")]
+#![allow(clippy::unwrap_used, reason = "what does not hold ends the test")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,7 +28,7 @@ struct Nodes(Arc<RwLock<Vec<SocketAddr>>>);
 
 impl Nodes {
     fn any(&self, random: &mut fastrand::Rng) -> SocketAddr {
-        let nodes = self.0.read().unwrap();
+        let nodes = self.0.read().expect("nobody panics with it");
         nodes[random.usize(..nodes.len())]
     }
 }
@@ -135,30 +138,66 @@ fn is_up(node: &Server) -> bool {
     node.get("/ready").status == 200
 }
 
-#[test]
-fn a_thousand_pages_get_everything_once_whatever_happens_to_nodes_and_redis() {
-    let mut redis = Redis::with(&["--appendonly", "yes"]);
-    let mut servers: Vec<Server> = (0..3).map(|_| node(&redis)).collect();
-    servers.iter().for_each(|node| until("it is up", || is_up(node)));
-    let address = |node: &Server| node.address().as_socket().unwrap();
-    let nodes = Nodes(Arc::new(RwLock::new(servers.iter().map(address).collect())));
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-
-    // Each page has two channels of its own choice.
+/// Pages with two channels each.
+fn crowd(nodes: &Nodes, random: &mut fastrand::Rng) -> Vec<Page> {
     let mut pages = Vec::new();
     for number in 0..PAGES {
         let id = format!("page{number}");
-        let key = call(&nodes, &mut random, "create_client", &json!([id]));
+        let key = call(nodes, random, "create_client", &json!([id]));
         let channels = [number % CHANNELS, (number * 7 + 3) % CHANNELS].map(|channel| format!("c{channel}"));
         for channel in &channels {
-            call(&nodes, &mut random, "subscribe", &json!([id, channel]));
+            call(nodes, random, "subscribe", &json!([id, channel]));
         }
         let heard = channels.into_iter().map(|channel| (channel, Vec::new())).collect();
         let credential = format!("{id}_!!_{}", key.as_str().unwrap());
         pages.push(Page { credential, since: String::new(), heard, random: random.fork() });
     }
+    pages
+}
+
+fn address(node: &Server) -> SocketAddr {
+    node.address().as_socket().unwrap()
+}
+
+/// What happens to them.
+fn trouble(servers: &mut Vec<Server>, redis: &mut Redis, nodes: &Nodes, round: usize) {
+    let pause = || thread::sleep(Duration::from_millis(1500));
+    pause();
+    // One is killed, and another takes its place elsewhere.
+    let killed = servers.remove(round % servers.len());
+    nodes.0.write().unwrap().retain(|at| *at != address(&killed));
+    killed.kill();
+    pause();
+    servers.push(node(redis));
+    until("it is up", || is_up(servers.last().unwrap()));
+    nodes.0.write().unwrap().push(address(servers.last().unwrap()));
+    pause();
+    // One hangs, the first time for longer than it is believed to be there.
+    servers[0].signal(Signal::STOP);
+    thread::sleep(Duration::from_secs(if round == 0 { 7 } else { 2 }));
+    servers[0].signal(Signal::CONT);
+    pause();
+    redis.signal(Signal::STOP);
+    thread::sleep(Duration::from_secs(3));
+    redis.signal(Signal::CONT);
+    pause();
+    redis.kill();
+    thread::sleep(Duration::from_millis(500));
+    redis.start_again();
+    servers.iter().for_each(|node| until("it is up again", || is_up(node)));
+}
+
+#[test]
+fn a_thousand_pages_get_everything_once_whatever_happens_to_nodes_and_redis() {
+    let mut redis = Redis::with(&["--appendonly", "yes"]);
+    let mut servers: Vec<Server> = (0..3).map(|_| node(&redis)).collect();
+    servers.iter().for_each(|node| until("it is up", || is_up(node)));
+    let nodes = Nodes(Arc::new(RwLock::new(servers.iter().map(address).collect())));
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+
+    let pages = crowd(&nodes, &mut random);
     let (is_over, last) =
         (Arc::new(AtomicBool::new(false)), Arc::new((0..CHANNELS).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>()));
     let listening: Vec<_> = pages
@@ -183,33 +222,10 @@ fn a_thousand_pages_get_everything_once_whatever_happens_to_nodes_and_redis() {
         }
     });
 
-    let pause = || thread::sleep(Duration::from_millis(1500));
     // All of it happens once, or as often as somebody wants.
     let rounds = std::env::var("TEST_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
     for round in 0..rounds {
-        pause();
-        // One is killed, another takes its place elsewhere.
-        let killed = servers.remove(round % servers.len());
-        nodes.0.write().unwrap().retain(|at| *at != address(&killed));
-        killed.kill();
-        pause();
-        servers.push(node(&redis));
-        until("it is up", || is_up(servers.last().unwrap()));
-        nodes.0.write().unwrap().push(address(servers.last().unwrap()));
-        pause();
-        // One hangs, for longer than it is believed to be there.
-        servers[0].signal(Signal::STOP);
-        thread::sleep(Duration::from_secs(if round == 0 { 7 } else { 2 }));
-        servers[0].signal(Signal::CONT);
-        pause();
-        redis.signal(Signal::STOP);
-        thread::sleep(Duration::from_secs(3));
-        redis.signal(Signal::CONT);
-        pause();
-        redis.kill();
-        thread::sleep(Duration::from_millis(500));
-        redis.start_again();
-        servers.iter().for_each(|node| until("it is up again", || is_up(node)));
+        trouble(&mut servers, &mut redis, &nodes, round);
     }
     is_over.store(true, Ordering::Relaxed);
     publishing.join().unwrap();

@@ -108,7 +108,7 @@ impl Remote {
                 out.extend_from_slice(b"200");
                 Some(())
             }
-            Wanted::Key => text(&value).map(|key| write_hex(out, key.as_bytes())),
+            Wanted::Key => value.text().map(|key| write_hex(out, key.as_bytes())),
             Wanted::Place => place(&value).map(|(id, seq)| write_place(service, id, seq, out)),
             Wanted::Names => names(&value).map(|names| write_names(out, names.into_iter())),
             Wanted::Members(found) => match page(&value) {
@@ -338,19 +338,8 @@ pub(super) fn none_of_ours(value: &Value) -> Fault {
     Fault::Broker(format!("Redis answers what is none of ours: {:.100}", format!("{value:?}")))
 }
 
-pub(super) fn text(value: &Value) -> Option<&str> {
-    std::str::from_utf8(value.bytes()?).ok()
-}
-
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        value => text(value)?.parse().ok(),
-    }
-}
-
 fn numbers<const N: usize>(value: &Value) -> Option<[u64; N]> {
-    let numbers: Vec<u64> = value.list()?.iter().map(number).collect::<Option<_>>()?;
+    let numbers: Vec<u64> = value.list()?.iter().map(Value::number).collect::<Option<_>>()?;
     numbers.try_into().ok()
 }
 
@@ -360,7 +349,7 @@ pub(super) fn place(value: &Value) -> Option<(u64, u64)> {
 
 /// Several of them, one after the other.
 pub(super) fn places(value: &Value) -> Option<Vec<(u64, u64)>> {
-    let numbers: Vec<u64> = value.list()?.iter().map(number).collect::<Option<_>>()?;
+    let numbers: Vec<u64> = value.list()?.iter().map(Value::number).collect::<Option<_>>()?;
     let (places, []) = numbers.as_chunks::<2>() else { return None };
     Some(places.iter().map(|&[id, seq]| (id, seq)).collect())
 }
@@ -370,7 +359,7 @@ pub(super) fn texts<const N: usize>(value: &Value) -> Option<[&str; N]> {
 }
 
 fn names(value: &Value) -> Option<Vec<&str>> {
-    value.list()?.iter().map(text).collect()
+    value.list()?.iter().map(Value::text).collect()
 }
 
 fn page(value: &Value) -> Option<(String, Vec<&str>)> {

@@ -337,7 +337,7 @@ impl UnsubscribeAll {
             Some(ticket) => {
                 let Some(answer) = service.take_answer(ticket) else { return Ok(false) };
                 let value = answer.map_err(|failure| fault(failure, &self.channel))?;
-                let cursor = value.list().and_then(|values| remote::text(values.first()?)).unwrap_or("").to_owned();
+                let cursor = value.list().and_then(|values| values.first()?.text()).unwrap_or("").to_owned();
                 if cursor.is_empty() {
                     self.waits_for = None;
                     out.extend_from_slice(b"200");
