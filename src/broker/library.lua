@@ -504,6 +504,11 @@ local function open_channel(hub, name)
   return channel
 end
 
+-- The channel of a subscription, which is there as long as that is; unless somebody has deleted it by hand.
+local function channel_of(hub, name)
+  return channel_named(hub, name) or make_channel(hub, name)
+end
+
 -- What a reader of a kind has lost when all messages go: the newest whose time is not over. Where many are over, or are of
 -- the other kind, it is told of one too many rather than read all.
 local function lose_all(hub, channel, kind)
@@ -675,7 +680,7 @@ local function forget_end(hub, client, ended)
     call('HSET', client.hash, 'forgotten', ended.newest)
   end
   call('HDEL', client.ended, ended.number)
-  unlink(hub, channel_named(hub, ended.channel), 'ended')
+  unlink(hub, channel_of(hub, ended.channel), 'ended')
 end
 
 -- Forgets the ended subscriptions of which everything has been read, when no page finds anything of them any more.
@@ -742,10 +747,10 @@ end
 -- Forgets a departed client for good: its next poll gets a 404.
 local function forget(hub, client)
   each_subscription(client, function(name)
-    unlink(hub, channel_named(hub, name), 'held')
+    unlink(hub, channel_of(hub, name), 'held')
   end)
   for _, ended in ipairs(ended_of(client)) do
-    unlink(hub, channel_named(hub, ended.channel), 'ended')
+    unlink(hub, channel_of(hub, ended.channel), 'ended')
   end
   call('ZREM', hub.prefix .. 'departed', client.id)
   remove_client(hub, client)
@@ -754,8 +759,11 @@ end
 -- Forgets who departed first. False if nobody has.
 local function forget_oldest(hub)
   local oldest = call('ZRANGE', hub.prefix .. 'departed', 0, 0)[1]
-  if oldest then
-    forget(hub, client_named(hub, oldest))
+  local client = oldest and client_named(hub, oldest)
+  if client then
+    forget(hub, client)
+  elseif oldest then
+    call('ZREM', hub.prefix .. 'departed', oldest)
   end
   return oldest ~= nil
 end
@@ -770,7 +778,7 @@ local function depart(hub, client)
   call('ZADD', hub.prefix .. 'departed', till, client.id)
   remind_client(hub, client, till)
   each_subscription(client, function(name)
-    local channel = channel_named(hub, name)
+    local channel = channel_of(hub, name)
     leave_seat(hub, client, channel)
     call('HINCRBY', channel.hash, 'held', 1)
     say(hub, client, channel, 'expired')
@@ -787,7 +795,7 @@ local function come_back(hub, client)
   call('ZADD', hub.prefix .. 'clients', next_made(hub), client.id)
   remind_client(hub, client, expires_at(hub, client))
   each_subscription(client, function(name)
-    local channel = channel_named(hub, name)
+    local channel = channel_of(hub, name)
     call('SADD', hub.prefix .. 'members:' .. name, client.id)
     call('HINCRBY', channel.hash, 'held', -1)
     say(hub, client, channel, 'returned')
@@ -1010,13 +1018,13 @@ local function kill_client(hub, id)
   tell(hub, id, 'killed')
   call('ZREM', hub.prefix .. 'clients', id)
   each_subscription(client, function(name)
-    local channel = channel_named(hub, name)
+    local channel = channel_of(hub, name)
     leave_seat(hub, client, channel)
     unlink(hub, channel)
     say(hub, client, channel, 'killed')
   end)
   for _, ended in ipairs(ended_of(client)) do
-    unlink(hub, channel_named(hub, ended.channel), 'ended')
+    unlink(hub, channel_of(hub, ended.channel), 'ended')
   end
   remove_client(hub, client)
   return OK

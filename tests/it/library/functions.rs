@@ -205,6 +205,7 @@ fn who_is_created_again_has_the_grace_of_a_new_client() {
     let mut node = Node::new(&Limits { min_alive, max_idle, sweep_interval: Ms(1), ..limits() });
     node.turn_clock(START);
     node.call("create_client", &["alice", "key"]);
+    node.call("subscribe", &["alice", "room", ""]);
     for (pass, here) in [(60_001, "0"), (60_002, "1"), (120_002, "1"), (120_003, "0")] {
         node.turn_clock(START + pass);
         node.call("sweep", &["10"]);
@@ -212,6 +213,7 @@ fn who_is_created_again_has_the_grace_of_a_new_client() {
             assert_eq!(node.call("create_client", &["alice", "another"]).text(), "key");
         }
         assert_eq!(node.ask("client_info", &["alice"])[0], here, "{pass}");
+        assert_eq!(node.ask("members", &["room", "admin", "0", "10"]).len() == 2, here == "1", "{pass}");
     }
 }
 
@@ -384,6 +386,31 @@ fn what_somebody_has_deleted_by_hand_is_no_hindrance() {
     node.redis.ask(&["DEL", "{shaveet}:messages:room"]);
     assert_eq!(publish(&mut node, "room", "\"x\"")[0], 6);
     assert_eq!(node.ask("channel_info", &["room"])[2..4], ["1", "12"]);
+}
+
+#[test]
+fn nobody_is_stuck_whose_channels_somebody_has_deleted_by_hand() {
+    let mut node = Node::new(&Limits { departed_max: 1, ..limits() });
+    node.turn_clock(START);
+    for id in ["alice", "bob", "carol"] {
+        node.call("create_client", &[id, "key"]);
+        node.call("subscribe", &[id, "room", ""]);
+        node.call("subscribe", &[id, "ended", ""]);
+        node.call("unsubscribe", &[id, "ended"]);
+    }
+    let delete = |node: &mut Node| node.redis.ask(&["DEL", "{shaveet}:channel:room", "{shaveet}:channel:ended"]);
+    assert_eq!(delete(&mut node), "2");
+    assert_eq!(node.call("kill_client", &["alice"]), Reply::Text("OK".into()));
+    delete(&mut node);
+    node.turn_clock(START + DAY / 2);
+    node.redis.ask(&["ZADD", "{shaveet}:departed", "1", "nobody"]);
+    while node.ask("sweep", &["10"])[0] != "0" {}
+    assert_eq!(node.ask("stats", &[])[..2], ["0", "1"]);
+    delete(&mut node);
+    assert!(
+        matches!(node.call("revive", &["bob"]), Reply::List(_))
+            || matches!(node.call("revive", &["carol"]), Reply::List(_))
+    );
 }
 
 #[test]
