@@ -30,8 +30,8 @@ impl Api {
     pub(super) fn fetch(&mut self, visit: Visit<'_>, poll: &Poll<'_>) -> Fetch {
         let Some(cluster) = &mut self.cluster else { return Fetch::Here };
         let since = match poll.start() {
-            Start::Behind(token) => self.epoch.seq(token).unwrap_or(0),
-            Start::Acknowledged | Start::Earliest => 0,
+            Start::Behind(token) => self.epoch.seq(token),
+            Start::Acknowledged | Start::Earliest => Some(0),
         };
         let claims = poll.claims().filter_map(|(id, key)| Some((std::str::from_utf8(id).ok()?, key)));
         match cluster.admit(visit.now, &self.hub, visit.owner, claims, since) {

@@ -470,7 +470,8 @@ local function make_channel(hub, name)
   call('ZADD', hub.prefix .. 'channels', made, name)
   call('HSET', hash, 'made', made, 'used', hub.now)
   if call('PERSIST', hash) == 0 then
-    call('HSET', hash, 'generation', hub.generation)
+    -- What was lost may have had a channel of this name: its ids are not given again.
+    call('HSET', hash, 'generation', 0)
     local seq = forgotten_seq(hub)
     if seq > 0 then
       call('HSET', hash, 'newest0', seq, 'lost0', text(seq) .. ' 0 age')
@@ -701,6 +702,16 @@ local function forget_one_read(hub, client)
     end
   end
   return false
+end
+
+-- A position as a node tells it: EPOCH-SEQ as pages have it, or the number alone. Of another epoch it is nothing: who tells it has
+-- not heard yet that all was lost.
+local function seq_of(hub, position)
+  local epoch, seq = position:match('^(%x+)%-(%d+)$')
+  if not epoch then
+    return number(position)
+  end
+  return epoch == hub.epoch and tonumber(seq) or 0
 end
 
 -- It has had everything up to `position`. True if that is news.
@@ -1176,7 +1187,7 @@ local function touch(hub, ...)
         client.resumes = true
         call('HSET', client.hash, 'resumes', 1)
       end
-      if acknowledge(hub, client, number(position), resumes) then
+      if acknowledge(hub, client, seq_of(hub, position), resumes) then
         tell(hub, id, 'position', text(client.position))
       end
     else
@@ -1224,7 +1235,7 @@ local function hand_over(hub, node, id, position)
   if not client then
     return nil, problem
   end
-  local has_moved = acknowledge(hub, client, number(position), 0)
+  local has_moved = acknowledge(hub, client, seq_of(hub, position), 0)
   return client, call('HGET', client.hash, 'holder') == node, has_moved
 end
 

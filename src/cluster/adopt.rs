@@ -21,6 +21,8 @@ pub(super) struct Adopting {
     comers: Vec<u64>,
     /// It is fetched because the link was down.
     pub(super) recovers: bool,
+    /// It was asked for once more.
+    is_again: bool,
 }
 
 /// A channel that is being fetched.
@@ -105,7 +107,13 @@ impl Cluster {
             }
         }
         if facts.has_departed {
-            self.drop_client(now, hub, &id);
+            match hub.find_client(&id) {
+                // Its pages wait here, and nobody could be told so: it comes back.
+                Some(client) if hub.is_polled(client) => {
+                    return self.revive_polled(now, hub, client, id, adopting);
+                }
+                _ => self.drop_client(now, hub, &id),
+            }
         } else if is_wanted {
             self.take_over(now, hub, &id, &facts);
             self.touch(now, hub, &id);
@@ -114,8 +122,13 @@ impl Cluster {
     }
 
     /// The world has begun anew while a client was being fetched: it is fetched from there.
-    fn ask_again(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, adopting: Adopting) {
+    fn ask_again(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, mut adopting: Adopting) {
         self.greet(now, hub);
+        if std::mem::replace(&mut adopting.is_again, true) {
+            // It may be that this node is not let in.
+            let failure = Failure::Refused("it has just lost everything".into());
+            return self.end_adopting(now, hub, &id, adopting, Some(failure));
+        }
         match self.call(now, Question::Adopt(id.clone()), "look", &[id.as_bytes()]) {
             Ok(_) => {
                 self.adopting.insert(id, adopting);
@@ -177,13 +190,9 @@ impl Cluster {
             }
         }
         let position = hub.acknowledged(client);
-        hub.lease(now, client, false, facts.position);
+        hub.move_client(now, client, facts.position);
         if position > facts.position {
-            self.tell(
-                now,
-                "release",
-                &[self.names.node.clone().as_bytes(), id.as_bytes(), position.to_string().as_bytes()],
-            );
+            self.say_position(now, hub, client, "give");
         }
     }
 
@@ -321,7 +330,14 @@ impl Cluster {
 
     pub(super) fn hear_word(&mut self, now: Ms, hub: &mut Hub, id: &str, word: Word<'_>) {
         // What is told before it is here is in what comes.
-        let Some(client) = hub.find_client(id) else { return };
+        let Some(client) = hub.find_client(id) else {
+            if let Word::Wanted(node) = word
+                && node != self.names.node
+            {
+                self.release_unseen(now, id);
+            }
+            return;
+        };
         match word {
             Word::Subscribed { made, begin, channel } => {
                 hub.advance(made.saturating_sub(1));
@@ -355,11 +371,26 @@ impl Cluster {
         if self.adopting.contains_key(id) {
             return;
         }
-        if !hub.is_polled(client) || self.call(now, Question::Adopt(id.into()), "revive", &[id.as_bytes()]).is_err() {
-            return self.drop_client(now, hub, id);
+        if hub.is_polled(client) {
+            self.revive_polled(now, hub, client, id.into(), Adopting::default());
+        } else {
+            self.drop_client(now, hub, id);
         }
+    }
+
+    fn revive_polled(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, id: Box<str>, adopting: Adopting) {
         hub.settle(client, false);
-        self.adopting.insert(id.into(), Adopting::default());
+        // Who departs loses its lease.
+        hub.lease(now, client, false, 0);
+        match self.call(now, Question::Adopt(id.clone()), "revive", &[id.as_bytes()]) {
+            Ok(_) => {
+                self.adopting.insert(id, adopting);
+            }
+            Err(failure) => {
+                self.upkeep.fetch_again(&id);
+                self.end_adopting(now, hub, &id, adopting, Some(failure));
+            }
+        }
     }
 
     /// A client is not here any more: its pages are told so.

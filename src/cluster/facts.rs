@@ -116,10 +116,6 @@ impl<'a> Reader<'a> {
         self.0.next()
     }
 
-    pub(super) fn skip(&mut self, count: usize) -> Option<()> {
-        (0..count).try_for_each(|_| self.next().map(drop))
-    }
-
     pub(super) fn text(&mut self) -> Option<&'a str> {
         self.next()?.text()
     }

@@ -16,13 +16,29 @@ use crate::slots::Key;
 pub(super) const NODE_TTL: Ms = Ms::from_secs(6);
 
 impl Cluster {
+    /// From now on this node is another one: what it had has nobody.
+    pub(super) fn rename(&mut self) -> String {
+        let node = format!("{}#{:08x}", self.names.host, self.random.u32(..));
+        std::mem::replace(&mut self.names.node, node)
+    }
+
     pub(super) fn take_leases(&mut self, now: Ms, hub: &mut Hub, clients: Vec<Key<Client>>) {
-        let ids: Vec<Box<str>> = clients.iter().filter_map(|&client| Some(hub.name_of(client)?.into())).collect();
+        if !self.upkeep.may_take() {
+            // Another node would be given it all the same.
+            return self.upkeep.take_again(clients);
+        }
+        let named = |&client: &Key<Client>| Some((client, Box::<str>::from(hub.name_of(client)?)));
+        let named: Vec<(Key<Client>, Box<str>)> = clients.iter().filter_map(named).collect();
         let node = self.names.node.clone();
         let mut arguments: Vec<&[u8]> = vec![node.as_bytes()];
-        arguments.extend(ids.iter().map(|id| id.as_bytes()));
-        if ids.len() < clients.len() || self.call(now, Question::Take(clients.clone()), "take", &arguments).is_err() {
-            self.upkeep.take_again(clients);
+        arguments.extend(named.iter().map(|(_, id)| id.as_bytes()));
+        if named.len() < clients.len()
+            || self.call(now, Question::Take(node.clone(), named.clone()), "take", &arguments).is_err()
+        {
+            return self.upkeep.take_again(clients);
+        }
+        for client in clients {
+            *self.taking.entry(client).or_default() += 1;
         }
     }
 
@@ -30,61 +46,90 @@ impl Cluster {
         &mut self,
         now: Ms,
         hub: &mut Hub,
-        clients: &[Key<Client>],
+        node: &str,
+        named: &[(Key<Client>, Box<str>)],
         result: Result<Value, Failure>,
     ) {
+        let is_own = node == self.names.node;
         let read = |value: &Value| {
             let mut reply = Reader::of(value)?;
             let granted = reply.number()? == 1;
             let positions: Vec<u64> = std::iter::from_fn(|| reply.next()).map(Value::number).collect::<Option<_>>()?;
-            (positions.len() == clients.len()).then_some((granted, positions))
+            (positions.len() == named.len()).then_some((granted, positions))
         };
-        let taken = result.ok().as_ref().and_then(read);
-        match taken {
-            Some((granted, positions)) => {
-                for (&client, position) in clients.iter().zip(positions) {
-                    if granted {
-                        hub.lease(now, client, true, position);
-                    } else {
-                        hub.refuse_lease(client);
-                        hub.move_client(now, client, position);
-                    }
-                }
-                if !granted {
-                    self.upkeep.take_again(clients.to_vec());
+        for (client, _) in named {
+            if let Some(count) = self.taking.get_mut(client) {
+                *count -= 1;
+                if *count == 0 {
+                    self.taking.remove(client);
                 }
             }
+        }
+        let clients: Vec<Key<Client>> = named.iter().map(|(client, _)| *client).collect();
+        match result.as_ref().ok().and_then(read) {
+            Some((true, positions)) if is_own => {
+                for ((client, id), position) in named.iter().zip(positions) {
+                    hub.lease(now, *client, true, position);
+                    if !hub.has_lease(*client) {
+                        // It has gone from here meanwhile.
+                        self.release_unseen(now, id);
+                    }
+                }
+            }
+            // Or to whom this node was then.
+            Some((_, positions)) => {
+                for (&client, position) in clients.iter().zip(positions) {
+                    hub.refuse_lease(client);
+                    hub.move_client(now, client, position);
+                }
+                self.upkeep.take_again(clients);
+            }
             None => {
+                if result == Err(Failure::Late) {
+                    // They may have been granted, and others would wait for them.
+                    for (_, id) in named.iter().filter(|(client, _)| !hub.has_lease(*client)) {
+                        self.release_unseen(now, id);
+                    }
+                }
                 clients.iter().for_each(|&client| hub.refuse_lease(client));
-                self.upkeep.take_again(clients.to_vec());
+                self.upkeep.take_again(clients);
             }
         }
     }
 
-    /// An answer has left, or is lost: the position stands.
+    /// An answer has left, or is lost: the position stands. It is true whoever has the lease by now.
     pub(super) fn settled(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>) {
-        if !hub.has_lease(client) {
-            return;
-        }
-        let is_wanted = self.wanted.contains(&client) && !hub.is_being_answered(client);
-        self.say_position(now, hub, client, if is_wanted { "release" } else { "give" });
-        if is_wanted {
-            self.wanted.retain(|other| *other != client);
-            hub.lease(now, client, false, 0);
+        if !self.wanted.contains(&client) || hub.is_being_answered(client) {
+            self.say_position(now, hub, client, "give");
         }
     }
 
     pub(super) fn lease_wanted(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, node: &str) {
-        if node == self.names.node || !hub.has_lease(client) {
+        if node == self.names.node {
             return;
         }
-        if hub.is_being_answered(client) {
-            if !self.wanted.contains(&client) {
-                self.wanted.push(client);
+        if !hub.has_lease(client) && !self.taking.contains_key(&client) {
+            // It has been given up here, and Redis does not know.
+            return self.say_position(now, hub, client, "release");
+        }
+        if !self.wanted.contains(&client) {
+            self.wanted.push(client);
+        }
+    }
+
+    /// Gives up what others want and is used no more. What was granted a moment ago is used first: or two nodes would hand it to
+    /// each other for ever, and nobody would be answered.
+    pub(super) fn give_up_wanted(&mut self, now: Ms, hub: &mut Hub) {
+        // Nor while a lease is on its way, which would come after it was given up.
+        let is_unused = |client: &Key<Client>| {
+            !hub.is_being_answered(*client) && !hub.is_to_be_looked_at(*client) && !self.taking.contains_key(client)
+        };
+        let unused: Vec<Key<Client>> = self.wanted.extract_if(.., |client| is_unused(client)).collect();
+        for client in unused {
+            if hub.has_lease(client) {
+                self.say_position(now, hub, client, "release");
+                hub.lease(now, client, false, 0);
             }
-        } else {
-            self.say_position(now, hub, client, "release");
-            hub.lease(now, client, false, 0);
         }
     }
 
@@ -94,9 +139,27 @@ impl Cluster {
         }
     }
 
-    fn say_position(&mut self, now: Ms, hub: &Hub, client: Key<Client>, function: &str) {
+    /// Gives up the lease of somebody who is not here. Nobody else would: it is tried until it is done.
+    pub(super) fn release_unseen(&mut self, now: Ms, id: &str) {
+        let (node, position) = (self.names.node.clone(), self.token(0));
+        let arguments = [node.as_bytes(), id.as_bytes(), position.as_bytes()];
+        if self.call(now, Question::Release(id.into()), "release", &arguments).is_err() {
+            self.upkeep.release_again(id.into());
+        }
+    }
+
+    pub(super) fn hear_released(&mut self, id: Box<str>, result: &Result<Value, Failure>) {
+        match result {
+            // With the link the name has gone that had it; an unknown client has none.
+            Ok(_) | Err(Failure::Lost | Failure::Down(_)) => {}
+            Err(Failure::Refused(error)) if error.starts_with("UNKNOWNCLIENT") => {}
+            Err(_) => self.upkeep.release_again(id),
+        }
+    }
+
+    pub(super) fn say_position(&mut self, now: Ms, hub: &Hub, client: Key<Client>, function: &str) {
         let Some(id) = hub.name_of(client) else { return };
-        let (node, position) = (self.names.node.clone(), hub.acknowledged(client).to_string());
+        let (node, position) = (self.names.node.clone(), self.token(hub.acknowledged(client)));
         self.tell(now, function, &[node.as_bytes(), id.as_bytes(), position.as_bytes()]);
     }
 }

@@ -64,12 +64,14 @@ pub struct Cluster {
     unsettled: HashMap<Key<Client>, usize>,
     /// Who waits for more than one thing.
     visits: HashMap<u64, Visit>,
-    /// Clients whose lease another node wants, to be given up when the answer that is on its way has left.
+    /// Clients whose lease another node wants, to be given up when what is due to them has left.
     wanted: Vec<Key<Client>>,
+    /// How many calls that ask for a client's lease are on their way.
+    taking: HashMap<Key<Client>, u32>,
     recovery: Option<Recovery>,
     upkeep: Upkeep,
     /// Visitors for whom what was wanted has come, or why not, until they come again.
-    arrivals: HashMap<u64, Option<Failure>>,
+    arrivals: HashMap<u64, Arrival>,
     answers: HashMap<Ticket, Result<Value, Failure>>,
     awake: Vec<Awake>,
     /// What came that is not what our functions say.
@@ -83,7 +85,9 @@ struct Naming {
     prefix: String,
     /// The key that all functions are called with.
     hub: String,
-    /// This node, for whoever looks.
+    /// This node.
+    host: String,
+    /// The same with a number that is drawn each time that it says hello: leases of before, and of a process before, are nobody's.
     node: String,
 }
 
@@ -96,7 +100,10 @@ enum Question {
     /// A visitor names a position that is not known here yet.
     Sync(u64),
     Touch,
-    Take(Vec<Key<Client>>),
+    /// By whom, and whose leases.
+    Take(String, Vec<(Key<Client>, Box<str>)>),
+    /// The lease of this client, who is not here, is given up.
+    Release(Box<str>),
     /// Nothing is done with the reply.
     Tell,
     Sweep,
@@ -116,6 +123,14 @@ struct Visit {
     is_bad: bool,
     /// Clients that have departed, and are to come back when all are known.
     departed: Vec<Box<str>>,
+}
+
+/// What came of a visit.
+#[derive(Debug)]
+struct Arrival {
+    failure: Option<Failure>,
+    /// As [`Visit::is_bad`]: it is refused.
+    is_bad: bool,
 }
 
 /// Somebody for whom what was wanted has come.
@@ -146,7 +161,7 @@ impl Cluster {
         let prefix = format!("{{{prefix}}}:");
         Cluster {
             link,
-            names: Naming { hub: format!("{prefix}hub"), prefix, node: node.to_owned() },
+            names: Naming { hub: format!("{prefix}hub"), prefix, host: node.to_owned(), node: node.to_owned() },
             hub_limits: limits.clone(),
             limits: limits::write(limits),
             epoch: None,
@@ -160,6 +175,7 @@ impl Cluster {
             unsettled: HashMap::new(),
             visits: HashMap::new(),
             wanted: Vec::new(),
+            taking: HashMap::new(),
             recovery: None,
             upkeep: Upkeep::new(limits),
             arrivals: HashMap::new(),
@@ -190,37 +206,37 @@ impl Cluster {
         self.junk
     }
 
-    /// Whether a poll for clients of these names and keys can be parked. It names a position up to `since`.
+    /// Whether a poll for clients of these names and keys can be parked. It names a position up to `since`; `None` is one of another
+    /// epoch.
     pub fn admit<'i>(
         &mut self,
         now: Ms,
         hub: &Hub,
         owner: Owner,
         ids_and_keys: impl Iterator<Item = (&'i str, &'i [u8])>,
-        since: u64,
+        since: Option<u64>,
     ) -> Admission {
-        match self.arrivals.remove(&owner.0) {
-            // Who is not here now is nowhere.
-            Some(None) => return Admission::Ready,
-            Some(Some(failure)) => return Admission::Failed(failure),
-            None => {}
-        }
+        let has_arrived = match self.arrivals.remove(&owner.0) {
+            // Nothing is to be found out about it.
+            Some(Arrival { failure: None, is_bad: true }) => return Admission::Ready,
+            Some(Arrival { failure: Some(failure), .. }) => return Admission::Failed(failure),
+            arrival => arrival.is_some(),
+        };
         let mut visit = Visit::default();
         for (id, key) in ids_and_keys {
-            match hub.find_client(id) {
-                Some(client) => {
-                    visit.is_bad |= !hub.key_of(client).is_some_and(|own| own.matches(key));
-                    self.touch_if_away(now, hub, id);
+            // Of a key that does not fit Redis may know more: it has changed, and nobody could say so here.
+            let has_key = |client| hub.key_of(client).is_some_and(|own| own.matches(key));
+            if hub.find_client(id).is_some_and(has_key) {
+                self.touch_if_away(now, hub, id);
+            } else {
+                if let Err(failure) = self.adopt_for(now, id, owner, key) {
+                    return Admission::Failed(failure);
                 }
-                None => {
-                    if let Err(failure) = self.adopt_for(now, id, owner, key) {
-                        return Admission::Failed(failure);
-                    }
-                    visit.left += 1;
-                }
+                visit.left += 1;
             }
         }
-        if visit.left == 0 && since > hub.position() {
+        // Of another epoch it may be that Redis has begun one and nobody has said so here.
+        if visit.left == 0 && !has_arrived && since.is_none_or(|since| since > hub.position()) {
             match self.call(now, Question::Sync(owner.0), "seq", &[]) {
                 Ok(_) => visit.left += 1,
                 Err(failure) => return Admission::Failed(failure),
@@ -297,14 +313,14 @@ impl Cluster {
 
     /// Tells the broker what the hub has to say, and does what is due.
     pub fn turn(&mut self, now: Ms, hub: &mut Hub) {
+        self.keep_alive(now, hub);
         for wish in hub.take_wishes() {
             match wish {
                 Wish::Leases(clients) => self.take_leases(now, hub, clients),
                 Wish::Settled(client) => self.settled(now, hub, client),
                 Wish::LeftClient { id, is_leased } => {
                     if is_leased {
-                        let node = self.names.node.clone();
-                        self.tell(now, "release", &[node.as_bytes(), id.as_bytes(), b"0"]);
+                        self.release_unseen(now, &id);
                     }
                     if hub.find_client(&id).is_none() && !self.adopting.contains_key(&id) {
                         self.link.unfollow(self.names.tells(&id).as_bytes());
@@ -318,6 +334,7 @@ impl Cluster {
                 }
             }
         }
+        self.give_up_wanted(now, hub);
         self.go_on_recovering(now, hub);
         self.keep_up(now, hub);
     }
@@ -359,21 +376,32 @@ impl Cluster {
             Question::Sync(owner) => {
                 let failure = match result {
                     Ok(value) => {
-                        match Reader::of(&value).and_then(|mut reply| {
-                            reply.skip(1)?;
-                            reply.number()
-                        }) {
-                            Some(seq) => hub.advance(seq),
-                            None => self.note_junk("seq", &value),
+                        let read = |value: &Value| {
+                            let mut reply = Reader::of(value)?;
+                            Some((facts::epoch(reply.text()?)?, reply.number()?))
+                        };
+                        match read(&value) {
+                            Some((epoch, seq)) if self.epoch == Some(epoch) => {
+                                hub.advance(seq);
+                                None
+                            }
+                            Some(_) => {
+                                self.greet(now, hub);
+                                Some(Failure::Refused("it has just lost everything".into()))
+                            }
+                            None => {
+                                self.note_junk("seq", &value);
+                                None
+                            }
                         }
-                        None
                     }
                     Err(failure) => Some(failure),
                 };
                 self.arrived(now, owner, failure);
             }
             Question::Touch => self.hear_touched(now, hub, result),
-            Question::Take(clients) => self.hear_taken(now, hub, &clients, result),
+            Question::Release(id) => self.hear_released(id, &result),
+            Question::Take(node, named) => self.hear_taken(now, hub, &node, &named, result),
             Question::Tell => {
                 if let Err(failure) = result {
                     info!("broker: a call failed: {failure}");
@@ -420,8 +448,9 @@ impl Cluster {
             visit.left = departed.len();
             return departed.into_iter().for_each(|id| self.revive_for(now, id, owner));
         }
-        let failure = self.visits.remove(&owner).and_then(|visit| visit.failure);
-        self.arrivals.insert(owner, failure);
+        if let Some(Visit { failure, is_bad, .. }) = self.visits.remove(&owner) {
+            self.arrivals.insert(owner, Arrival { failure, is_bad });
+        }
         self.awake.push(Awake::Visitor(Owner(owner)));
     }
 
@@ -434,6 +463,11 @@ impl Cluster {
 
     fn note_time(&mut self, now: Ms, redis: u64) {
         self.ahead = redis.saturating_sub(now.0);
+    }
+
+    /// A position as Redis and pages have it.
+    fn token(&self, position: u64) -> String {
+        format!("{:016x}-{position}", self.epoch.unwrap_or(0))
     }
 
     /// What a time of Redis's is on the hub's clock.

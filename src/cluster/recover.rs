@@ -39,6 +39,7 @@ impl Cluster {
             return;
         }
         hub.set_behind(true);
+        let before = self.rename();
         let names = self.names.clone();
         let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
         let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), hub.position().to_string());
@@ -54,6 +55,8 @@ impl Cluster {
         let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         // If it fails the link goes down, and comes up again.
         self.is_greeting = self.call(now, Question::Hello, "hello", &arguments).is_ok();
+        // Nobody need wait for the leases of before.
+        self.tell(now, "alive", &[before.as_bytes(), b"1"]);
     }
 
     pub(super) fn hear_hello(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
@@ -69,7 +72,7 @@ impl Cluster {
         let read = |value: &Value| {
             let mut reply = Reader::of(value)?;
             let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
-            reply.skip(1)?;
+            reply.next()?;
             Some((epoch, seq, time, reply.number().map(Ms)))
         };
         let Some((epoch, seq, time, wiped_ago)) = read(&value) else {
@@ -86,6 +89,8 @@ impl Cluster {
         }
         self.epoch = Some(epoch);
         hub.advance(seq);
+        // They were those of another name.
+        hub.revoke_leases(now);
         self.upkeep.begin(now);
         self.begin_recovery(hub);
     }
@@ -96,6 +101,7 @@ impl Cluster {
         (self.recovery, self.is_greeting) = (None, false);
         self.filling.clear();
         self.unsettled.clear();
+        self.taking.clear();
         for (_, adopting) in std::mem::take(&mut self.adopting) {
             for owner in adopting.visitors() {
                 self.arrived(now, owner, Some(Failure::Lost));

@@ -24,8 +24,11 @@ pub(super) struct Upkeep {
     round_began: Ms,
     sweep_at: Ms,
     greet_at: Option<Ms>,
+    /// What has failed is to be tried again.
+    is_again: bool,
     fetch_again: Vec<Box<str>>,
     take_again: Vec<Vec<Key<Client>>>,
+    release_again: Vec<Box<str>>,
 }
 
 /// Clients named in one call.
@@ -54,8 +57,10 @@ impl Upkeep {
             round_began: Ms::ZERO,
             sweep_at: Ms::ZERO,
             greet_at: None,
+            is_again: false,
             fetch_again: Vec::new(),
             take_again: Vec::new(),
+            release_again: Vec::new(),
         }
     }
 
@@ -63,6 +68,8 @@ impl Upkeep {
     pub(super) fn begin(&mut self, now: Ms) {
         (self.alive_at, self.touch_at, self.sweep_at, self.greet_at) = (now, now, now, None);
         self.round = None;
+        self.is_alive = false;
+        self.release_again.clear();
     }
 
     pub(super) fn next(&self) -> Ms {
@@ -77,9 +84,19 @@ impl Upkeep {
         self.greet_at = Some(now + ALIVE_EVERY);
     }
 
+    /// Whether what it takes is its own.
+    pub(super) fn may_take(&self) -> bool {
+        self.is_alive
+    }
+
     /// A client could not be fetched whole.
     pub(super) fn fetch_again(&mut self, id: &str) {
         self.fetch_again.push(id.into());
+    }
+
+    /// The lease of a client could not be given up.
+    pub(super) fn release_again(&mut self, id: Box<str>) {
+        self.release_again.push(id);
     }
 
     /// The leases of these clients could not be had.
@@ -89,12 +106,22 @@ impl Upkeep {
 }
 
 impl Cluster {
+    /// Says that this node is there, before it takes any lease.
+    pub(super) fn keep_alive(&mut self, now: Ms, hub: &mut Hub) {
+        if now >= self.upkeep.alive_until && std::mem::take(&mut self.upkeep.is_alive) {
+            // Others may have taken them; and those of whom nobody has heard in time are not to stand when it is heard again.
+            hub.revoke_leases(now);
+            self.rename();
+        }
+        if self.epoch.is_some() && self.upkeep.alive_at <= now {
+            self.upkeep.alive_at = now + ALIVE_EVERY;
+            self.say_alive(now);
+            self.upkeep.is_again = true;
+        }
+    }
+
     /// Tells what is due.
     pub(super) fn keep_up(&mut self, now: Ms, hub: &mut Hub) {
-        if now >= self.upkeep.alive_until && std::mem::take(&mut self.upkeep.is_alive) {
-            // Others may have taken them.
-            hub.revoke_leases(now);
-        }
         if self.upkeep.greet_at.is_some_and(|at| at <= now) {
             self.upkeep.greet_at = None;
             self.greet(now, hub);
@@ -102,13 +129,16 @@ impl Cluster {
         if self.epoch.is_none() {
             return;
         }
-        if self.upkeep.alive_at <= now {
-            self.upkeep.alive_at = now + ALIVE_EVERY;
-            self.say_alive(now);
+        if std::mem::take(&mut self.upkeep.is_again) {
             for id in std::mem::take(&mut self.upkeep.fetch_again) {
                 let is_wanted = hub.find_client(&id).is_some() && !self.adopting.contains_key(&id);
                 if is_wanted && self.begin_adopting(now, &id, false).is_err() {
                     self.upkeep.fetch_again(&id);
+                }
+            }
+            for id in std::mem::take(&mut self.upkeep.release_again) {
+                if !hub.find_client(&id).is_some_and(|client| hub.has_lease(client)) {
+                    self.release_unseen(now, &id);
                 }
             }
             for client in std::mem::take(&mut self.upkeep.take_again).into_iter().flatten() {
@@ -146,7 +176,8 @@ impl Cluster {
     pub(super) fn hear_alive(&mut self, now: Ms, hub: &mut Hub, said: Ms, result: Result<Value, Failure>) {
         let Ok(value) = result else { return };
         self.upkeep.alive_until = said + NODE_TTL - Ms(500);
-        self.upkeep.is_alive = true;
+        // Leases can be taken from now on.
+        self.upkeep.is_again |= !std::mem::replace(&mut self.upkeep.is_alive, true);
         if value.text().and_then(epoch) != self.epoch {
             self.greet(now, hub);
         }
@@ -160,7 +191,7 @@ impl Cluster {
             let needed = hub.next_needed(since, &mut cursor, &mut budget);
             if let Some((id, position, resumes)) = needed {
                 let resumes = if resumes { b"1" } else { b"0" };
-                arguments.extend([id.as_bytes().to_vec(), position.to_string().into_bytes(), resumes.to_vec()]);
+                arguments.extend([id.as_bytes().to_vec(), self.token(position).into_bytes(), resumes.to_vec()]);
             }
             if arguments.len() >= 3 * CLIENTS_PER_CALL || needed.is_none() && !arguments.is_empty() {
                 let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
@@ -177,7 +208,7 @@ impl Cluster {
     /// Tells at once that a client is here, and how far it has come.
     pub(super) fn touch(&mut self, now: Ms, hub: &Hub, id: &str) {
         let Some(client) = hub.find_client(id) else { return };
-        let (position, resumes) = (hub.acknowledged(client).to_string(), hub.resumes(client));
+        let (position, resumes) = (self.token(hub.acknowledged(client)), hub.resumes(client));
         let arguments: [&[u8]; 3] = [id.as_bytes(), position.as_bytes(), if resumes { b"1" } else { b"0" }];
         let _ = self.call(now, Question::Touch, "touch", &arguments);
     }

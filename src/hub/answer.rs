@@ -165,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// For debug builds: whether something is due to a waiter.
+    /// Whether something is due to a waiter. It takes as long as an answer.
     pub(super) fn is_due(&self, now: Ms, waiter: Key<Waiter>) -> bool {
         self.fill(now, &self.waiters[waiter], &mut Draft::default())
     }

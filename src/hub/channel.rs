@@ -220,9 +220,9 @@ impl Channel {
     }
 
     /// A client that messages name which are not for it has come to be known.
-    pub(super) fn exclude_stranger(&mut self, name: &str, client: Key<Client>) {
+    pub(super) fn exclude_named(&mut self, name: &str, client: Key<Client>) {
         for message in self.rings.iter_mut().flat_map(Ring::iter_mut) {
-            message.exclude_stranger(name, client);
+            message.exclude_named(name, client);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::slots::Key;
 use super::answer::News;
 use super::channel::Channel;
 use super::client::Client;
-use super::message::{Kind, Message};
+use super::message::{Excluded, Kind, Message};
 use super::record::{ChannelRecord, MessageRecord};
 use super::subscription::{End, Seat, Subscription};
 use super::waiter::{Ending, Protocol, Since, State, Waiter};
@@ -271,6 +271,12 @@ impl Hub {
         self.clients.get(client).is_some_and(|client| client.polls().iter().any(|&poll| self.waiters[poll].holds_up()))
     }
 
+    /// Whether a poll of it is to be looked at by [`Hub::next_answer`].
+    #[must_use]
+    pub fn is_to_be_looked_at(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| client.polls().iter().any(|&poll| self.waiters[poll].queued))
+    }
+
     /// What is acknowledged of a client.
     #[must_use]
     pub fn acknowledged(&self, client: Key<Client>) -> u64 {
@@ -414,15 +420,10 @@ impl Hub {
         }
         let MessageFacts { seq, id, at, kind, from_json, text_json, expires, .. } = *facts;
         let mut message = Message::restored(&MessageRecord { seq, id, at, kind, text_json, from_json, bounds: None });
-        let (mut here, mut strangers) = (Vec::new(), Vec::new());
-        for id in &facts.excluded {
-            match self.client_named(id) {
-                Some(client) => here.push(client),
-                None => strangers.push(id.clone()),
-            }
-        }
-        message.bound(expires, here.into());
-        message.keep_strangers(strangers.into());
+        let known = |name: &str| (name.into(), self.client_named(name));
+        let excluded: Box<[Excluded]> = facts.excluded.iter().map(|name| known(name)).collect();
+        message.bound(expires, excluded.iter().filter_map(|(_, client)| *client).collect());
+        message.keep_names(excluded);
         self.append(now, super::Fact { channel, message });
         Ok(())
     }
@@ -437,7 +438,7 @@ impl Hub {
         self.add_subscription(client, Subscription { channel, made, begin: begin.min(made), seat: Seat::Away });
         let at = self.clients[client].subscriptions.len() - 1;
         self.take_seat(client, at);
-        self.exclude_stranger(client, channel);
+        self.exclude_named(client, channel);
         self.look_at_polls(client);
     }
 
@@ -449,7 +450,7 @@ impl Hub {
         self.add_subscription(client, Subscription { channel, made, begin: begin.min(made), seat });
         self.clients[client].ended += 1;
         self.channels[channel].ended += 1;
-        self.exclude_stranger(client, channel);
+        self.exclude_named(client, channel);
     }
 
     fn add_subscription(&mut self, client: Key<Client>, subscription: Subscription) {
@@ -535,10 +536,10 @@ impl Hub {
         self.seq = 0;
     }
 
-    /// Messages from before a client was known here have its name. Its name becomes the client.
-    fn exclude_stranger(&mut self, client: Key<Client>, channel: Key<Channel>) {
+    /// Messages from before a client was known here have its name: they are not for it.
+    fn exclude_named(&mut self, client: Key<Client>, channel: Key<Channel>) {
         let Hub { clients, channels, .. } = self;
-        channels[channel].exclude_stranger(&clients[client].id, client);
+        channels[channel].exclude_named(&clients[client].id, client);
     }
 
     /// Nobody has polled for a client for long: it is left to the broker.
@@ -572,14 +573,16 @@ impl Hub {
 
     /// What becomes of a waiter that [must wait](Hub::must_wait). True if it is answered all the same, with nothing: its time
     /// is up.
-    pub(super) fn postpone(&mut self, key: Key<Waiter>) -> bool {
+    pub(super) fn postpone(&mut self, now: Ms, key: Key<Waiter>) -> bool {
         let waiter = &self.waiters[key];
         match waiter.state {
             State::Sent { .. } => false,
             State::Parked => {
                 let is_behind = self.follower.as_ref().is_some_and(|follower| follower.is_behind);
                 let is_settling = waiter.clients().any(|client| self.clients[client].standing.has(Standing::SETTLING));
-                if waiter.is_original() && !is_behind && !is_settling && self.news(waiter) != News::None {
+                let may_ask = waiter.is_original() && !is_behind && !is_settling && self.news(waiter) != News::None;
+                // News may be for others, or over: who asks for nothing would ask again and again.
+                if may_ask && self.is_due(now, key) {
                     self.ask_for_leases(key);
                 }
                 false

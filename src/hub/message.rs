@@ -30,6 +30,9 @@ pub struct Message {
     pub(super) kind: Kind,
 }
 
+/// Whom a message is not for: a name, and the client that has had it last, if there was one here.
+pub(super) type Excluded = (Box<str>, Option<Key<Client>>);
+
 /// When and to whom a message is not delivered.
 #[derive(Debug)]
 struct Bounds {
@@ -37,8 +40,8 @@ struct Bounds {
     expires: Ms,
     /// Not to these clients; sorted.
     excluded: Box<[Key<Client>]>,
-    /// Not to clients of these names, of which a hub that follows a broker has no copies yet.
-    strangers: Box<[Box<str>]>,
+    /// In a hub that follows a broker: the names of those to whom it is not, as it may not know them all the time.
+    names: Box<[Excluded]>,
     /// What these lists count for.
     bytes: usize,
 }
@@ -159,30 +162,28 @@ impl Message {
         excluded.sort_unstable();
         let is_for_all = expires == Ms::MAX && excluded.is_empty();
         let bytes = size_of_val(&*excluded);
-        self.bounds = (!is_for_all).then(|| Box::new(Bounds { expires, excluded, strangers: Box::default(), bytes }));
+        self.bounds = (!is_for_all).then(|| Box::new(Bounds { expires, excluded, names: Box::default(), bytes }));
     }
 
-    /// Nor to clients of these names, if they come to be known.
-    pub(super) fn keep_strangers(&mut self, strangers: Box<[Box<str>]>) {
-        if !strangers.is_empty() {
-            let excluded = Box::default();
-            let first = || Box::new(Bounds { expires: Ms::MAX, excluded, strangers: Box::default(), bytes: 0 });
+    /// Nor to clients of these names, whenever they are known: as long as it is kept they may go and come again.
+    pub(super) fn keep_names(&mut self, names: Box<[Excluded]>) {
+        if !names.is_empty() {
+            let first =
+                || Box::new(Bounds { expires: Ms::MAX, excluded: Box::default(), names: Box::default(), bytes: 0 });
             let bounds = self.bounds.get_or_insert_with(first);
-            bounds.bytes += strangers.iter().map(|name| name.len()).sum::<usize>();
-            bounds.strangers = strangers;
+            bounds.bytes += names.iter().map(|(name, _)| name.len()).sum::<usize>();
+            bounds.names = names;
         }
     }
 
-    /// One of them has come to be known.
-    pub(super) fn exclude_stranger(&mut self, name: &str, client: Key<Client>) {
+    /// A client of that name has come to be known.
+    pub(super) fn exclude_named(&mut self, name: &str, client: Key<Client>) {
         let Some(bounds) = &mut self.bounds else { return };
-        if bounds.strangers.iter().any(|stranger| **stranger == *name) {
-            let mut excluded = bounds.excluded.to_vec();
-            excluded.push(client);
-            excluded.sort_unstable();
-            excluded.dedup();
-            bounds.excluded = excluded.into();
-        }
+        let Some(found) = bounds.names.iter_mut().find(|(excluded, _)| **excluded == *name) else { return };
+        found.1 = Some(client);
+        let mut excluded: Vec<Key<Client>> = bounds.names.iter().filter_map(|(_, client)| *client).collect();
+        excluded.sort_unstable();
+        bounds.excluded = excluded.into();
     }
 
     /// Its place in the order of all messages of the hub.

@@ -421,7 +421,7 @@ impl Hub {
     fn collect(&mut self, now: Ms, key: Key<Waiter>) -> bool {
         let Some(waiter) = self.waiters.get(key) else { return false };
         if self.must_wait(waiter) && waiter.state != State::Over(Ending::Gone) {
-            return self.postpone(key);
+            return self.postpone(now, key);
         }
         let news = self.news(waiter);
         match waiter.state {
