@@ -6,7 +6,7 @@
 use log::debug;
 
 use super::facts::{ClientFacts, Filled, LinkFacts, Word};
-use super::{Cluster, Question};
+use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
 use crate::hub::{ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit};
@@ -86,7 +86,7 @@ impl Cluster {
                 Some(facts) if self.epoch == Some(facts.epoch) => facts,
                 Some(_) => return self.ask_again(now, hub, id, adopting),
                 None => {
-                    self.note_junk("look", value);
+                    self.note_junk("look", REPLY);
                     let failure = Failure::Refused("it says of a client what is none of ours".into());
                     return self.end_adopting(now, hub, &id, adopting, Some(failure));
                 }
@@ -251,7 +251,7 @@ impl Cluster {
                     true
                 }
                 None => {
-                    self.note_junk("follow", value);
+                    self.note_junk("follow", REPLY);
                     false
                 }
             },
@@ -314,7 +314,7 @@ impl Cluster {
             Err(Misfit::Hole) if self.filling.contains_key(channel) => {}
             Err(Misfit::Hole) => {
                 let after = hub.last_seq_of(channel).unwrap_or(0);
-                self.note_junk(channel, &format!("a message behind {before}, where {after} is the last"));
+                self.note_junk(channel, &format!("a message behind {before}, where {after} is the last, of"));
                 hub.set_behind(true);
                 match self.begin_filling(now, channel, after) {
                     Ok(()) => {

@@ -91,6 +91,9 @@ struct Naming {
     node: String,
 }
 
+/// Of a function's reply that cannot be read.
+const REPLY: &str = "as the reply of";
+
 /// What a call was for.
 #[derive(Debug)]
 enum Question {
@@ -390,7 +393,7 @@ impl Cluster {
                                 Some(Failure::Refused("it has just lost everything".into()))
                             }
                             None => {
-                                self.note_junk("seq", &value);
+                                self.note_junk("seq", REPLY);
                                 None
                             }
                         }
@@ -417,9 +420,11 @@ impl Cluster {
     }
 
     fn hear_push(&mut self, now: Ms, hub: &mut Hub, channel: &[u8], payload: &[u8]) {
-        let Some((kind, name)) = self.names.read(channel) else { return self.note_junk("channel", &channel) };
+        let Some((kind, name)) = self.names.read(channel) else {
+            return self.note_junk("", "in a channel that is none");
+        };
         let Some(push) = Push::read(kind, payload, self.to_hub_clock(now)) else {
-            return self.note_junk(name, &String::from_utf8_lossy(payload));
+            return self.note_junk(name, "something unreadable of");
         };
         match push {
             Push::Says { epoch, before, message } => {
@@ -427,7 +432,7 @@ impl Cluster {
                     self.hear_message(now, hub, name, before, &message);
                 } else {
                     // Somebody has wiped Redis, or what came is junk.
-                    self.note_junk(name, &"a message of another epoch");
+                    self.note_junk(name, "a message of another epoch of");
                     self.greet(now, hub);
                 }
             }
@@ -454,11 +459,10 @@ impl Cluster {
         self.awake.push(Awake::Visitor(Owner(owner)));
     }
 
-    /// What came is not what our functions say: it is left out.
-    fn note_junk(&mut self, from: &str, what: &dyn std::fmt::Debug) {
+    /// What came is not what our functions say: it is left out, and not repeated in the log, as it may hold a key or a message.
+    fn note_junk(&mut self, from: &str, what: &str) {
         self.junk += 1;
-        let what = format!("{what:?}");
-        warn!("broker: it says what is none of ours, of {from:?}: {what:.200}");
+        warn!("broker: it says what is none of ours, {what} {from:?}");
     }
 
     fn note_time(&mut self, now: Ms, redis: u64) {

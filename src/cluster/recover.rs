@@ -6,7 +6,7 @@
 use log::{info, warn};
 
 use super::facts::{Reader, epoch};
-use super::{Cluster, Question};
+use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
 use crate::hub::Hub;
@@ -76,7 +76,7 @@ impl Cluster {
             Some((epoch, seq, time, reply.number().map(Ms)))
         };
         let Some((epoch, seq, time, wiped_ago)) = read(&value) else {
-            self.note_junk("hello", &value);
+            self.note_junk("hello", REPLY);
             return self.upkeep.greet_again(now);
         };
         self.note_time(now, time);

@@ -3,7 +3,7 @@
 
 use super::facts::{Reader, epoch};
 use super::lease::NODE_TTL;
-use super::{Cluster, Question};
+use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
 use crate::hub::{Client, Hub, Limits};
@@ -224,7 +224,7 @@ impl Cluster {
     /// Who is unknown there has gone.
     pub(super) fn hear_touched(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
         let Ok(value) = result else { return };
-        let Some(mut unknown) = Reader::of(&value) else { return self.note_junk("touch", &value) };
+        let Some(mut unknown) = Reader::of(&value) else { return self.note_junk("touch", REPLY) };
         while let Some(id) = unknown.next() {
             match id.text() {
                 Some(id) => {
@@ -232,7 +232,7 @@ impl Cluster {
                         self.client_departed(now, hub, client, id);
                     }
                 }
-                None => self.note_junk("touch", id),
+                None => self.note_junk("touch", REPLY),
             }
         }
     }

@@ -420,7 +420,7 @@ impl Hub {
     /// Finds what is due to a waiter. True if it is to be answered, with what then stands in the draft.
     fn collect(&mut self, now: Ms, key: Key<Waiter>) -> bool {
         let Some(waiter) = self.waiters.get(key) else { return false };
-        if self.must_wait(waiter) && waiter.state != State::Over(Ending::Gone) {
+        if self.follower.is_some() && waiter.state != State::Over(Ending::Gone) && self.must_wait(waiter) {
             return self.postpone(now, key);
         }
         let news = self.news(waiter);
@@ -485,7 +485,9 @@ impl Hub {
             return self.bury_canary(waiter);
         }
         self.tally.parked[waiter.medium()] -= 1;
-        self.wish_settled(waiter);
+        if self.follower.is_some() {
+            self.wish_settled(waiter);
+        }
         for at in waiter.clients() {
             let client = &mut self.clients[at];
             client.seen = now;
