@@ -182,6 +182,7 @@ impl Cluster {
     /// What has become of a client meanwhile: what it is subscribed to no more, its key, how far it has come.
     fn bring_up_to_date(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, id: &str, facts: &ClientFacts<'_>) {
         hub.change_key(id, facts.key);
+        hub.forget_up_to(client, facts.forgotten);
         for (channel, made) in hub.subscriptions_of(client) {
             let same = |link: &&LinkFacts<'_>| *link.channel == *channel && link.made == made;
             let found = facts.subscriptions.iter().find(same);

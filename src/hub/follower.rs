@@ -505,6 +505,13 @@ impl Hub {
         self.clients.get(client).is_some_and(|client| !client.polls().is_empty())
     }
 
+    /// Of what a client was subscribed to and is not any more something is forgotten, up to this position.
+    pub fn forget_up_to(&mut self, client: Key<Client>, position: u64) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.forgotten = client.forgotten.max(position);
+        }
+    }
+
     /// What a client's pages prove themselves with.
     #[must_use]
     pub fn key_of(&self, client: Key<Client>) -> Option<ClientKey> {

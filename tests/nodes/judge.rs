@@ -52,6 +52,8 @@ struct Subscription {
     channel: String,
     begin: u64,
     until: Option<u64>,
+    /// From then on nobody need find anything of it.
+    stale: u64,
 }
 
 /// All epochs.
@@ -172,17 +174,22 @@ impl Truth {
                 assert_eq!((made, begin), (self.seq, self.seq), "it begins here");
                 let channel = fields.next().expect("a name").to_owned();
                 let client = self.clients.get_mut(id).expect("it is known");
-                client.subscriptions.push(Subscription { channel, begin, until: None });
+                client.subscriptions.push(Subscription { channel, begin, until: None, stale: u64::MAX });
             }
             "ended" => {
                 let (_, _, until) = (number(), number(), number());
                 assert_eq!(until, self.seq);
-                self.end(id, fields.last().expect("a name"));
+                let stale = {
+                    number();
+                    number();
+                    number()
+                };
+                self.end(id, fields.last().expect("a name"), stale);
             }
             "unsubscribed" => {
                 assert_eq!(number(), self.seq);
                 let channel = rest.split_once(' ').expect("a name").1;
-                self.end(id, channel);
+                self.end(id, channel, 0);
             }
             "key" => self.clients.get_mut(id).expect("it is known").key = rest.into(),
             "killed" => {
@@ -193,11 +200,12 @@ impl Truth {
         }
     }
 
-    fn end(&mut self, id: &str, channel: &str) {
+    fn end(&mut self, id: &str, channel: &str, stale: u64) {
         let seq = self.seq;
         let subscriptions = &mut self.clients.get_mut(id).expect("it is known").subscriptions;
         let live = subscriptions.iter_mut().find(|one| one.until.is_none() && one.channel == channel);
-        live.expect("it is subscribed").until = Some(seq);
+        let live = live.expect("it is subscribed");
+        (live.until, live.stale) = (Some(seq), stale);
     }
 
     fn is_subscribed(&self, id: &str, channel: &str) -> bool {
@@ -215,6 +223,16 @@ impl Truth {
     fn owed<'a>(&'a self, id: &'a str, after: u64, upto: u64) -> impl Iterator<Item = (&'a str, &'a Message)> {
         let client = self.clients.get(id).into_iter();
         client.flat_map(move |client| self.owed_to(client, id, after, upto))
+    }
+
+    /// The same of what a page must find: what was ended long ago may be forgotten.
+    fn must_find<'a>(&'a self, now: u64, id: &'a str, after: u64) -> impl Iterator<Item = (&'a str, &'a Message)> {
+        self.owed(id, after, u64::MAX).filter(move |(channel, message)| {
+            let of = |one: &&Subscription| {
+                one.channel == *channel && one.begin < message.seq && message.seq <= one.until.unwrap_or(u64::MAX)
+            };
+            self.clients[id].subscriptions.iter().filter(of).any(|one| now < one.stale)
+        })
     }
 
     /// The same of all clients that have ever had this name.
@@ -387,7 +405,10 @@ impl Judge {
             _ => after,
         };
         for member in members.iter().filter(|member| member.is_current) {
-            for (channel, message) in truth.owed(member.id, floor(member.id), upto) {
+            for (channel, message) in truth.must_find(now, member.id, floor(member.id)) {
+                if message.seq > upto {
+                    continue;
+                }
                 if got.contains(&message.seq) || message.expires <= now || message.is_undone {
                     continue;
                 }
@@ -436,6 +457,8 @@ impl Judge {
             .collect();
         for got in &given.messages {
             check(now, truth, &owed, got, 0);
+            // Whoever was killed has no position any more.
+            let is_here = |client: &&&str| truth.clients.contains_key(**client);
             let hers = |client: &&&str| truth.ever_owed(client, got.seq - 1, got.seq).next().is_some();
             let mut is_new = truth.channels[&got.channel].iter().any(|other| other.seq == got.seq && other.is_undone);
             let mut before = None;
@@ -444,7 +467,7 @@ impl Judge {
                 is_new |= had_before.is_none();
                 before = before.or(had_before);
             }
-            if let Some(before) = before.filter(|_| !is_new) {
+            if let Some(before) = before.filter(|_| !is_new && clients.iter().all(|client| is_here(&client))) {
                 assert!(excused(before), "{:?} (seq {}) comes again; it came before: {before:?}", got.text, got.seq);
             }
         }
@@ -484,7 +507,7 @@ impl Judge {
                 // Of another epoch: it is told as soon as its client is subscribed to anything.
                 Basis::Behind { .. } | Basis::Acknowledged { .. } | Basis::Earliest { .. } => 0,
             };
-            for (channel, message) in truth.owed(client, after, u64::MAX) {
+            for (channel, message) in truth.must_find(now, client, after) {
                 assert!(
                     message.is_undone || message.expires <= now,
                     "a page waits behind {after}, and {:?} of {channel:?} (seq {}) is due to it",

@@ -34,6 +34,7 @@ struct Shared {
     run_id: String,
     published: Vec<(Vec<u8>, Vec<u8>)>,
     may_write: bool,
+    readings: u64,
 }
 
 /// Redis's end of a connection.
@@ -73,8 +74,14 @@ impl fmt::Display for Deed {
 
 impl Redis {
     pub(crate) fn new(now: u64, says_own_last: bool) -> Redis {
-        let shared =
-            Shared { keyspace: Keyspace::default(), now, run_id: run_id(0), published: Vec::new(), may_write: true };
+        let shared = Shared {
+            keyspace: Keyspace::default(),
+            now,
+            run_id: run_id(0),
+            published: Vec::new(),
+            may_write: true,
+            readings: 0,
+        };
         Redis {
             shared: Rc::new(RefCell::new(shared)),
             lua: None,
@@ -282,7 +289,9 @@ impl Shared {
     fn run(&mut self, command: &[Vec<u8>]) -> Reply {
         match &*command[0] {
             b"TIME" => {
-                let (seconds, micros) = (self.now / 1000, self.now % 1000 * 1000);
+                // No two readings are the same.
+                self.readings += 1;
+                let (seconds, micros) = (self.now / 1000, self.now % 1000 * 1000 + self.readings % 1000);
                 Reply::List(vec![Reply::Text(seconds.to_string().into()), Reply::Text(micros.to_string().into())])
             }
             b"INFO" => Reply::Text(format!("# Server\r\nrun_id:{}\r\n", self.run_id).into()),

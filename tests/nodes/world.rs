@@ -542,6 +542,9 @@ impl World {
     fn run_anew(&mut self, keyspace: Keyspace) {
         self.runs += 1;
         self.redis.restart(keyspace, self.runs);
+        // A replica that has lost its master takes everything over anew, before it can become one.
+        self.replica = self.redis.keyspace();
+        self.judge.replicate();
         (self.is_frozen, self.redis.is_full) = (false, false);
         self.troubled();
     }
