@@ -1,5 +1,8 @@
 //! What the integration tests share: a server of its own for each test, and a client that speaks bytes.
 //!
+//! With `TEST_BROKER=unix:///path/of/redis.sock` each server has its model in that Redis, so whatever is tested of one server is
+//! tested of a node. Tests of what a server has to itself then fail: its file of state, its dashboard, `--history-total`.
+//!
 //! Nothing here sleeps for an answer: what must come is read, with [`PATIENCE`]; what becomes true later is asked for
 //! until it is so. Only that nothing comes cannot be read: there a test waits for [`QUIET`], and where it can, it lets
 //! something else come afterwards and looks at that.
@@ -76,10 +79,9 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        let is_shared = std::env::var_os("TEST_BROKER").is_some() && !arguments.contains(&"--broker");
-        if is_shared {
-            command.args(redis::shared());
-        }
+        let shared = if arguments.contains(&"--broker") { None } else { redis::shared() };
+        let is_shared = shared.is_some();
+        command.args(shared.into_iter().flatten());
         let mut process = command
             .args(arguments)
             .stdin(Stdio::null())

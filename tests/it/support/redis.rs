@@ -5,7 +5,6 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -182,11 +181,10 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
-/// The arguments of a server that has a model of its own in a Redis that all tests share.
-pub(crate) fn shared() -> [String; 4] {
-    static REDIS: OnceLock<Redis> = OnceLock::new();
+/// The arguments of a server that has a model of its own in the Redis of `TEST_BROKER`, if there is one.
+pub(crate) fn shared() -> Option<[String; 4]> {
     static SERVERS: AtomicU32 = AtomicU32::new(0);
+    let url = std::env::var("TEST_BROKER").ok()?;
     let number = SERVERS.fetch_add(1, Ordering::Relaxed);
-    let url = REDIS.get_or_init(Redis::start).socket_url();
-    ["--broker".into(), url, "--broker-prefix".into(), format!("test-{}-{number}", std::process::id())]
+    Some(["--broker".into(), url, "--broker-prefix".into(), format!("test-{}-{number}", std::process::id())])
 }
