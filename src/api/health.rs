@@ -87,7 +87,7 @@ impl Api {
         }
         if let Some(cluster) = &self.cluster {
             // The link proves itself all the time; and a message of this node alone has no place in the order of all.
-            let is_whole = cluster.link.is_live() && !self.hub.is_behind();
+            let is_whole = cluster.link.is_live() && !self.hub.is_behind() && !cluster.is_refused();
             let readiness = if is_whole { Readiness::Ready } else { Readiness::Broker };
             self.write_readiness(readiness, visit.date, exchange, out);
             return Outcome::Answered;

@@ -154,14 +154,14 @@ local open_hub
 open_hub = function(key, is_reading)
   local found = call('HMGET', key, 'format', 'epoch', 'generation', 'digest', 'clock')
   local format, epoch, generation, digest, clock = unpack(found)
-  if not epoch then
+  if format and format ~= FORMAT then
+    return nil, { err = 'FORMAT ' .. format }
+  elseif not epoch then
     if is_reading or not limits_sent[key] then
       return nil, NO_HUB
     end
     begin_hub(key, redis.sha1hex(table.concat(call('TIME'), ' ') .. key):sub(1, 16), incarnation or '', limits_sent[key])
     return open_hub(key)
-  elseif format ~= FORMAT then
-    return nil, { err = 'FORMAT ' .. tostring(format) }
   end
   if digest ~= limits_digest then
     limits_known, limits_digest = decode_limits(call('HGET', key, 'limits')), digest
@@ -906,11 +906,11 @@ local function hello(key, arguments)
     return { err = 'ERR these limits are not understood: ' .. tostring(problem) }
   end
   local format, epoch, server = unpack(call('HMGET', key, 'format', 'epoch', 'server'))
-  if not epoch then
+  if format and format ~= FORMAT then
+    return { err = 'FORMAT ' .. format }
+  elseif not epoch then
     epoch, server = candidate, run_id
     begin_hub(key, epoch, server, limits)
-  elseif format ~= FORMAT then
-    return { err = 'FORMAT ' .. tostring(format) }
   end
   limits_sent[key] = limits
   call('HSET', key, 'node', node, 'limits', limits, 'digest', redis.sha1hex(limits))

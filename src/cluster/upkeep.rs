@@ -17,6 +17,8 @@ pub(super) struct Upkeep {
     alive_at: Ms,
     /// Whether this node's leases are good, and until when.
     is_alive: bool,
+    /// Redis refused to note that this node is there.
+    is_refused: bool,
     alive_until: Ms,
     touch_at: Ms,
     /// The round that is under way: from where in the table it goes on, and who was seen since.
@@ -51,6 +53,7 @@ impl Upkeep {
             sweep_every: Ms((limits.sweep_interval.0 / 4).clamp(100, 1000)),
             alive_at: Ms::ZERO,
             is_alive: false,
+            is_refused: false,
             alive_until: Ms::ZERO,
             touch_at: Ms::ZERO,
             round: None,
@@ -161,6 +164,12 @@ impl Cluster {
         }
     }
 
+    /// Whether Redis refuses what changes anything: it is full, say.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.upkeep.is_refused
+    }
+
     /// Nobody knows what has happened meanwhile: the leases are no good.
     pub fn revoke(&mut self, now: Ms, hub: &mut Hub) {
         self.upkeep.is_alive = false;
@@ -174,6 +183,7 @@ impl Cluster {
 
     /// It was believed from then on, at the earliest; a little is taken off, as clocks do not run alike.
     pub(super) fn hear_alive(&mut self, now: Ms, hub: &mut Hub, said: Ms, result: Result<Value, Failure>) {
+        self.upkeep.is_refused = matches!(result, Err(Failure::Refused(_)));
         let Ok(value) = result else { return };
         self.upkeep.alive_until = said + NODE_TTL - Ms(500);
         // Leases can be taken from now on.

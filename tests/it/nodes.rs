@@ -239,3 +239,25 @@ fn what_one_server_has_to_itself_is_refused_or_not_used() {
     assert!(refused.text().contains("/metrics"), "{}", refused.text());
     assert_eq!(a.stop().code(), Some(0));
 }
+
+#[test]
+fn a_redis_that_takes_nothing_more_is_not_ready_and_says_why() {
+    let redis = Redis::start();
+    let a = node(&redis, &SILENT);
+    a.publish("room", "one");
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    until("it is red", || a.get("/ready").status == 503);
+    let refused = a.error("publish", json!(["room", "two"]));
+    assert!(refused["message"].as_str().unwrap().contains("maxmemory"), "{refused}");
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    follows(&a);
+    redis.ask(&["HSET", "{shaveet}:hub", "format", "9"]);
+    until("it is red again", || a.get("/ready").status == 503);
+    let refused = a.error("publish", json!(["room", "two"]));
+    assert!(refused["message"].as_str().unwrap().contains("format 9"), "{refused}");
+    redis.ask(&["HSET", "{other}:hub", "format", "9"]);
+    let url = redis.socket_url();
+    let other = Server::with(&["--broker", &url, "--broker-prefix", "other"]);
+    until("it says so", || other.log().contains("FORMAT 9"));
+    assert_eq!(redis.ask(&["HLEN", "{other}:hub"]), "1");
+}

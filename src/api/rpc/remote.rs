@@ -323,12 +323,15 @@ pub(super) fn fault(failure: Failure, name: &str) -> Fault {
             faults(hub::Error::Full(Limit::Subscriptions(count)), name)
         }
         (Some("OOM"), ..) => Fault::Broker(
-            "Redis has no memory left, nothing was published; give it more (maxmemory), or keep less (--history)"
-                .to_owned(),
+            "Redis has no memory left, nothing was done; give it more (maxmemory), or keep less (--history)".to_owned(),
         ),
         (Some("READONLY"), ..) => {
-            Fault::Broker("this Redis is a replica, nothing was published; --broker has to name the master".to_owned())
+            Fault::Broker("this Redis is a replica, nothing was done; --broker has to name the master".to_owned())
         }
+        (Some("FORMAT"), Some(format), _) => Fault::Broker(format!(
+            "what is in Redis is of format {format}, which this program does not know; have all nodes be of one version, or give \
+             them another --broker-prefix"
+        )),
         _ => Fault::Broker(failure.to_string()),
     }
 }
