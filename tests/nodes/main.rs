@@ -19,6 +19,7 @@
 
 mod judge;
 mod keyspace;
+mod model;
 mod node;
 mod redis;
 #[path = "../simulation/seeds.rs"]

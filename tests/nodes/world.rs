@@ -640,7 +640,11 @@ impl World {
             let poll = page.poll.as_ref().unwrap_or_else(|| panic!("page {at} cannot poll"));
             assert!(poll.is_parked && poll.answer.is_none(), "page {at} waits for nothing: {:?}", poll.start);
             if page.medium != Medium::Original {
-                self.judge.check_nothing_due(now, &members, poll.basis);
+                // For who was killed and made anew it waits no more, and for the others it goes on.
+                let keys = page.keys.as_ref().expect("it was loaded");
+                let is_current = |&(id, key): &(&&str, &String)| truth.clients[*id].key == *key;
+                let current: Vec<&str> = members.iter().zip(keys).filter(is_current).map(|(id, _)| *id).collect();
+                self.judge.check_nothing_due(now, &current, poll.basis);
             }
         }
         for client in CLIENTS {
