@@ -34,7 +34,7 @@ class Server:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         lines = iter(self._process.stdout.readline, "")
-        urls = [line.split()[-1] for line, _ in zip(lines, range(self._listeners()))]
+        urls = [line.split()[-1] for _, line in zip(range(self._listeners()), lines)]
         assert urls, "the server has not started"
         self.url, self.urls = urls[0], urls
         if not self._listen.startswith("unix:"):
