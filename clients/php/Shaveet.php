@@ -50,6 +50,7 @@ class CallFailed extends ShaveetException
         -32001 => UnknownClient::class,
         -32002 => UnknownChannel::class,
         -32003 => LimitReached::class,
+        -32004 => BrokerAway::class,
     ];
 
     public static function of(string $method, int $code, string $message): CallFailed
@@ -71,6 +72,14 @@ class UnknownChannel extends CallFailed
 
 /** A limit of the server is reached; the message names it. */
 class LimitReached extends CallFailed
+{
+}
+
+/**
+ * Where several nodes share one Redis: it does not answer, or refuses; the message says which. If it did not answer the call may have
+ * been done: repeat it, publish with an idempotency key.
+ */
+class BrokerAway extends CallFailed
 {
 }
 

@@ -139,6 +139,8 @@ fn a_redis_that_freezes_keeps_polls_parked_and_nothing_is_lost() {
     assert_eq!(a.get("/health").status, 200);
     let refused = b.error("publish", json!(["room", "not done", {"idempotency_key": "k"}]));
     assert!(refused["message"].as_str().unwrap().contains("Redis"), "{refused}");
+    let two = b.rpc(&json!({"jsonrpc": "2.0", "method": "channel_info", "params": ["room"], "id": 1}));
+    assert_eq!(two["error"]["code"], -32004);
     poll.waits();
     redis.signal(Signal::CONT);
     follows(&a);

@@ -12,6 +12,7 @@ from .batch import Pending
 from .client import Batch, Shaveet
 from .errors import (
     BatchError,
+    BrokerAway,
     CallError,
     Forbidden,
     InvalidArguments,
@@ -29,6 +30,7 @@ from .results import ChannelInfo, ClientInfo, Fate, History, Message, Names, Pub
 __all__ = [
     "Batch",
     "BatchError",
+    "BrokerAway",
     "CallError",
     "ChannelInfo",
     "ClientInfo",

@@ -49,6 +49,11 @@ class LimitReached(CallError):
     """A limit of the server is reached; the message names it."""
 
 
+class BrokerAway(CallError):
+    """Where several nodes share one Redis: it does not answer, or refuses; the message says which. If it did not answer
+    the call may have been done: repeat it, ``publish`` with an ``idempotency_key``."""
+
+
 class InvalidArguments(CallError):
     """The arguments are too many, too few, misnamed or of a wrong type."""
 
@@ -81,6 +86,7 @@ _KINDS: Dict[int, Type[CallError]] = {
     -32001: UnknownClient,
     -32002: UnknownChannel,
     -32003: LimitReached,
+    -32004: BrokerAway,
 }
 
 
