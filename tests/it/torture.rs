@@ -127,6 +127,13 @@ struct Counts {
     fates: BTreeMap<&'static str, u64>,
 }
 
+impl Counts {
+    /// Whether it was no walk in the park.
+    fn was_no_walk(&self) -> bool {
+        self.fates.values().all(|&count| count > 50) && self.messages > 10_000
+    }
+}
+
 struct World {
     server: Server,
     /// Where the pages connect to: the server, or the nginx before it.
@@ -289,8 +296,9 @@ impl World {
     }
 
     fn torture(&mut self) {
-        let end = Instant::now() + TORTURE;
-        while Instant::now() < end {
+        let (end, latest) = (Instant::now() + TORTURE, Instant::now() + PATIENCE);
+        // On a busy machine it takes longer until everything has happened often enough.
+        while Instant::now() < end || !self.counts.was_no_walk() && Instant::now() < latest {
             match self.random.u8(..100) {
                 0..60 => {
                     let count = self.random.usize(1..8);
@@ -693,9 +701,7 @@ fn run(server: Server, door: SockAddr, keeps_all: bool) -> Counts {
     world.torture();
     world.drain();
     println!("{:?}", world.counts);
-    // It was no walk in the park.
-    assert!(world.counts.fates.values().all(|&count| count > 50), "{:?}", world.counts);
-    assert!(world.counts.messages > 10_000, "{:?}", world.counts);
+    assert!(world.counts.was_no_walk(), "{:?}", world.counts);
     let World { server, pages, counts, .. } = world;
     drop(pages);
     // A debug build looks through all its lists at the end.
