@@ -89,6 +89,8 @@ pub struct BrokerEdge {
     pub is_up: bool,
     /// Calls whose reply has not come.
     pub pending: usize,
+    /// What came by it that is none of ours.
+    pub junk: u64,
     /// What it has counted.
     pub counts: broker::Counts,
 }
@@ -328,6 +330,7 @@ fn write_broker(page: &mut Exposition<'_>, broker: &BrokerEdge) {
         1e-3,
         Duration::from_millis(times.sum).as_secs_f64(),
     );
+    page.counter("shaveet_broker_junk", "What came from Redis and is none of ours: it was left out.").is(broker.junk);
     page.counter("shaveet_broker_dials", "How often a connection to Redis was begun.").is(*dials);
     page.counter("shaveet_broker_bytes", "Bytes from Redis and to it.")
         .by("direction", [("received", *received), ("sent", *sent)]);

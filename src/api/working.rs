@@ -90,7 +90,8 @@ impl Api {
         if answer.is_empty() { Progress::Said } else { Progress::Saying }
     }
 
-    /// Whether a call waits for a reply of the broker's: [`Api::take_awake`](super::Api::take_awake) says when it has come.
+    /// Whether a call waits for a reply of the broker's: [`Cluster::take_awake`](crate::cluster::Cluster::take_awake) says when
+    /// it has come.
     #[must_use]
     pub fn waits(&self, working: &Working) -> bool {
         self.cluster.as_ref().is_some_and(|cluster| working.job.waits(cluster))

@@ -9,7 +9,7 @@ use super::facts::{ClientFacts, Filled, LinkFacts, Word};
 use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
-use crate::hub::{ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit};
+use crate::hub::{ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit, Owner};
 use crate::slots::Key;
 
 /// A client that is being fetched.
@@ -44,7 +44,7 @@ struct Subscribing {
 
 impl Cluster {
     /// Fetches a client for a visitor that gives this key.
-    pub(super) fn adopt_for(&mut self, now: Ms, id: &str, owner: crate::hub::Owner, key: &[u8]) -> Result<(), Failure> {
+    pub(super) fn adopt_for(&mut self, now: Ms, id: &str, owner: Owner, key: &[u8]) -> Result<(), Failure> {
         if !self.adopting.contains_key(id) {
             self.begin_adopting(now, id, false)?;
         }

@@ -345,7 +345,7 @@ impl Cluster {
     /// When [`Cluster::turn`] has something to do next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Ms> {
-        self.link.is_live().then(|| self.upkeep.next())
+        self.link.is_live().then(|| self.upkeep.next(self.epoch.is_some()))
     }
 
     fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
@@ -460,9 +460,12 @@ impl Cluster {
     }
 
     /// What came is not what our functions say: it is left out, and not repeated in the log, as it may hold a key or a message.
+    /// Who says much of it does not fill the log: each line tells of as much again as the one before.
     fn note_junk(&mut self, from: &str, what: &str) {
         self.junk += 1;
-        warn!("broker: it says what is none of ours, {what} {from:?}");
+        if self.junk.is_power_of_two() {
+            warn!("broker: it says what is none of ours, {what} {from:?}; that is the {}. time", self.junk);
+        }
     }
 
     fn note_time(&mut self, now: Ms, redis: u64) {

@@ -149,7 +149,9 @@ impl Cluster {
             && let Some(name) = recovery.channels.pop()
         {
             let Some(after) = hub.last_seq_of(&name) else { continue };
-            if self.filling.contains_key(&name) {
+            if let Some(filling) = self.filling.get_mut(&name) {
+                // It is on its way, and waited for.
+                recovery.outstanding += usize::from(!std::mem::replace(&mut filling.recovers, true));
                 continue;
             }
             if self.refill(now, &name, after).is_err() {
@@ -168,10 +170,11 @@ impl Cluster {
                 break;
             };
             let Some(id) = hub.name_of(client).map(Box::<str>::from) else { continue };
-            if self.adopting.contains_key(&id) {
+            hub.settle(client, false);
+            if let Some(adopting) = self.adopting.get_mut(&id) {
+                recovery.outstanding += usize::from(!std::mem::replace(&mut adopting.recovers, true));
                 continue;
             }
-            hub.settle(client, false);
             if self.begin_adopting(now, &id, true).is_err() {
                 recovery.cursor = before;
                 break;

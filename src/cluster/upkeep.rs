@@ -75,12 +75,14 @@ impl Upkeep {
         self.release_again.clear();
     }
 
-    pub(super) fn next(&self) -> Ms {
-        if self.round.is_some() {
-            return Ms::ZERO;
-        }
+    /// When there is something to tell. Who is not let in has only to ask again.
+    pub(super) fn next(&self, is_let_in: bool) -> Ms {
         let again = self.greet_at.unwrap_or(Ms::MAX);
-        self.alive_at.min(self.touch_at).min(self.sweep_at).min(again)
+        match self.round {
+            _ if !is_let_in => again,
+            Some(_) => Ms::ZERO,
+            None => self.alive_at.min(self.touch_at).min(self.sweep_at).min(again),
+        }
     }
 
     pub(super) fn greet_again(&mut self, now: Ms) {

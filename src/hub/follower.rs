@@ -562,9 +562,9 @@ impl Hub {
         }
     }
 
-    /// An answer of the original's protocol has left or is lost.
+    /// An answer of the original's protocol has left or is lost. One with nothing in it has moved nobody.
     pub(super) fn wish_settled(&mut self, waiter: &Waiter) {
-        if self.follower.is_some() && waiter.is_original() {
+        if waiter.holds_up() {
             for client in waiter.clients() {
                 self.wish(Wish::Settled(client));
             }

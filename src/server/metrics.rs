@@ -125,7 +125,12 @@ impl Server {
             resident_bytes: resident_bytes(),
             broker: self.api.cluster.as_ref().map(|cluster| {
                 let link = &cluster.link;
-                BrokerEdge { is_up: link.is_live(), pending: link.pending(), counts: link.counts().clone() }
+                BrokerEdge {
+                    is_up: link.is_live(),
+                    pending: link.pending(),
+                    junk: cluster.junk(),
+                    counts: link.counts().clone(),
+                }
             }),
         }
     }

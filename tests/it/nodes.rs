@@ -1,6 +1,7 @@
 //! Several nodes that share one Redis: a page polls any of them, the web application calls any of them, and it is as if there
 //! were one.
 
+use crate::support::metrics::Scraper;
 use crate::support::redis::Redis;
 use crate::support::{Client, Connection, Server, Signal, heard, joins, said, since, until, updates_path};
 use serde_json::json;
@@ -201,6 +202,9 @@ fn junk_that_somebody_publishes_is_refused_and_logged() {
     a.publish("room", "two");
     assert_eq!(said(&poll.answer().json()), ["two"]);
     assert!(a.log().contains("none of ours"), "{}", a.log());
+    // All of it, the forged message that would leave a hole included.
+    let junk = Scraper::new(&a).get("broker_junk_total");
+    assert!(junk >= 12.0, "{junk}");
     assert_eq!(a.present("room"), ["alice"]);
 }
 
@@ -261,5 +265,12 @@ fn a_redis_that_takes_nothing_more_is_not_ready_and_says_why() {
     let url = redis.socket_url();
     let other = Server::with(&["--broker", &url, "--broker-prefix", "other"]);
     until("it says so", || other.log().contains("FORMAT 9"));
+    // It asks once a second whether it is let in, and sleeps in between.
+    let turns = |node: &Server| Scraper::new(node).get("turn_duration_seconds_count");
+    let tries = || other.log().matches("FORMAT 9").count();
+    let (turns_before, tries_before) = (turns(&other), tries());
+    until("it has asked again", || tries() > tries_before + 1);
+    let turned = turns(&other) - turns_before;
+    assert!(turned < 1000.0, "{turned} turns");
     assert_eq!(redis.ask(&["HLEN", "{other}:hub"]), "1");
 }

@@ -408,8 +408,10 @@ impl Broadcast {
             }
             let Some(channel) = self.channels.next_element(text) else {
                 if !self.gathered.is_empty() {
-                    self.waits_for = Some(self.publishing.ask_for(service, &self.gathered, &self.text)?);
-                    return Ok(false);
+                    if !self.have_published(service, out)? {
+                        return Ok(false);
+                    }
+                    continue;
                 }
                 out.extend_from_slice(if self.open == b"[" { b"[]" } else { b"]" });
                 return Ok(true);
