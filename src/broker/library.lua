@@ -893,10 +893,17 @@ end
 
 -- What nodes call
 
--- hello(node, run_id, candidate_epoch, limits, epoch_seen or '', seq_seen) -> [epoch, seq, time, generation,
--- ms since a node has found that all was lost, or '']
+-- Numbers go on from far behind those that may have been given: another process has the data, which may lack the last of what was
+-- said, or that numbers have been skipped before.
+local function skip_ahead(key, generation)
+  call('HSET', key, 'generation', text(generation))
+  call('HINCRBY', key, 'seq', SEQS_SKIPPED)
+end
+
+-- hello(node, run_id or '', candidate_epoch, limits, epoch_seen or '', seq_seen, server_seen, generation_seen) -> [epoch, seq, time,
+-- generation, ms since a node has found that all was lost or '', server]. What it has seen is what the last hello of the node said.
 local function hello(key, arguments)
-  local node, run_id, candidate, limits, epoch_seen, seq_seen = unpack(arguments)
+  local node, run_id, candidate, limits, epoch_seen, seq_seen, server_seen, generation_seen = unpack(arguments)
   if run_id == '' then
     incarnation = incarnation or candidate
     run_id = incarnation
@@ -916,10 +923,14 @@ local function hello(key, arguments)
   call('HSET', key, 'node', node, 'limits', limits, 'digest', redis.sha1hex(limits))
   if server ~= run_id then
     call('HSET', key, 'server', run_id)
-    call('HINCRBY', key, 'generation', 1)
-    call('HINCRBY', key, 'seq', SEQS_SKIPPED)
+    skip_ahead(key, number(call('HGET', key, 'generation')) + 1)
   end
   local hub = open_hub(key)
+  if epoch_seen == epoch and server_seen ~= run_id and number(generation_seen) >= hub.generation then
+    -- Another life of the data than this has skipped as often: its numbers are not to be given again.
+    skip_ahead(key, number(generation_seen) + 1)
+    hub = open_hub(key)
+  end
   if epoch_seen == epoch and number(seq_seen) > position_of(hub) then
     call('HSET', key, 'seq', text(number(seq_seen)))
   end
@@ -928,7 +939,7 @@ local function hello(key, arguments)
   end
   local wiped = call('HGET', key, 'wiped')
   local wiped_ago = wiped and text(hub.now - number(wiped)) or ''
-  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), wiped_ago }
+  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), wiped_ago, run_id }
 end
 
 -- seq() -> [epoch, seq, time]

@@ -49,6 +49,8 @@ pub struct Cluster {
     limits: String,
     /// The epoch of all positions, once Redis has said it.
     epoch: Option<u64>,
+    /// Which life of the data that is, and how often it has skipped ahead: as the last hello said.
+    life: (String, String),
     /// Draws an epoch where there is none.
     random: fastrand::Rng,
     /// Until then clients may come to be known again.
@@ -168,6 +170,7 @@ impl Cluster {
             hub_limits: limits.clone(),
             limits: limits::write(limits),
             epoch: None,
+            life: Default::default(),
             random: fastrand::Rng::with_seed(seed),
             restoring_until: Ms::ZERO,
             is_greeting: false,

@@ -43,13 +43,15 @@ impl Cluster {
         let names = self.names.clone();
         let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
         let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), hub.position().to_string());
-        let arguments: [&[u8]; 6] = [
+        let arguments: [&[u8]; 8] = [
             names.node.as_bytes(),
             b"",
             candidate.as_bytes(),
             self.limits.as_bytes(),
             known.as_bytes(),
             seq.as_bytes(),
+            self.life.0.as_bytes(),
+            self.life.1.as_bytes(),
         ];
         let arguments = arguments.map(<[u8]>::to_vec);
         let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
@@ -72,10 +74,10 @@ impl Cluster {
         let read = |value: &Value| {
             let mut reply = Reader::of(value)?;
             let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
-            reply.next()?;
-            Some((epoch, seq, time, reply.number().map(Ms)))
+            let (generation, wiped_ago, server) = (reply.text()?, reply.next()?.number().map(Ms), reply.text()?);
+            Some((epoch, seq, time, (server.to_owned(), generation.to_owned()), wiped_ago))
         };
-        let Some((epoch, seq, time, wiped_ago)) = read(&value) else {
+        let Some((epoch, seq, time, life, wiped_ago)) = read(&value) else {
             self.note_junk("hello", REPLY);
             return self.upkeep.greet_again(now);
         };
@@ -87,7 +89,7 @@ impl Cluster {
             );
             self.begin_anew(now, hub);
         }
-        self.epoch = Some(epoch);
+        (self.epoch, self.life) = (Some(epoch), life);
         hub.advance(seq);
         // They were those of another name.
         hub.revoke_leases(now);

@@ -54,7 +54,7 @@ impl Node {
 
     /// Epoch, seq, time, generation.
     fn hello(&mut self, run_id: &str, limits: &Limits) -> Vec<String> {
-        self.ask("hello", &["node", run_id, EPOCH, &limits::write(limits), "", ""])
+        self.ask("hello", &["node", run_id, EPOCH, &limits::write(limits), "", "", "", ""])
     }
 
     fn call(&mut self, function: &str, arguments: &[&str]) -> Reply {

@@ -18,7 +18,7 @@ const LIMITS: &str = r#"{"policies":[{"prefix":"","history":3,"system":"shared",
 /// the order in which it was made, or in none.
 const CALLS: &str = r#"
 publish|room|"web"|"before hello"|||
-hello|n1|r1|0123456789abcdef|LIMITS||0
+hello|n1|r1|0123456789abcdef|LIMITS||0||
 create_client|alice|00000000000000000000000000000001
 create_client|alice|00000000000000000000000000000002
 create_client|bob|00000000000000000000000000000003
@@ -62,7 +62,7 @@ rotate_key|alice|00000000000000000000000000000009
 sweep|10
 stats
 kill_client|alice
-hello|n1|r2|0123456789abcdef|LIMITS|0123456789abcdef|5
+hello|n1|r2|0123456789abcdef|LIMITS|0123456789abcdef|5|r1|0
 publish|room|"web"|"after a restart"|||
 restore|carol|00000000000000000000000000000004|room
 create_client|dora|00000000000000000000000000000005

@@ -63,7 +63,7 @@ fn another_format_is_not_touched() {
     let mut node = Node::new(&limits());
     node.redis.ask(&["HSET", HUB, "format", "2"]);
     let before = node.hash("hub");
-    let hello = node.call("hello", &["node", "run", EPOCH, &limits::write(&limits()), "", ""]);
+    let hello = node.call("hello", &["node", "run", EPOCH, &limits::write(&limits()), "", "", "", ""]);
     let publish = node.call("publish", &["room", "null", "\"x\"", "", "", ""]);
     assert_eq!([hello, publish], [(); 2].map(|()| Reply::Error("FORMAT 2".into())));
     assert_eq!(node.hash("hub"), before);
@@ -74,7 +74,7 @@ fn limits_that_are_not_understood_are_refused_and_change_nothing() {
     let mut node = Node::new(&limits());
     let before = node.hash("hub");
     for bad in ["", "[]", "{\"policies\":[]}", "{\"policies\":[{\"prefix\":\"a\"}]}"] {
-        assert_eq!(node.refused("hello", &["node", "run", EPOCH, bad, "", ""]), "ERR");
+        assert_eq!(node.refused("hello", &["node", "run", EPOCH, bad, "", "", "", ""]), "ERR");
     }
     assert_eq!(node.hash("hub"), before);
 }
@@ -93,16 +93,43 @@ fn numbers_skip_ahead_when_redis_has_started_anew() {
     assert_eq!(publish(&mut node, "room", "\"x\""), [2003, 2_000_005]);
     // Who knows of more than is here: it was lost. In another epoch it means nothing.
     let limits = limits::write(&limits());
-    assert_eq!(node.ask("hello", &["node", "a third", "other", &limits, "other", "9000000"])[1], "2000005");
-    assert_eq!(node.ask("hello", &["node", "a third", "other", &limits, EPOCH, "9000000"])[1], "9000000");
-    assert_eq!(node.ask("hello", &["node", "a third", "other", &limits, EPOCH, "5"])[1], "9000000");
+    assert_eq!(
+        node.ask("hello", &["node", "a third", "other", &limits, "other", "9000000", "a third", "2"])[1],
+        "2000005"
+    );
+    assert_eq!(
+        node.ask("hello", &["node", "a third", "other", &limits, EPOCH, "9000000", "a third", "2"])[1],
+        "9000000"
+    );
+    assert_eq!(node.ask("hello", &["node", "a third", "other", &limits, EPOCH, "5", "a third", "2"])[1], "9000000");
+}
+
+#[test]
+fn numbers_that_another_life_of_the_data_has_skipped_to_are_not_given_again() {
+    let mut node = Node::new(&limits());
+    publish(&mut node, "room", "\"x\"");
+    let said = node.hello("a replica that has not seen the other's start", &limits());
+    assert_eq!((&*said[1], &*said[3]), ("1000003", "1"));
+    assert_eq!(publish(&mut node, "room", "\"x\""), [1002, 1_000_004]);
+    let limits = limits::write(&limits());
+    let mut seen = |server: &str, generation: &str| {
+        let run = "a replica that has not seen the other's start";
+        let said = node.ask("hello", &["node", run, "other", &limits, EPOCH, "1000001", server, generation]);
+        (said[1].clone(), said[3].clone(), said[5] == run)
+    };
+    // A node has heard as much of one that is no more: what that has said has these numbers, too.
+    assert_eq!(seen("the other", "1"), ("2000004".into(), "2".into(), true));
+    // One that was told by this one has not, nor one that knows of less.
+    assert_eq!(seen("a replica that has not seen the other's start", "2"), ("2000004".into(), "2".into(), true));
+    assert_eq!(seen("the other", "1"), ("2000004".into(), "2".into(), true));
+    assert_eq!(publish(&mut node, "room", "\"x\""), [2003, 2_000_005]);
 }
 
 #[test]
 fn large_numbers_are_written_out() {
     let mut node = Node::new(&limits());
     let seen = 9_007_199_254_740_000_u64;
-    node.ask("hello", &["node", "run", EPOCH, &limits::write(&limits()), EPOCH, &seen.to_string()]);
+    node.ask("hello", &["node", "run", EPOCH, &limits::write(&limits()), EPOCH, &seen.to_string(), "run", "0"]);
     node.call("create_client", &["alice", "k"]);
     node.call("subscribe", &["alice", "room", ""]);
     assert_eq!(publish(&mut node, "room", "\"x\""), [2, seen + 4]);
