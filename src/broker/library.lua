@@ -147,6 +147,8 @@ end
 local function begin_hub(key, epoch, server, limits)
   call('HSET', key, 'format', FORMAT, 'epoch', epoch, 'seq', 0, 'generation', 0, 'made', 0, 'server', server, 'limits', limits,
     'digest', redis.sha1hex(limits))
+  local time = call('TIME')
+  call('HSET', key, 'began', text(time[1] * 1000))
 end
 
 -- What every function knows. Nil and the error if hello was never said, or the data is another version's.
@@ -894,10 +896,13 @@ end
 -- What nodes call
 
 -- Numbers go on from far behind those that may have been given: another process has the data, which may lack the last of what was
--- said, or that numbers have been skipped before.
-local function skip_ahead(key, generation)
-  call('HSET', key, 'generation', text(generation))
-  call('HINCRBY', key, 'seq', SEQS_SKIPPED)
+-- said, or that numbers have been skipped before. The generation is the age of the model in seconds, so that what one life of the
+-- data skips to is not what another has skipped to before; and it grows by one at least.
+local function skip_ahead(hub, least)
+  local age = math.floor((hub.now - number(call('HGET', hub.key, 'began'))) / 1000)
+  local generation = math.max(least, age)
+  call('HINCRBY', hub.key, 'seq', text(SEQS_SKIPPED * (generation - hub.generation)))
+  call('HSET', hub.key, 'generation', text(generation))
 end
 
 -- hello(node, run_id or '', candidate_epoch, limits, epoch_seen or '', seq_seen, server_seen, generation_seen) -> [epoch, seq, time,
@@ -921,14 +926,15 @@ local function hello(key, arguments)
   end
   limits_sent[key] = limits
   call('HSET', key, 'node', node, 'limits', limits, 'digest', redis.sha1hex(limits))
+  local hub = open_hub(key)
   if server ~= run_id then
     call('HSET', key, 'server', run_id)
-    skip_ahead(key, number(call('HGET', key, 'generation')) + 1)
+    skip_ahead(hub, hub.generation + 1)
+    hub = open_hub(key)
   end
-  local hub = open_hub(key)
   if epoch_seen == epoch and server_seen ~= run_id and number(generation_seen) >= hub.generation then
     -- Another life of the data than this has skipped as often: its numbers are not to be given again.
-    skip_ahead(key, number(generation_seen) + 1)
+    skip_ahead(hub, number(generation_seen) + 1)
     hub = open_hub(key)
   end
   if epoch_seen == epoch and number(seq_seen) > position_of(hub) then

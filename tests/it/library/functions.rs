@@ -82,6 +82,8 @@ fn limits_that_are_not_understood_are_refused_and_change_nothing() {
 #[test]
 fn numbers_skip_ahead_when_redis_has_started_anew() {
     let mut node = Node::new(&limits());
+    // No second passes in its life.
+    node.turn_clock(START);
     assert_eq!(publish(&mut node, "room", "\"x\""), [1, 3]);
     let said = node.hello("run", &limits());
     assert_eq!((&*said[0], &*said[1], &*said[3]), (EPOCH, "3", "0"));
@@ -107,6 +109,8 @@ fn numbers_skip_ahead_when_redis_has_started_anew() {
 #[test]
 fn numbers_that_another_life_of_the_data_has_skipped_to_are_not_given_again() {
     let mut node = Node::new(&limits());
+    // No second passes in its life.
+    node.turn_clock(START);
     publish(&mut node, "room", "\"x\"");
     let said = node.hello("a replica that has not seen the other's start", &limits());
     assert_eq!((&*said[1], &*said[3]), ("1000003", "1"));
@@ -123,6 +127,12 @@ fn numbers_that_another_life_of_the_data_has_skipped_to_are_not_given_again() {
     assert_eq!(seen("a replica that has not seen the other's start", "2"), ("2000004".into(), "2".into(), true));
     assert_eq!(seen("the other", "1"), ("2000004".into(), "2".into(), true));
     assert_eq!(publish(&mut node, "room", "\"x\""), [2003, 2_000_005]);
+    // Another that starts 500 s after the model began has none of what one has said that started before.
+    let began: u64 = node.hash("hub")["began"].parse().unwrap();
+    node.turn_clock(began + 500_000);
+    let said = node.ask("hello", &["node", "a third", "other", &limits, "", "", "", ""]);
+    assert_eq!((&*said[1], &*said[3]), ("500000005", "500"));
+    assert_eq!(publish(&mut node, "room", "\"x\"")[0], 500_004);
 }
 
 #[test]
