@@ -155,6 +155,9 @@ impl Cluster {
     fn end_adopting(&mut self, now: Ms, hub: &Hub, id: &str, adopting: Adopting, failure: Option<Failure>) {
         if hub.find_client(id).is_none() {
             self.link.unfollow(self.names.tells(id).as_bytes());
+        } else if failure.is_some() {
+            // Its pages wait until it is known what has become of it.
+            self.upkeep.fetch_again(id);
         }
         if adopting.recovers {
             self.recovered_one();
@@ -387,10 +390,7 @@ impl Cluster {
             Ok(_) => {
                 self.adopting.insert(id, adopting);
             }
-            Err(failure) => {
-                self.upkeep.fetch_again(&id);
-                self.end_adopting(now, hub, &id, adopting, Some(failure));
-            }
+            Err(failure) => self.end_adopting(now, hub, &id, adopting, Some(failure)),
         }
     }
 
