@@ -1,5 +1,6 @@
 //! The JSON-RPC methods that the original had not, and the limits that it had not.
 
+use crate::support::streams::WebSocket;
 use crate::support::{Server, Shape, dies, get, heard, joins, leaves, post, said, says, since, texts, until};
 use serde_json::{Value, json};
 
@@ -219,15 +220,14 @@ fn history_with_a_limit_of_none_stays_where_it_is() {
 
 #[test]
 fn channel_info_counts() {
-    let hasty = ["--min-alive", "200ms", "--max-idle", "50ms", "--sweep-interval", "50ms", "--presence", "off"];
-    let server = Server::with(&hasty);
+    let server = Server::calm(&["--presence", "off"]);
     lacks(&server, "channel_info", json!(["room"]), UNKNOWN_CHANNEL);
     let (alice, bob) = (server.subscriber("alice", &["room"]), server.subscriber("bob", &["room"]));
     let info = server.call("channel_info", json!(["room"]));
     assert_eq!([&info["subscribers"], &info["active"], &info["parked"]], [2, 2, 0]);
     assert_eq!([&info["messages"], &info["bytes"], &info["next_id"]], [0, 0, 1]);
     let poll = server.park_at(&Shape::Object.path(&[&alice], &position(&info)));
-    until("bob is collected", || !bob.is_known());
+    bob.expire();
     let info = server.call("channel_info", json!({"channel": "room"}));
     assert_eq!([&info["subscribers"], &info["active"], &info["parked"]], [2, 1, 1]);
     let placed = server.call("publish", json!(["room", "m"]));
@@ -260,9 +260,9 @@ fn client_info_says_where_a_client_stands() {
 
 #[test]
 fn client_info_knows_the_departed() {
-    let server = Server::with(&["--min-alive", "50ms", "--max-idle", "50ms", "--sweep-interval", "50ms"]);
+    let server = Server::calm(&[]);
     let alice = server.subscriber("alice", &["room"]);
-    until("she is collected", || !alice.is_known());
+    alice.expire();
     let info = server.call("client_info", json!(["alice"]));
     assert_eq!((&info["here"], &info["subscriptions"]), (&json!(false), &json!(1)));
 }
@@ -328,9 +328,9 @@ fn a_list_of_many_is_no_long_call() {
 
 #[test]
 fn departed_clients_are_in_no_list() {
-    let server = Server::with(&["--min-alive", "50ms", "--max-idle", "50ms", "--sweep-interval", "50ms"]);
+    let server = Server::calm(&[]);
     let alice = server.subscriber("alice", &["room"]);
-    until("she is collected", || !alice.is_known());
+    alice.expire();
     assert_eq!(pages(&server, "list_clients", "", 10).0, [""; 0]);
 }
 
@@ -397,19 +397,19 @@ fn reasons(server: &Server, channel: &str) -> Vec<(String, String)> {
 
 #[test]
 fn joins_and_leaves_have_a_reason_and_their_old_text() {
-    let server = Server::with(&["--min-alive", "300ms", "--max-idle", "50ms", "--sweep-interval", "50ms"]);
+    let server = Server::calm(&[]);
     let watcher = server.subscriber("watcher", &["room"]);
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|id| server.subscriber(id, &["room"]));
     alice.unsubscribe("room");
     bob.kill();
-    let mut token = String::new();
+    // The watcher stays, as its stream does.
+    let mut socket = WebSocket::open(&watcher, None);
+    carol.expire();
     let mut seen = Vec::new();
-    // The watcher stays by polling on.
     while !seen.contains(&("carol".to_owned(), "expired".to_owned())) {
-        let answer = watcher.resume(&token);
-        token = since(&answer);
         let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-        seen.extend(answer["messages"].as_array().unwrap().iter().map(|m| (text(&m["from"]), text(&m["reason"]))));
+        let messages = socket.object()["messages"].take();
+        seen.extend(messages.as_array().unwrap().iter().map(|m| (text(&m["from"]), text(&m["reason"]))));
     }
     drop(carol.park());
     let expected = [
@@ -515,11 +515,10 @@ fn max_clients_is_told_and_nothing_else_suffers() {
 
 #[test]
 fn who_may_come_back_makes_room_for_who_comes() {
-    let hasty = ["--min-alive", "50ms", "--max-idle", "50ms", "--sweep-interval", "50ms"];
-    let server = Server::with(&[&hasty[..], &["--max-clients", "1"]].concat());
+    let server = Server::calm(&["--max-clients", "1"]);
     let alice = server.subscriber("alice", &["room"]);
     is_full(&server, "create_client", json!(["bob"]), "1", "--max-clients");
-    until("she is collected", || !alice.is_known());
+    alice.expire();
     let bob = server.subscriber("bob", &["room"]);
     assert!(bob.is_known());
     assert_eq!(alice.poll().status, 404);

@@ -3,8 +3,8 @@
 use crate::support::metrics::{Scraper, exchange, families, samples};
 use crate::support::streams::{Events, WebSocket};
 use crate::support::{
-    BINARY, Client, Connection, Nest, PATIENCE, Response, Server, Shape, Signal, get, poll_path, post, request, said,
-    since, until,
+    BINARY, CALM, Client, Connection, HASTY, Nest, PATIENCE, Response, Server, Shape, Signal, get, poll_path, post,
+    request, said, since, until,
 };
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
@@ -321,15 +321,16 @@ fn a_position_of_another_server_is_a_gap_by_restart() {
     assert!(told.contains(&"gaps_total{reason=restart} +1".to_owned()), "{told:?}");
 }
 
-const SHORT_LIVED: [&str; 6] = ["--min-alive", "10ms", "--max-idle", "10ms", "--sweep-interval", "10ms"];
-
 #[test]
 fn clients_that_are_collected_and_come_back() {
-    let (server, mut scraper) = start(&SHORT_LIVED);
+    let server = Server::calm(&[]);
+    let mut scraper = Scraper::new(&server);
     let alice = server.subscriber("alice", &["room"]);
+    server.set(HASTY);
     scraper.until("expirations_total{kind=client}", |count| count == 1.0);
     let gone = scraper.read();
     assert_eq!((gone["clients"], gone["departed_clients"], gone["subscriptions"]), (0.0, 1.0, 1.0));
+    server.set(CALM);
     let poll = alice.park();
     let back = scraper.read();
     assert_eq!((back["clients"], back["departed_clients"], back["returned_clients_total"]), (1.0, 0.0, 1.0));
@@ -338,9 +339,10 @@ fn clients_that_are_collected_and_come_back() {
 
 #[test]
 fn clients_that_are_forgotten_and_channels_that_nobody_uses() {
-    let ends = ["--departed-age", "50ms", "--channel-idle", "50ms"];
-    let (server, mut scraper) = start(&[&SHORT_LIVED[..], &ends].concat());
+    let server = Server::calm(&["--departed-age", "50ms", "--channel-idle", "50ms"]);
+    let mut scraper = Scraper::new(&server);
     drop(server.subscriber("alice", &["room"]));
+    server.set(HASTY);
     // `room` and `admin`.
     scraper.until("expirations_total{kind=channel}", |count| count == 2.0);
     let after = scraper.read();
@@ -555,9 +557,13 @@ fn writes_of_the_state_are_counted_and_one_that_fails_is_seen() {
     let before = scraper.read();
     assert_eq!(before[good], 1.0);
     assert!(before[written] >= before["process_start_time_seconds"]);
-    drop(nest);
+    // Away in one go, whatever is being written there.
+    let place = file.parent().expect("a directory");
+    let elsewhere = place.with_extension("elsewhere");
+    fs::rename(place, &elsewhere).expect("it is ours");
     scraper.until("state_writes_total{result=failed}", |count| count >= 1.0);
     assert_eq!(scraper.read()[good], 0.0);
+    fs::rename(&elsewhere, place).expect("it is ours");
 }
 
 // --- memory and time

@@ -561,8 +561,8 @@ fn d08_a_start_from_nothing_is_a_new_epoch() {
 
 #[test]
 fn d09_a_channel_is_not_freed_while_a_live_or_departed_client_is_subscribed() {
-    let hasty = ["--channel-idle", "50ms", "--min-alive", "50ms", "--max-idle", "50ms", "--sweep-interval", "50ms"];
-    silent(&hasty, |server, shape| {
+    for shape in Shape::BOTH {
+        let server = &Server::calm(&[&SILENT[..], &["--channel-idle", "50ms"]].concat());
         let alice = server.subscriber("alice", &["room"]);
         let mut page = Page::new(&alice, shape);
         server.publish("room", "1");
@@ -572,7 +572,7 @@ fn d09_a_channel_is_not_freed_while_a_live_or_departed_client_is_subscribed() {
         outlast_a_channel(server);
         // She has departed.
         drop(poll);
-        until("the client is collected", || !alice.is_known());
+        alice.expire();
         server.publish("room", "2");
         outlast_a_channel(server);
         let info = server.call("channel_info", json!(["room"]));
@@ -582,7 +582,7 @@ fn d09_a_channel_is_not_freed_while_a_live_or_departed_client_is_subscribed() {
         // When she is forgotten it goes.
         alice.kill();
         until("the channel is forgotten", || !is_channel(server, "room"));
-    });
+    }
 }
 
 /// Until a channel has been forgotten that is as old as all others at most.

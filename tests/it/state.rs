@@ -22,8 +22,11 @@ impl Place {
     }
 
     fn start(&self, more: &[&str]) -> Server {
-        let own = ["--presence", "off", "--state", self.file.to_str().expect("a name in UTF-8")];
-        Server::with(&[&own[..], more].concat())
+        Server::with(&[&self.arguments()[..], more].concat())
+    }
+
+    fn arguments(&self) -> [&str; 4] {
+        ["--presence", "off", "--state", self.file.to_str().expect("a name in UTF-8")]
     }
 
     /// A server that does not come to listen: what it says.
@@ -103,13 +106,11 @@ fn pages_go_on_where_they_were_after_a_clean_stop() {
 #[test]
 fn who_had_departed_and_what_was_freed_is_still_known() {
     let place = Place::new("state-departed");
-    let short = ["--max-idle", "50ms", "--min-alive", "50ms", "--sweep-interval", "50ms", "--channel-idle", "50ms"];
-    let server = place.start(&short);
+    let server = Server::calm(&[&place.arguments()[..], &["--channel-idle", "50ms"]].concat());
     let alice = server.subscriber("alice", &["room"]);
     server.publish_all("lonely", ["a", "b"]);
-    until("alice departs and a channel is freed", || {
-        !alice.is_known() && server.call("list_channels", json!([]))["channels"].to_string().find("lonely").is_none()
-    });
+    alice.expire();
+    until("a channel is freed", || server.call("list_channels", json!(["lonely"]))["channels"] == json!([]));
     server.publish("room", "meanwhile");
     let alice = Credential::of(&alice);
     assert_eq!(server.stop().code(), Some(0));
@@ -262,12 +263,16 @@ fn a_place_where_nothing_can_be_written_is_found_out_at_the_start_and_told_at_th
     assert!(said.contains("cannot make a file beside the state file"), "{said}");
 
     let mut server = place.start(&["--state-interval", "50ms"]);
-    fs::remove_dir_all(place.file.parent().expect("a directory")).expect("it is ours");
+    // Away in one go, whatever is being written there.
+    let directory = place.file.parent().expect("a directory");
+    let elsewhere = directory.with_extension("elsewhere");
+    fs::rename(directory, &elsewhere).expect("it is ours");
     until("it is told that nothing can be written", || server.log().contains("the state cannot be written to"));
     // It serves all the same.
     server.client("alice");
     server.signal(Signal::TERM);
     assert_eq!(server.exit().code(), Some(1));
+    fs::rename(&elsewhere, directory).expect("it is ours");
 }
 
 /// What the first version has written is read by every later one, or that one needs another way for it.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::crowd::memory;
 use crate::support::metrics::Scraper;
 use crate::support::streams::{Event, Events, Frame, HANDSHAKE, WebSocket, masked, stream_path};
-use crate::support::{Client, Server, Shape, get, heard, request, said, since, until};
+use crate::support::{Client, HASTY, Server, Shape, get, heard, request, said, since, until};
 use serde_json::{Value, json};
 
 /// Nobody hears of comings and goings: what a test publishes has the ids 1, 2, 3...
@@ -500,11 +500,11 @@ fn a_server_that_stops_says_when_to_come_back() {
 
 #[test]
 fn who_streams_is_there_and_who_has_gone_is_collected() {
-    let times = ["--min-alive", "100ms", "--max-idle", "100ms", "--sweep-interval", "100ms"];
-    let server = Server::with(&[&SILENT[..], &times].concat());
+    let server = Server::calm(&SILENT);
     let clients = [server.subscriber("e", &["room"]), server.subscriber("s", &["room"])];
     let (mut events, mut socket) = (Events::open(&clients[0], None), WebSocket::open(&clients[1], None));
     socket.object();
+    server.set(HASTY);
     // Several sweeps later.
     let begin = Instant::now();
     until("time has passed", || begin.elapsed() > Duration::from_millis(500));

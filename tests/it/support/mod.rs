@@ -25,6 +25,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +40,12 @@ pub(crate) const QUIET: Duration = Duration::from_millis(150);
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_shaveet");
 
+/// Settings by which nobody is collected, however long a test takes for what it has to do first.
+pub(crate) const CALM: &str = "min-alive = \"1d\"\nmax-idle = \"1d\"\nsweep-interval = \"50ms\"\n";
+
+/// Settings by which whoever is in no poll is collected soon.
+pub(crate) const HASTY: &str = "min-alive = \"50ms\"\nmax-idle = \"50ms\"\nsweep-interval = \"50ms\"\n";
+
 /// A running server. It dies with the value, and shows its log if the test fails.
 pub(crate) struct Server {
     process: Child,
@@ -46,6 +53,8 @@ pub(crate) struct Server {
     /// Its listeners for the JSON-RPC API alone.
     pub(crate) for_calls: Vec<SockAddr>,
     log: Arc<Mutex<String>>,
+    /// Where its file of settings is, if the test changes them.
+    settings: Option<Nest>,
 }
 
 impl Server {
@@ -56,6 +65,16 @@ impl Server {
     /// A server with these arguments, and a free port of 127.0.0.1 if they name no listener.
     pub(crate) fn with(arguments: &[&str]) -> Server {
         Server::run(Command::new(BINARY), arguments)
+    }
+
+    /// A server whose clients are collected when the test wants it: it begins [`CALM`]. See [`Server::set`].
+    pub(crate) fn calm(arguments: &[&str]) -> Server {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let nest = Nest::new(&format!("calm-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+        let file = nest.file("shaveet.toml", CALM);
+        let mut server = Server::with(&[&["--config", file.to_str().expect("a path in UTF-8")], arguments].concat());
+        server.settings = Some(nest);
+        server
     }
 
     /// The same under another command, which must become the server (`exec`): signals go to its process.
@@ -91,7 +110,7 @@ impl Server {
             .expect("the server's binary starts");
         let log = collected(process.stderr.take().expect("is piped"));
         let said = lines(process.stdout.take().expect("is piped"));
-        let mut server = Server { process, addresses: Vec::new(), for_calls: Vec::new(), log };
+        let mut server = Server { process, addresses: Vec::new(), for_calls: Vec::new(), log, settings: None };
         let for_calls = arguments.iter().filter(|a| **a == "--rpc-listen").count();
         while server.addresses.len() < listeners || server.for_calls.len() < for_calls {
             match said.recv_timeout(PATIENCE) {
@@ -134,6 +153,15 @@ impl Server {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).expect("the server runs");
+    }
+
+    /// From now on these settings hold, of one that has begun [`CALM`].
+    pub(crate) fn set(&self, settings: &str) {
+        let done = || self.log().matches("reload: done").count();
+        let before = done();
+        self.settings.as_ref().expect("it has a file").file("shaveet.toml", settings);
+        self.signal(Signal::HUP);
+        until("the settings are read", || done() > before);
     }
 
     /// Waits until the server has gone by itself.
@@ -352,6 +380,13 @@ impl Client<'_> {
     /// The channels that it is subscribed to, sorted.
     pub(crate) fn channels(&self) -> Vec<String> {
         sorted(&self.server.call("get_client_channels", json!([self.id])))
+    }
+
+    /// Has it collected, of a server that has begun [`CALM`], and with it whoever else is in no poll; then it is calm again.
+    pub(crate) fn expire(&self) {
+        self.server.set(HASTY);
+        until("the client is collected", || !self.is_known());
+        self.server.set(CALM);
     }
 
     /// Whether the JSON-RPC methods know it.
