@@ -10,13 +10,13 @@ use crate::support::program::{ended, shaveet};
 use crate::support::redis::{Redis, free_port};
 use crate::support::{BINARY, Nest, Server, Signal, until};
 
-/// A node with short times.
+/// A node for which no Redis is late, however busy the machine is.
 fn node(url: &str) -> Server {
     node_with(url, &[])
 }
 
 fn node_with(url: &str, more: &[&str]) -> Server {
-    let arguments = [&["--broker", url, "--broker-timeout", "500ms"], more].concat();
+    let arguments = [&["--broker", url, "--broker-timeout", "1m"], more].concat();
     Server::with(&arguments)
 }
 
@@ -181,14 +181,14 @@ fn what_cannot_be_used_is_told_once_and_tried_again() {
 #[test]
 fn a_frozen_one_is_left_and_found_again() {
     let redis = Redis::start();
-    let server = node(&redis.url());
+    let server = Server::with(&["--broker", &redis.url(), "--broker-timeout", "500ms"]);
     comes_up(&server);
     redis.signal(Signal::STOP);
     goes_down(&server);
     says(&server, "it has not answered within 500ms");
     redis.signal(Signal::CONT);
     comes_up(&server);
-    assert_eq!(redis.nodes(), 1, "what was left is closed");
+    until("what was left is closed", || redis.nodes() == 1);
 }
 
 #[test]
@@ -297,7 +297,11 @@ fn nothing_that_is_told_of_the_configuration_has_the_password() {
         (shaveet(&["check", "--config", &wrong]), 2, "a port is a number"),
         (shaveet(&["check", "--broker", "redis://u:s3cret@h:x"]), 2, "'redis://u:***@h:x'"),
         (variable("redis://s3cret@"), 2, "'redis://***@'"),
-        (shaveet(&["--broker", "redis://h", "--broker-password-file", "/nowhere"]), 1, "--broker-password-file"),
+        (
+            shaveet(&["--listen", "127.0.0.1:0", "--broker", "redis://h", "--broker-password-file", "/nowhere"]),
+            1,
+            "--broker-password-file",
+        ),
     ];
     for (command, code, what) in told {
         let shown = format!("{command:?}");
