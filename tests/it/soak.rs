@@ -156,6 +156,8 @@ impl Soak {
             // clients live until they are killed or the test is over,
             "--min-alive=1d",
             "--max-idle=1d",
+            // so does the connection of a page that is silent,
+            "--idle-timeout=1d",
             &format!("--poll-timeout={poll_timeout}"),
             // one client is in every room,
             "--max-subscriptions=10000",
