@@ -19,7 +19,7 @@ const NAME_BYTES: usize = 60_000;
 fn server() -> Server {
     let large = ["--history-total", "1GiB", "--history-bytes", "1GiB", "--max-answer", "16MiB"];
     // To fill it may take a while.
-    let long = ["--poll-timeout", "1h"];
+    let long = ["--poll-timeout", "1h", "--min-alive", "1d", "--max-idle", "1d"];
     Server::with(&[&["--memory-max", &MEMORY.to_string()][..], &large, &long].concat())
 }
 
