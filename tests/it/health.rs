@@ -93,7 +93,7 @@ fn many_ask_at_once_and_some_do_not_wait_for_the_answer() {
 
 #[test]
 fn a_server_whose_memory_is_full_is_alive_and_not_ready() {
-    let server = Server::with(&["--memory-max", "16MiB"]);
+    let server = Server::with(&["--memory-max", "16MiB", "--min-alive", "1h"]);
     let mut names = Vec::new();
     loop {
         let name = format!("{}{}", names.len(), "x".repeat(60_000));
