@@ -19,6 +19,9 @@
 --   departed           a sorted set: who may come back, by until when
 --   due                a sorted set: what is to be looked at, c:ID or h:NAME, by when
 --   once:KEY           what was published with a key to publish by only once, "ID SEQ"
+--   nodes              a sorted set: which nodes there are, by when they last said so
+--   awaited            a set: the nodes that may still put back what a failover has lost
+--   healing            a sorted set: the channels of which something is put back, heal:NAME, a hash: seq -> the message
 --
 -- Times are in milliseconds, by Redis's clock. Numbers are kept and given as decimal text. A seq counts over everything, an
 -- id within its channel. By kind, 0 is the web application's and 1 the server's. docs/redis.md is for who looks from outside.
@@ -27,11 +30,17 @@
 local FORMAT = '1'
 
 -- Of these functions: a node that knows a newer one loads its own.
-local REVISION = 1
+local REVISION = 2
 
 -- A failover may have lost what somebody has seen. Numbers skip so far ahead that none of them is given twice.
 local SEQS_SKIPPED = 1000000
 local IDS_SKIPPED = 1000
+
+-- After a failover nodes have so long to put back what it has lost; nothing is published meanwhile. Nodes that were last heard of
+-- so long before others are not waited for.
+local HEALING_MS = 4000
+local SILENT_MS = 5000
+local FORGOTTEN_MS = 60 * 1000
 
 -- How long it is remembered what was published with a key: longer than anybody retries one call.
 local ONCE_MS = 5 * 60 * 1000
@@ -60,6 +69,7 @@ local TEXT_OF = { subscribed = JOINED, returned = JOINED, unsubscribed = LEFT, e
 local UNKNOWN_CLIENT = { err = 'UNKNOWNCLIENT no client of that name is here' }
 local UNKNOWN_CHANNEL = { err = 'UNKNOWNCHANNEL there is no channel of that name' }
 local OK = { ok = 'OK' }
+local HEALING = { err = 'HEALING another Redis has the data now, and nodes put back what it may have lost' }
 local NO_HUB = { err = 'NOHUB nothing is here: say hello first' }
 
 -- The fields of a channel by kind, and by ring: the first is for the application's messages, or for all.
@@ -154,8 +164,8 @@ end
 -- What every function knows. Nil and the error if hello was never said, or the data is another version's.
 local open_hub
 open_hub = function(key, is_reading)
-  local found = call('HMGET', key, 'format', 'epoch', 'generation', 'digest', 'clock')
-  local format, epoch, generation, digest, clock = unpack(found)
+  local found = call('HMGET', key, 'format', 'epoch', 'generation', 'digest', 'clock', 'healing')
+  local format, epoch, generation, digest, clock, healing = unpack(found)
   if format and format ~= FORMAT then
     return nil, { err = 'FORMAT ' .. format }
   elseif not epoch then
@@ -181,9 +191,16 @@ open_hub = function(key, is_reading)
     prefix = key:sub(1, -4),
     epoch = epoch,
     generation = number(generation),
+    -- Until when something may be put back; nil if there is nothing to heal.
+    healing = tonumber(healing),
     now = now,
     limits = limits_known,
   }
+end
+
+-- The name of a node without what it adds to it each time that it says hello.
+local function host_of(node)
+  return node:match('^(.*)#') or node
 end
 
 -- The seq of the newest message of all.
@@ -227,8 +244,10 @@ local function channel_named(hub, name)
     return nil
   end
   local id, generation = number(found[2]), number(found[9])
-  if generation ~= hub.generation then
-    id = id + IDS_SKIPPED * (hub.generation - generation)
+  if generation ~= hub.generation and not hub.healing then
+    -- Past those that other lives of the data may have given: a generation is seconds, and nobody publishes a thousand messages
+    -- a second in one channel for long.
+    id = math.max(id + IDS_SKIPPED, IDS_SKIPPED * hub.generation)
   end
   return {
     name = name,
@@ -404,39 +423,51 @@ local function remind_channel(hub, channel)
   end
 end
 
--- Gives a message its place, puts it into its channel, and says it to all nodes that follow.
-local function append(hub, channel, word, from, words, expires, excluded)
+-- Puts a message that has its place (`seq`, `id`, `at`, as texts) into its channel, and says it to all nodes that follow. `once` is
+-- the key that it was published with by only once, in JSON: who may have to put it back has to know.
+local function put(hub, channel, message)
+  local word, seq, id, at = message.word, message.seq, message.id, message.at
   local kind, policy = kind_of(word), channel.policy
   local ring, most = 0, policy.history
   if kind == 1 and policy.system ~= 'shared' then
     ring, most = 1, policy.system
   end
-  local before, seq, id = last_seq(channel), call('HINCRBY', hub.key, 'seq', 1), text(channel.id + 1)
-  local size = size_of(id, from, words)
+  local before, size = last_seq(channel), size_of(id, message.from, message.text)
   make_room(hub, channel, ring, most, size)
-  local at, seq_text = text(hub.now), text(seq)
-  local entry = { 'i', id, 'a', at, 'k', word, 'f', from, 't', words }
-  if expires then
-    entry[11], entry[12] = 'x', text(expires)
+  local entry = { 'i', id, 'a', at, 'k', word, 'f', message.from, 't', message.text }
+  if message.expires then
+    entry[11], entry[12] = 'x', message.expires
   end
-  if excluded then
-    entry[#entry + 1], entry[#entry + 2] = 'e', excluded
+  if message.excluded then
+    entry[#entry + 1], entry[#entry + 2] = 'e', message.excluded
   end
-  call('XADD', stream_of(hub, channel, ring), seq_text .. '-0', unpack(entry))
+  call('XADD', stream_of(hub, channel, ring), seq .. '-0', unpack(entry))
   local count, bytes = channel[COUNT[ring]] + 1, channel[BYTES[ring]] + size
-  channel.id, channel[NEWEST[kind]], channel[COUNT[ring]], channel[BYTES[ring]] = channel.id + 1, seq, count, bytes
-  if channel.generation ~= hub.generation then
-    set(channel, 'generation', hub.generation)
-  end
-  save(channel, 'id', id, NEWEST[kind], seq_text, 'used', at, COUNT[ring], text(count), BYTES[ring], text(bytes))
+  channel[NEWEST[kind]], channel[COUNT[ring]], channel[BYTES[ring]] = tonumber(seq), count, bytes
+  save(channel, 'id', id, NEWEST[kind], seq, 'used', at, COUNT[ring], text(count), BYTES[ring], text(bytes))
   if count == 2 then
     -- The older one can become too old now.
     remind(hub, 'h:' .. channel.name, ages_at(hub, channel, ring))
   end
-  local expires_text = expires and text(expires) or '0'
-  local says = { hub.epoch, seq_text, id, text(before), at, word, expires_text, excluded or '', from, words }
+  local says = {
+    hub.epoch, seq, id, text(before), at, word, message.expires or '0', message.excluded or '', message.once or '', message.from,
+    message.text,
+  }
   call('PUBLISH', hub.prefix .. 'says:' .. channel.name, table.concat(says, '\n'))
-  return id, seq_text
+end
+
+-- Gives a message its place.
+local function append(hub, channel, word, from, words, expires, excluded, once)
+  local seq, id = text(call('HINCRBY', hub.key, 'seq', 1)), text(channel.id + 1)
+  channel.id = channel.id + 1
+  if channel.generation ~= hub.generation then
+    set(channel, 'generation', hub.generation)
+  end
+  put(hub, channel, {
+    word = word, seq = seq, id = id, at = text(hub.now), from = from, text = words, expires = expires and text(expires),
+    excluded = excluded, once = once,
+  })
+  return id, seq
 end
 
 -- Publishes what the server itself says about a client, from that client (WIRE S1, S2), if the channel wants it.
@@ -639,21 +670,32 @@ local function unlink(hub, channel, kept)
   remind_channel(hub, channel)
 end
 
+-- A subscription that was made and begins there, as texts.
+local function seat(hub, client, channel, made, begin)
+  local wire = made .. ' ' .. begin
+  call('HSET', client.subscriptions, channel.name, wire)
+  call('SADD', hub.prefix .. 'members:' .. channel.name, client.id)
+  tell(hub, client.id, 'subscribed', wire, channel.name)
+end
+
 -- Begins a subscription: behind all that was published so far, or at an earlier seq.
 local function link(hub, client, channel, since)
   -- A number of its own, so that every position of before is before it.
   local made = since and call('HINCRBY', hub.key, 'seq', 1) or position_of(hub)
-  local begin = math.min(since or made, made)
-  local wire = text(made) .. ' ' .. text(begin)
-  call('HSET', client.subscriptions, channel.name, wire)
-  call('SADD', hub.prefix .. 'members:' .. channel.name, client.id)
-  tell(hub, client.id, 'subscribed', wire, channel.name)
+  seat(hub, client, channel, text(made), text(math.min(since or made, made)))
 end
 
 -- Takes a client's seat among the channel's members away.
 local function leave_seat(hub, client, channel)
   call('SREM', hub.prefix .. 'members:' .. channel.name, client.id)
   call('HSET', channel.hash, 'used', hub.now)
+end
+
+-- Keeps what may still be read of a subscription that has ended: "MADE BEGIN UNTIL NEWEST0 NEWEST1 STALE CHANNEL".
+local function keep_end(hub, client, channel, wire)
+  call('HSET', client.ended, next_made(hub), wire)
+  call('HINCRBY', channel.hash, 'ended', 1)
+  tell(hub, client.id, 'ended', wire)
 end
 
 -- Ends a subscription of a client that is here. What it has not read of it stays for the resume protocol.
@@ -668,9 +710,7 @@ local function end_subscription(hub, client, channel, found)
   if last_seq(channel) > read then
     local stale = text(later(hub.now, channel.policy.age))
     local wire = table.concat({ made, begin, till, text(channel.newest0), text(channel.newest1), stale, channel.name }, ' ')
-    call('HSET', client.ended, next_made(hub), wire)
-    call('HINCRBY', channel.hash, 'ended', 1)
-    tell(hub, client.id, 'ended', wire)
+    keep_end(hub, client, channel, wire)
   else
     unlink(hub, channel)
     tell(hub, client.id, 'unsubscribed', till, channel.name)
@@ -835,6 +875,72 @@ local function look_at_client(hub, id)
   return channels
 end
 
+-- Healing: a failover may have lost what was done last, and nodes still know of it. They put it back, before anything new is done.
+
+-- Another process has the data. The nodes that were there shortly before are waited for.
+local function begin_healing(hub)
+  local nodes = call('ZRANGEBYSCORE', hub.prefix .. 'nodes', '-inf', '+inf', 'WITHSCORES')
+  local alive = number(nodes[#nodes])
+  call('DEL', hub.prefix .. 'awaited')
+  for at = 1, #nodes, 2 do
+    if number(nodes[at + 1]) >= alive - SILENT_MS then
+      call('SADD', hub.prefix .. 'awaited', nodes[at])
+    end
+  end
+  -- Up to there nothing is missing: neither messages nor what happened before that time.
+  call('HSET', hub.key, 'healing', text(hub.now + HEALING_MS), 'whole', position_of(hub), 'alive', text(alive))
+end
+
+-- Nodes that have ended are not kept for ever.
+local function forget_silent(hub)
+  for _, host in ipairs(call('ZRANGEBYSCORE', hub.prefix .. 'nodes', '-inf', hub.now - FORGOTTEN_MS, 'LIMIT', 0, 100)) do
+    call('ZREM', hub.prefix .. 'nodes', host)
+  end
+end
+
+local function end_healing(hub)
+  call('HDEL', hub.key, 'healing')
+  call('DEL', hub.prefix .. 'awaited')
+end
+
+-- How many messages are put back in one go.
+local HEALED_MAX = 200
+
+-- Puts the messages back that nodes have of a channel, so many at most. Gives how many these were.
+local function put_back(hub, name, most)
+  local kept = hub.prefix .. 'heal:' .. name
+  local channel, seqs, done = channel_of(hub, name), call('HKEYS', kept), 0
+  table.sort(seqs, function(a, b)
+    return tonumber(a) < tonumber(b)
+  end)
+  for _, seq in ipairs(seqs) do
+    if done >= most then
+      return done
+    end
+    local id, at, word, expires, excluded, once, lost0, lost1, from, words = call('HGET', kept, seq)
+      :match('^(%d+)\n(%d+)\n(%w+)\n(%d+)\n([^\n]*)\n([^\n]*)\n(%d+)\n(%d+)\n([^\n]*)\n(.*)$')
+    if tonumber(seq) > last_seq(channel) then
+      for kind, lost in pairs({ [0] = lost0, lost1 }) do
+        if tonumber(lost) > last_seq(channel) then
+          -- No node has it any more.
+          save(channel, LOST[kind], lost .. ' ' .. text(tonumber(id) - 1) .. ' restart')
+        end
+      end
+      put(hub, channel, {
+        word = word, seq = seq, id = id, at = at, from = from, text = words, expires = expires ~= '0' and expires or nil,
+        excluded = excluded ~= '' and excluded or nil, once = once,
+      })
+      if once ~= '' then
+        call('SET', hub.prefix .. 'once:' .. cjson.decode('[' .. once .. ']')[1], id .. ' ' .. seq, 'PX', ONCE_MS)
+      end
+      done = done + 1
+    end
+    call('HDEL', kept, seq)
+  end
+  call('ZREM', hub.prefix .. 'healing', name)
+  return done
+end
+
 -- Questions
 
 -- What a node that takes a client over has to know.
@@ -906,7 +1012,8 @@ local function skip_ahead(hub, least)
 end
 
 -- hello(node, run_id or '', candidate_epoch, limits, epoch_seen or '', seq_seen, server_seen, generation_seen) -> [epoch, seq, time,
--- generation, ms since a node has found that all was lost or '', server]. What it has seen is what the last hello of the node said.
+-- generation, ms since a node has found that all was lost or '', server, up to which seq nothing is missing while it heals or ''].
+-- What it has seen is what the last hello of the node said.
 local function hello(key, arguments)
   local node, run_id, candidate, limits, epoch_seen, seq_seen, server_seen, generation_seen = unpack(arguments)
   if run_id == '' then
@@ -929,9 +1036,11 @@ local function hello(key, arguments)
   local hub = open_hub(key)
   if server ~= run_id then
     call('HSET', key, 'server', run_id)
+    begin_healing(hub)
     skip_ahead(hub, hub.generation + 1)
     hub = open_hub(key)
   end
+  forget_silent(hub)
   if epoch_seen == epoch and server_seen ~= run_id and number(generation_seen) >= hub.generation then
     -- Another life of the data than this has skipped as often: its numbers are not to be given again.
     skip_ahead(hub, number(generation_seen) + 1)
@@ -943,9 +1052,9 @@ local function hello(key, arguments)
   if epoch_seen ~= '' and epoch_seen ~= epoch then
     call('HSET', key, 'wiped', text(hub.now))
   end
-  local wiped = call('HGET', key, 'wiped')
+  local wiped, whole = unpack(call('HMGET', key, 'wiped', 'whole'))
   local wiped_ago = wiped and text(hub.now - number(wiped)) or ''
-  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), wiped_ago, run_id }
+  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), wiped_ago, run_id, hub.healing and whole or '' }
 end
 
 -- seq() -> [epoch, seq, time]
@@ -1070,7 +1179,7 @@ local function publish(hub, name, from, words, ttl, excluded, once)
     return problem
   end
   local expires = ttl ~= '' and later(hub.now, tonumber(ttl)) or nil
-  local id, seq_text = append(hub, channel, 'app', from, words, expires, excluded ~= '' and excluded or nil)
+  local id, seq_text = append(hub, channel, 'app', from, words, expires, excluded ~= '' and excluded or nil, note and json_string(once))
   if note then
     call('SET', note, id .. ' ' .. seq_text, 'PX', ONCE_MS)
   end
@@ -1217,7 +1326,117 @@ end
 -- alive(node, ttl) -> epoch: for so many ms this node's leases are good
 local function alive(hub, node, ttl)
   call('SET', hub.prefix .. 'node:' .. node, text(hub.now), 'PX', ttl)
+  call('ZADD', hub.prefix .. 'nodes', hub.now, host_of(node))
   return hub.epoch
+end
+
+-- heal(channel, seq, id, at, kind, expires or 0, excluded or '', once in JSON or '', lost0, lost1, from, text, ...) -> 1, or 0 if it is
+-- too late: messages that a node has and a failover may have lost; before each, of either kind, the newest that it has not any more
+local function heal(hub, name, ...)
+  if not hub.healing then
+    return '0'
+  end
+  local arguments, kept = { ... }, hub.prefix .. 'heal:' .. name
+  for at = 1, #arguments, 11 do
+    if call('HEXISTS', kept, arguments[at]) == 0 then
+      call('HSET', kept, arguments[at], table.concat(arguments, '\n', at + 1, at + 10))
+    end
+  end
+  call('ZADD', hub.prefix .. 'healing', 0, name)
+  return '1'
+end
+
+-- heal_client(id, whole, key, created, position, resumes, forgotten, channel, made, begin, until, newest0, newest1, stale, ...) -> 1 if it
+-- was gone, or 0: a client as a node knows it that has heard of everything up to the seq `whole`. If that is more than this Redis has, the node is
+-- right. What has ended has its end, as in `ended:ID`.
+local function heal_client(hub, id, whole, key, created, position, resumes, forgotten, ...)
+  local own, alive_at = unpack(call('HMGET', hub.key, 'whole', 'alive'))
+  if not hub.healing or tonumber(whole) < number(own) then
+    return '0'
+  end
+  local client = client_named(hub, id)
+  local is_new = not client
+  if is_new then
+    if tonumber(created) <= number(alive_at) then
+      -- It was here, and is gone.
+      return '0'
+    end
+    local made = create_client(hub, id, key)
+    if type(made) == 'table' then
+      return made
+    end
+    client = client_named(hub, id)
+    call('HSET', client.hash, 'created', created, 'resumes', resumes, 'forgotten', forgotten)
+    client.resumes = resumes == '1'
+  end
+  -- Of several nodes the one that has heard most.
+  local mark = text(hub.generation) .. ' '
+  local by = (call('HGET', client.hash, 'healed') or ''):match('^' .. mark .. '(%d+)$')
+  if by and tonumber(by) >= tonumber(whole) then
+    return '0'
+  end
+  call('HSET', client.hash, 'healed', mark .. whole)
+  if client.key ~= key then
+    call('HSET', client.hash, 'key', key)
+    tell(hub, id, 'key', key)
+  end
+  acknowledge(hub, client, tonumber(position), resumes)
+  local arguments, live, ended = { ... }, {}, {}
+  for _, one in ipairs(ended_of(client)) do
+    ended[one.wire[2] .. ' ' .. one.channel] = true
+  end
+  for at = 1, #arguments, 7 do
+    local name, made, begin, till, newest0, newest1, stale = unpack(arguments, at, at + 6)
+    local channel = channel_of(hub, name)
+    if till ~= '' then
+      if not ended[made .. ' ' .. name] then
+        local found = call('HGET', client.subscriptions, name)
+        if found and found:match('^%d+') == made then
+          leave_seat(hub, client, channel)
+          call('HDEL', client.subscriptions, name)
+        end
+        keep_end(hub, client, channel, table.concat({ made, begin, till, newest0, newest1, stale, name }, ' '))
+      end
+    else
+      live[name] = true
+      if call('HEXISTS', client.subscriptions, name) == 0 then
+        seat(hub, client, channel, made, begin)
+      end
+    end
+  end
+  each_subscription(client, function(name, made)
+    if not live[name] and made <= tonumber(whole) then
+      -- It has ended there, and nothing of it is left.
+      local channel = channel_of(hub, name)
+      leave_seat(hub, client, channel)
+      call('HDEL', client.subscriptions, name)
+      unlink(hub, channel)
+      tell(hub, id, 'unsubscribed', text(made), name)
+    end
+  end)
+  return is_new and '1' or '0'
+end
+
+-- healed(node) -> 0 when nothing more is put back, or for how many ms it is waited for the others: a node has put back what it has
+local function healed(hub, node)
+  if not hub.healing then
+    return '0'
+  end
+  call('SREM', hub.prefix .. 'awaited', host_of(node))
+  if hub.now < hub.healing and call('SCARD', hub.prefix .. 'awaited') > 0 then
+    return text(hub.healing - hub.now)
+  end
+  local left = HEALED_MAX
+  while left > 0 do
+    local name = call('ZRANGE', hub.prefix .. 'healing', 0, 0)[1]
+    if not name then
+      end_healing(hub)
+      return '0'
+    end
+    local done = put_back(hub, name, left)
+    left = left - done - 1
+  end
+  return '1'
 end
 
 -- take(node, id...) -> [1 or 0, position...]: the right to answer the original's polls of all of them, or of none. A node has it
@@ -1382,16 +1601,20 @@ local function stats(hub)
   return { size('clients'), size('departed'), size('channels'), text(position_of(hub)) }
 end
 
--- Each is called with the hub and the arguments.
+-- Each is called with the hub and the arguments. What changes the model waits until what was lost is put back; what does not has
+-- the flag no-writes or is what nodes need to come back.
 local function register(name, callback, ...)
-  local is_reading = ... == 'no-writes'
+  local flags, is_reading, heals = { ... }, ... == 'no-writes', ... == 'heals'
   redis.register_function({
     function_name = 'shaveet1_' .. name,
     callback = function(keys, arguments)
       local hub, problem = open_hub(keys[1], is_reading)
+      if hub and hub.healing and not is_reading and not heals then
+        return HEALING
+      end
       return hub and callback(hub, unpack(arguments)) or problem or false
     end,
-    flags = { ... },
+    flags = is_reading and flags or {},
   })
 end
 
@@ -1421,11 +1644,14 @@ register('revive', revive)
 register('look', look, 'no-writes')
 register('follow', follow, 'no-writes')
 register('restore', restore)
-register('touch', touch)
-register('alive', alive)
-register('take', take)
-register('release', release)
-register('give', give)
+register('heal', heal, 'heals')
+register('heal_client', heal_client, 'heals')
+register('healed', healed, 'heals')
+register('touch', touch, 'heals')
+register('alive', alive, 'heals')
+register('take', take, 'heals')
+register('release', release, 'heals')
+register('give', give, 'heals')
 register('members', members, 'no-writes')
 register('channels_of', channels_of, 'no-writes')
 register('list_channels', list_channels, 'no-writes')

@@ -5,24 +5,33 @@
 
 use log::debug;
 
-use super::facts::{ClientFacts, Filled, LinkFacts, Word};
+use super::facts::{ClientFacts, Filled, Word};
 use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
-use crate::hub::{ChannelFacts, Client, EndFacts, Hub, MessageFacts, Misfit, Owner};
+use crate::hub::{ChannelFacts, Client, EndFacts, Hub, LinkFacts, MessageFacts, Misfit, Owner};
 use crate::slots::Key;
 
 /// A client that is being fetched.
 #[derive(Debug, Default)]
 pub(super) struct Adopting {
-    /// Whose polls wait for it, and the key that each gave.
-    visitors: Vec<(u64, Box<[u8]>)>,
+    /// Whose polls wait for it.
+    visitors: Vec<Visitor>,
     /// Whose polls wait for it whose key has been looked at.
     comers: Vec<u64>,
     /// It is fetched because the link was down.
     pub(super) recovers: bool,
     /// It was asked for once more.
     is_again: bool,
+}
+
+/// A poll that waits for a client, and the key that it gave.
+#[derive(Debug)]
+struct Visitor {
+    owner: u64,
+    key: Box<[u8]>,
+    /// It came when the client had been asked for already: it may be that it was made in between.
+    is_late: bool,
 }
 
 /// A channel that is being fetched.
@@ -45,13 +54,29 @@ struct Subscribing {
 impl Cluster {
     /// Fetches a client for a visitor that gives this key.
     pub(super) fn adopt_for(&mut self, now: Ms, id: &str, owner: Owner, key: &[u8]) -> Result<(), Failure> {
-        if !self.adopting.contains_key(id) {
+        let is_late = self.adopting.contains_key(id);
+        if !is_late {
             self.begin_adopting(now, id, false)?;
         }
         if let Some(adopting) = self.adopting.get_mut(id) {
-            adopting.visitors.push((owner.0, key.into()));
+            adopting.visitors.push(Visitor { owner: owner.0, key: key.into(), is_late });
         }
         Ok(())
+    }
+
+    /// What came is too old for some who came late: for them it is asked again.
+    fn adopt_for_late(&mut self, now: Ms, id: &str, late: Vec<Visitor>) {
+        if late.is_empty() {
+            return;
+        }
+        if !self.adopting.contains_key(id)
+            && let Err(failure) = self.begin_adopting(now, id, false)
+        {
+            return late.into_iter().for_each(|visitor| self.arrived(now, visitor.owner, Some(failure.clone())));
+        }
+        if let Some(adopting) = self.adopting.get_mut(id) {
+            adopting.visitors.extend(late.into_iter().map(|visitor| Visitor { is_late: false, ..visitor }));
+        }
     }
 
     pub(super) fn begin_adopting(&mut self, now: Ms, id: &str, recovers: bool) -> Result<(), Failure> {
@@ -62,7 +87,7 @@ impl Cluster {
     }
 
     pub(super) fn hear_adopted(&mut self, now: Ms, hub: &mut Hub, id: Box<str>, result: Result<Value, Failure>) {
-        let Some(adopting) = self.adopting.remove(&id) else { return };
+        let Some(mut adopting) = self.adopting.remove(&id) else { return };
         let facts = match &result {
             // Somebody has wiped Redis: when the world has begun anew it is asked again.
             Err(Failure::Refused(error)) if error.starts_with("NOHUB") => {
@@ -74,13 +99,15 @@ impl Cluster {
                 return self.end_adopting(now, hub, &id, adopting, Some(failure));
             }
             Ok(Value::Null) => {
+                let late = adopting.take_late(|_| true);
                 self.drop_client(now, hub, &id);
-                for (owner, _) in &adopting.visitors {
-                    if let Some(visit) = self.visits.get_mut(owner) {
+                for visitor in &adopting.visitors {
+                    if let Some(visit) = self.visits.get_mut(&visitor.owner) {
                         visit.is_bad = true;
                     }
                 }
-                return self.end_adopting(now, hub, &id, adopting, None);
+                self.end_adopting(now, hub, &id, adopting, None);
+                return self.adopt_for_late(now, &id, late);
             }
             Ok(value) => match ClientFacts::read(value, now) {
                 Some(facts) if self.epoch == Some(facts.epoch) => facts,
@@ -94,9 +121,10 @@ impl Cluster {
         };
         self.note_time(now, facts.time);
         hub.advance(facts.seq);
+        let late = adopting.take_late(|key| !facts.key.matches(key));
         // Whoever gives a wrong key keeps nobody here, and brings nobody back (WIRE L4).
         let mut is_wanted = adopting.recovers || !adopting.comers.is_empty() || hub.find_client(&id).is_some();
-        for (owner, key) in &adopting.visitors {
+        for Visitor { owner, key, .. } in &adopting.visitors {
             let Some(visit) = self.visits.get_mut(owner) else { continue };
             if !facts.key.matches(key) {
                 visit.is_bad = true;
@@ -110,7 +138,8 @@ impl Cluster {
             match hub.find_client(&id) {
                 // Its pages wait here, and nobody could be told so: it comes back.
                 Some(client) if hub.is_polled(client) => {
-                    return self.revive_polled(now, hub, client, id, adopting);
+                    self.revive_polled(now, hub, client, id.clone(), adopting);
+                    return self.adopt_for_late(now, &id, late);
                 }
                 _ => self.drop_client(now, hub, &id),
             }
@@ -119,6 +148,7 @@ impl Cluster {
             self.touch(now, hub, &id);
         }
         self.end_adopting(now, hub, &id, adopting, None);
+        self.adopt_for_late(now, &id, late);
     }
 
     /// The world has begun anew while a client was being fetched: it is fetched from there.
@@ -244,6 +274,7 @@ impl Cluster {
         let Some(filling) = self.filling.remove(&name) else { return };
         let is_here = match &result {
             Ok(Value::Null) => {
+                self.put_back(now, hub, &name, 0);
                 hub.fill_channel(now, &name, &ChannelFacts::default(), []);
                 true
             }
@@ -251,6 +282,7 @@ impl Cluster {
                 Some(filled) => {
                     self.note_time(now, filled.time);
                     hub.advance(filled.seq);
+                    self.put_back(now, hub, &name, filled.facts.newest[0].max(filled.facts.newest[1]));
                     hub.fill_channel(now, &name, &filled.facts, filled.messages);
                     true
                 }
@@ -408,9 +440,14 @@ impl Cluster {
 }
 
 impl Adopting {
+    /// Those that came late, and to whom what came does not apply.
+    fn take_late(&mut self, applies_not: impl Fn(&[u8]) -> bool) -> Vec<Visitor> {
+        self.visitors.extract_if(.., |visitor| visitor.is_late && applies_not(&visitor.key)).collect()
+    }
+
     /// Whose polls wait for it.
     pub(super) fn visitors(self) -> impl Iterator<Item = u64> {
-        self.visitors.into_iter().map(|(owner, _)| owner).chain(self.comers)
+        self.visitors.into_iter().map(|visitor| visitor.owner).chain(self.comers)
     }
 }
 

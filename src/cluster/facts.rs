@@ -4,7 +4,9 @@
 
 use crate::broker::Value;
 use crate::clock::Ms;
-use crate::hub::{Adoption, ChannelFacts, ClientKey, EndFacts, Kind as MessageKind, Loss, MessageFacts, Reason};
+use crate::hub::{
+    Adoption, ChannelFacts, ClientKey, EndFacts, Kind as MessageKind, LinkFacts, Loss, MessageFacts, Reason,
+};
 
 /// The fields of a reply, one after the other.
 #[derive(Debug)]
@@ -30,7 +32,13 @@ pub(super) enum Kind {
 /// Something that is pushed.
 #[derive(Debug)]
 pub(super) enum Push<'a> {
-    Says { epoch: u64, before: u64, message: MessageFacts<'a> },
+    Says {
+        epoch: u64,
+        before: u64,
+        /// What it was published with by only once, in JSON; empty if it was not.
+        once: &'a str,
+        message: MessageFacts<'a>,
+    },
     Tells(Word<'a>),
 }
 
@@ -77,15 +85,6 @@ pub(super) struct ClientFacts<'a> {
     pub(super) subscriptions: Vec<LinkFacts<'a>>,
 }
 
-/// A subscription as the broker has it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LinkFacts<'a> {
-    pub(super) channel: &'a str,
-    pub(super) made: u64,
-    pub(super) begin: u64,
-    pub(super) end: Option<EndFacts>,
-}
-
 /// A channel as the broker has it, with messages.
 #[derive(Debug)]
 pub(super) struct Filled<'a> {
@@ -97,6 +96,11 @@ pub(super) struct Filled<'a> {
 }
 
 impl HubClock {
+    /// What a moment on the hub's clock is on Redis's; 0 for never.
+    pub(super) fn redis(self, hub: Ms) -> u64 {
+        if hub == Ms::MAX { 0 } else { hub.0.saturating_add(self.ahead) }
+    }
+
     /// A moment; of one that is still to come on the hub's clock, now.
     fn past(self, redis: u64) -> Ms {
         Ms(redis.saturating_sub(self.ahead)).min(self.now)
@@ -210,7 +214,7 @@ impl<'a> Push<'a> {
 }
 
 fn says(payload: &str, clock: HubClock) -> Option<Push<'_>> {
-    let mut fields = payload.splitn(10, '\n');
+    let mut fields = payload.splitn(11, '\n');
     let mut next = || fields.next();
     let epoch = epoch(next()?)?;
     let (seq, id, before) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
@@ -218,9 +222,13 @@ fn says(payload: &str, clock: HubClock) -> Option<Push<'_>> {
     let kind = kind(next()?)?;
     let expires = clock.future(next()?.parse().ok()?);
     let excluded = excluded(next()?)?;
+    let once = next()?;
+    if !once.is_empty() {
+        ascii(once)?;
+    }
     let (from_json, text_json) = (ascii(next()?)?, ascii(next()?)?);
     let message = MessageFacts { seq, id, at, kind, from_json, text_json, expires, excluded };
-    Some(Push::Says { epoch, before, message })
+    Some(Push::Says { epoch, before, once, message })
 }
 
 impl<'a> Word<'a> {
@@ -270,6 +278,15 @@ fn lost(text: &str) -> Option<Option<(u64, u64, Loss)>> {
         _ => return None,
     };
     Some(Some((seq, id, loss)))
+}
+
+/// The word for a kind, as [`kind`] reads it.
+pub(super) fn word(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Application => "app",
+        MessageKind::System(None) => "new",
+        MessageKind::System(Some(reason)) => reason.name(),
+    }
 }
 
 fn kind(word: &str) -> Option<MessageKind> {

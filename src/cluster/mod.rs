@@ -14,10 +14,12 @@
 //! published before it has been heard. That is why one number can be a position in all channels.
 //!
 //! `adopt.rs` is clients and their channels, `recover.rs` what is done when the link comes back, `lease.rs` who answers the
-//! original's polls, `upkeep.rs` what is told from time to time, `facts.rs` how all of it is written.
+//! original's polls, `upkeep.rs` what is told from time to time, `heal.rs` what is put back after a failover, `facts.rs` how all of
+//! it is written.
 
 mod adopt;
 mod facts;
+mod heal;
 mod lease;
 pub mod limits;
 mod picture;
@@ -35,6 +37,7 @@ use crate::slots::{Key, Slots};
 
 use adopt::{Adopting, Filling};
 use facts::{Push, Reader};
+use heal::{Healing, RecentKeys};
 use recover::Recovery;
 use upkeep::Upkeep;
 
@@ -71,6 +74,10 @@ pub struct Cluster {
     /// How many calls that ask for a client's lease are on their way.
     taking: HashMap<Key<Client>, u32>,
     recovery: Option<Recovery>,
+    /// While it recovers: up to which `seq` it had heard everything when it fell behind.
+    heard_up_to: Option<u64>,
+    healing: Option<Healing>,
+    recent_keys: RecentKeys,
     upkeep: Upkeep,
     /// Visitors for whom what was wanted has come, or why not, until they come again.
     arrivals: HashMap<u64, Arrival>,
@@ -112,6 +119,10 @@ enum Question {
     /// Nothing is done with the reply.
     Tell,
     Sweep,
+    /// Messages of this channel are put back.
+    Heal(Box<str>),
+    /// Whether all that was lost is put back.
+    Healed,
     /// It was said then that this node is there.
     Alive(Ms),
     /// A call of the web application's.
@@ -183,6 +194,9 @@ impl Cluster {
             wanted: Vec::new(),
             taking: HashMap::new(),
             recovery: None,
+            heard_up_to: None,
+            healing: None,
+            recent_keys: RecentKeys::default(),
             upkeep: Upkeep::new(limits),
             arrivals: HashMap::new(),
             answers: HashMap::new(),
@@ -348,7 +362,8 @@ impl Cluster {
     /// When [`Cluster::turn`] has something to do next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Ms> {
-        self.link.is_live().then(|| self.upkeep.next(self.epoch.is_some()))
+        let healing = self.healing.as_ref().map_or(Ms::MAX, Healing::next);
+        self.link.is_live().then(|| self.upkeep.next(self.epoch.is_some()).min(healing))
     }
 
     fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
@@ -414,6 +429,8 @@ impl Cluster {
                 }
             }
             Question::Sweep => self.hear_swept(now, result),
+            Question::Heal(name) => self.hear_put_back(name, &result),
+            Question::Healed => self.hear_healed(now, &result),
             Question::Alive(said) => self.hear_alive(now, hub, said, result),
             Question::Call(owner) => {
                 self.answers.insert(ticket, result);
@@ -430,8 +447,9 @@ impl Cluster {
             return self.note_junk(name, "something unreadable of");
         };
         match push {
-            Push::Says { epoch, before, message } => {
+            Push::Says { epoch, before, once, message } => {
                 if self.epoch == Some(epoch) {
+                    self.recent_keys.note(now, name, message.seq, once);
                     self.hear_message(now, hub, name, before, &message);
                 } else {
                     // Somebody has wiped Redis, or what came is junk.

@@ -75,9 +75,10 @@ impl Cluster {
             let mut reply = Reader::of(value)?;
             let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
             let (generation, wiped_ago, server) = (reply.text()?, reply.next()?.number().map(Ms), reply.text()?);
-            Some((epoch, seq, time, (server.to_owned(), generation.to_owned()), wiped_ago))
+            let whole = reply.next()?.number();
+            Some((epoch, seq, time, (server.to_owned(), generation.to_owned()), wiped_ago, whole))
         };
-        let Some((epoch, seq, time, life, wiped_ago)) = read(&value) else {
+        let Some((epoch, seq, time, life, wiped_ago, whole)) = read(&value) else {
             self.note_junk("hello", REPLY);
             return self.upkeep.greet_again(now);
         };
@@ -90,6 +91,7 @@ impl Cluster {
             self.begin_anew(now, hub);
         }
         (self.epoch, self.life) = (Some(epoch), life);
+        self.begin_healing(hub, whole);
         hub.advance(seq);
         // They were those of another name.
         hub.revoke_leases(now);
@@ -120,6 +122,7 @@ impl Cluster {
             lost.push((Box::<str>::from(id), key, hub.subscriptions_of(client)));
         }
         hub.begin_anew(now);
+        self.heard_up_to = None;
         self.filling.clear();
         self.unsettled.clear();
         for (id, key, subscriptions) in lost {
@@ -172,6 +175,10 @@ impl Cluster {
                 break;
             };
             let Some(id) = hub.name_of(client).map(Box::<str>::from) else { continue };
+            if self.heal_client(now, hub, client, &id).is_err() {
+                recovery.cursor = before;
+                break;
+            }
             hub.settle(client, false);
             if let Some(adopting) = self.adopting.get_mut(&id) {
                 recovery.outstanding += usize::from(!std::mem::replace(&mut adopting.recovers, true));
@@ -183,11 +190,27 @@ impl Cluster {
             }
             recovery.outstanding += 1;
         }
-        if recovery.all_asked && recovery.outstanding == 0 {
+        let is_up_to_date = recovery.all_asked && recovery.outstanding == 0 && recovery.channels.is_empty();
+        if is_up_to_date && self.has_healed(now) {
             info!("broker: all that is followed is up to date");
             hub.set_behind(false);
+            self.heard_up_to = None;
         } else {
             self.recovery = Some(recovery);
+        }
+    }
+
+    /// A channel is to be fetched once more.
+    pub(super) fn recover_again(&mut self, name: Box<str>) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.channels.push(name);
+        }
+    }
+
+    /// One more answer is waited for.
+    pub(super) fn recovers_one(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.outstanding += 1;
         }
     }
 

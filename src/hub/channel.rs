@@ -238,6 +238,14 @@ impl Channel {
         found(ring, seq).or_else(|| if ring == 0 { found(1, 0) } else { None })
     }
 
+    /// The messages behind `seq`, in order, and the newest of either kind that fell out.
+    pub(super) fn messages_behind(&self, seq: u64) -> (Vec<&Message>, [u64; 2]) {
+        let of = |ring: &'_ Ring| ring.between(seq, u64::MAX);
+        let mut messages: Vec<&Message> = self.rings.iter().flat_map(|ring| of(ring).map(|at| ring.get(at))).collect();
+        messages.sort_unstable_by_key(|message| message.seq);
+        (messages, self.fallen().map(|fallen| fallen.map_or(0, |fallen| fallen.seq)))
+    }
+
     fn empty(now: Ms, name: &str, policy: Arc<Policy>) -> Channel {
         let mut name_json = Vec::with_capacity(name.len() + 2);
         json::write_str(&mut name_json, name);

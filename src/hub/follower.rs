@@ -120,6 +120,19 @@ pub struct MessageFacts<'a> {
     pub excluded: Vec<Box<str>>,
 }
 
+/// A subscription as the broker has it.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkFacts<'a> {
+    /// The name of its channel.
+    pub channel: &'a str,
+    /// The `seq` at which it was made.
+    pub made: u64,
+    /// What is behind this `seq` is its client's.
+    pub begin: u64,
+    /// If it has one.
+    pub end: Option<EndFacts>,
+}
+
 /// The end of a subscription as the broker has it.
 #[derive(Clone, Copy, Debug)]
 pub struct EndFacts {
@@ -318,6 +331,18 @@ impl Hub {
         kept.map(|subscription| (self.channels[subscription.channel].name().into(), subscription.made)).collect()
     }
 
+    /// All subscriptions of a client, those too that have ended and of which something may still be read.
+    pub fn links_of(&self, client: Key<Client>) -> impl Iterator<Item = LinkFacts<'_>> {
+        let subscriptions = self.clients.get(client).map_or(&[][..], |client| &client.subscriptions);
+        subscriptions.iter().map(|&Subscription { channel, made, begin, ref seat }| {
+            let end = match seat {
+                Seat::Ended(end) => Some(EndFacts { until: end.until, newest: end.newest, stale: end.stale }),
+                _ => None,
+            };
+            LinkFacts { channel: self.channels[channel].name(), made, begin, end }
+        })
+    }
+
     /// Other nodes may answer the original's polls of all clients from now on.
     pub fn revoke_leases(&mut self, now: Ms) {
         let leased = self.clients.iter().filter(|(_, client)| !client.standing.has(Standing::SHARED));
@@ -347,6 +372,27 @@ impl Hub {
     #[must_use]
     pub fn last_seq_of(&self, channel: &str) -> Option<u64> {
         self.channel_named(channel).map(|channel| self.channels[channel].last_seq())
+    }
+
+    /// What is kept of a channel behind `seq`, in order: facts that somebody else may lack; and of either kind the newest that
+    /// fell out.
+    #[must_use]
+    pub fn messages_behind(&self, channel: &str, seq: u64) -> (Vec<MessageFacts<'_>>, [u64; 2]) {
+        let Some(channel) = self.channel_named(channel) else { return (Vec::new(), [0; 2]) };
+        let (messages, fallen) = self.channels[channel].messages_behind(seq);
+        let facts = messages.into_iter().map(|message| {
+            let MessageRecord { seq, id, at, kind, from_json, text_json, .. } = message.record();
+            let excluded = message.names().iter().map(|(name, _)| name.clone()).collect();
+            MessageFacts { seq, id, at, kind, from_json, text_json, expires: message.expires(), excluded }
+        });
+        (facts.collect(), fallen)
+    }
+
+    /// What is known of a client and [`Hub::subscriptions_of`] does not say: when it was made on this hub's clock, and up to which
+    /// `seq` something is forgotten that it was subscribed to.
+    #[must_use]
+    pub fn origin_of(&self, client: Key<Client>) -> (Ms, u64) {
+        self.clients.get(client).map_or((Ms::ZERO, 0), |client| (client.created, client.forgotten))
     }
 
     /// Begins to follow a channel, or goes on after a break: what it has become, and the messages that are newer than what is

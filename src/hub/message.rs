@@ -176,6 +176,16 @@ impl Message {
         }
     }
 
+    /// Those names.
+    pub(super) fn names(&self) -> &[Excluded] {
+        self.bounds.as_ref().map_or(&[], |bounds| &bounds.names)
+    }
+
+    /// From when on it is delivered to nobody; `Ms::MAX` for never.
+    pub(super) fn expires(&self) -> Ms {
+        self.bounds.as_ref().map_or(Ms::MAX, |bounds| bounds.expires)
+    }
+
     /// A client of that name has come to be known.
     pub(super) fn exclude_named(&mut self, name: &str, client: Key<Client>) {
         let Some(bounds) = &mut self.bounds else { return };

@@ -61,7 +61,7 @@ use crate::wheel::Wheel;
 pub use answer::Answer;
 pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};
-pub use follower::{Adoption, ChannelFacts, EndFacts, MessageFacts, Misfit, Wish};
+pub use follower::{Adoption, ChannelFacts, EndFacts, LinkFacts, MessageFacts, Misfit, Wish};
 pub use memory::Room;
 pub use message::{Kind, Message, Reason, Sender};
 pub use own::Busy;

@@ -1,6 +1,7 @@
 //! The library of functions against the hub: in a real Redis, call by call, with a clock that both are told.
 
 mod functions;
+mod healing;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,11 @@ impl Node {
     /// Epoch, seq, time, generation.
     fn hello(&mut self, run_id: &str, limits: &Limits) -> Vec<String> {
         self.ask("hello", &["node", run_id, EPOCH, &limits::write(limits), "", "", "", ""])
+    }
+
+    /// Nobody has anything to put back.
+    fn heals(&mut self) {
+        assert_eq!(self.call("healed", &["node"]), Reply::Text("0".into()));
     }
 
     fn call(&mut self, function: &str, arguments: &[&str]) -> Reply {

@@ -3,7 +3,7 @@
 
 use crate::support::metrics::Scraper;
 use crate::support::redis::Redis;
-use crate::support::{Client, Connection, Server, Signal, heard, joins, said, since, until, updates_path};
+use crate::support::{Client, Connection, Nest, Server, Signal, heard, joins, said, since, until, updates_path};
 use serde_json::json;
 
 /// Nodes that are up to date.
@@ -183,6 +183,64 @@ fn a_redis_that_loses_everything_is_a_told_gap() {
 }
 
 #[test]
+fn what_a_failover_has_lost_is_put_back() {
+    let mut master = Redis::start();
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+    let nest = Nest::new("nodes-failover");
+    let place = nest.file("redis", "");
+    let lead_to = |redis: &Redis| {
+        std::fs::remove_file(&place).expect("it is there");
+        std::os::unix::fs::symlink(redis.socket_url().strip_prefix("unix://").unwrap(), &place).expect("it is ours");
+    };
+    lead_to(&master);
+    let url = format!("unix://{}", place.display());
+    let [a, b] = [(); 2].map(|()| {
+        let node = Server::with(&["--broker", &url, "--broker-timeout", "1m", "--presence", "off"]);
+        follows(&node);
+        node
+    });
+    let (alice, bob) = (a.subscriber("alice", &["room"]), b.subscriber("bob", &["room", "hall"]));
+    a.publish("room", "one");
+    let (alice_first, bob_first) = (alice.resume(""), bob.resume(""));
+    let mut bob_waits = park(&bob, &since(&bob_first));
+    until("the replica has it", || {
+        replica.ask(&["HGET", "{shaveet}:hub", "seq"]) == master.ask(&["HGET", "{shaveet}:hub", "seq"])
+            && replica.ask(&["EXISTS", "{shaveet}:client:bob"]) == "1"
+    });
+    until("both say that they are there", || replica.ask(&["ZCARD", "{shaveet}:nodes"]) == "2");
+    replica.ask(&["REPLICAOF", "NO", "ONE"]);
+    // From here on the replica knows nothing; and the other node hears nothing, whose connection is broken while it stands still.
+    b.signal(Signal::STOP);
+    master.ask(&["CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes"]);
+    until("one is back", || master.nodes() == 1);
+    follows(&a);
+    let mut carol_waits = park(&a.subscriber("carol", &["hall"]), "");
+    let two = a.call("publish", json!(["room", "two", {"idempotency_key": "a\nkey"}]));
+    a.call("publish", json!(["room", "not for alice", {"exclude": ["alice"]}]));
+    let alice_second = alice.resume(&since(&alice_first));
+    assert_eq!(said(&alice_second), ["two"]);
+    let mut alice_waits = park(&alice, &since(&alice_second));
+    alice.subscribe("hall");
+    alice_waits.waits();
+    lead_to(&replica);
+    master.kill();
+    until("it has noticed", || a.get("/ready").status == 503);
+    b.signal(Signal::CONT);
+    follows(&a);
+    follows(&b);
+    // Who was told by one node comes to the other, and the other way round.
+    let bob_second = bob_waits.answer().json();
+    assert_eq!((said(&bob_second), &bob_second["gaps"]), (vec!["two".into(), "not for alice".into()], &json!([])));
+    assert_eq!(b.call("publish", json!(["room", "two", {"idempotency_key": "a\nkey"}]))["id"], two["id"]);
+    b.publish("hall", "three");
+    let alice_third = alice_waits.answer().json();
+    assert_eq!((said(&alice_third), &alice_third["gaps"]), (vec!["three".into()], &json!([])));
+    let carol_first = carol_waits.answer().json();
+    assert_eq!((said(&carol_first), &carol_first["gaps"]), (vec!["three".into()], &json!([])));
+    assert_eq!(said(&at(&a, &bob).resume(&since(&bob_second))), ["three"]);
+}
+
+#[test]
 fn junk_that_somebody_publishes_is_refused_and_logged() {
     let redis = Redis::start();
     let a = node(&redis, &SILENT);
@@ -191,7 +249,7 @@ fn junk_that_somebody_publishes_is_refused_and_logged() {
     let first = alice.resume("");
     let mut poll = park(&alice, &since(&first));
     let epoch = since(&first).split('-').next().unwrap().to_owned();
-    let forged = |seq: u64, before: u64| format!("{epoch}\n{seq}\n9\n{before}\n0\napp\n0\n\n\"x\"\n\"forged\"");
+    let forged = |seq: u64, before: u64| format!("{epoch}\n{seq}\n9\n{before}\n0\napp\n0\n\n\n\"x\"\n\"forged\"");
     for junk in ["", "x", &forged(0, 0), &forged(1_000_000, 999_999), &forged(u64::MAX, 7), "\n\n\n\n\n\n\n\n\n"] {
         redis.ask(&["PUBLISH", "{shaveet}:says:room", junk]);
     }
@@ -236,7 +294,7 @@ fn presence_counts_who_polls_anywhere() {
 #[test]
 fn what_one_server_has_to_itself_is_refused_or_not_used() {
     let redis = Redis::start();
-    let nest = crate::support::Nest::new("nodes-state");
+    let nest = Nest::new("nodes-state");
     let state = nest.file("state", "");
     let a = node(&redis, &["--state", state.to_str().unwrap()]);
     assert!(a.log().contains("--state is not used"), "{}", a.log());

@@ -104,11 +104,20 @@ impl Truth {
         if is_done && matches!(&*deed.function, "create_client" | "restore") {
             self.clients.entry(argument(0)).or_insert_with(|| Person { key: argument(1), subscriptions: Vec::new() });
         }
+        let heals = matches!(&*deed.function, "heal_client" | "healed");
+        if heals && let Reply::Error(error) = &deed.reply {
+            panic!("{} says {error}", deed.function);
+        }
+        if deed.function == "heal_client" && matches!(&deed.reply, Reply::Text(made) if made == b"1") {
+            self.clients.entry(argument(0)).or_insert_with(|| Person { key: argument(2), subscriptions: Vec::new() });
+        }
         for (channel, payload) in &deed.published {
             let channel = std::str::from_utf8(channel).expect("UTF-8").strip_prefix("{shaveet}:").expect("our prefix");
             let payload = std::str::from_utf8(payload).expect("UTF-8");
             match channel.split_once(':').expect("a kind") {
+                ("says", name) if heals => self.put_back(name, payload),
                 ("says", name) => self.append(now, name, payload),
+                ("tells", id) if heals => self.tell_healed(id, payload),
                 ("tells", id) => self.tell(id, payload),
                 other => panic!("{other:?}"),
             }
@@ -139,21 +148,44 @@ impl Truth {
         }
     }
 
-    fn append(&mut self, now: u64, channel: &str, payload: &str) {
-        let fields: Vec<&str> = payload.splitn(10, '\n').collect();
-        let number = |at: usize| fields[at].parse::<u64>().expect("a number");
-        let excluded = if fields[7].is_empty() { Vec::new() } else { serde_json::from_str(fields[7]).expect("a list") };
-        let message = Message {
-            seq: number(1),
-            id: number(2),
-            is_system: fields[5] != "app",
-            at: number(4),
-            expires: if number(6) == 0 { u64::MAX } else { number(6) },
-            excluded,
-            text: serde_json::from_str(fields[9]).expect("a text"),
-            bytes: fields[2].len() + fields[8].len() + fields[9].len() + 4,
-            is_undone: false,
+    /// What a failover has lost is there again.
+    fn put_back(&mut self, channel: &str, payload: &str) {
+        let message = read(payload);
+        let messages = self.channels.get_mut(channel).expect("it was there before");
+        let at = messages.partition_point(|other| other.seq < message.seq);
+        assert_eq!(messages[at].seq, message.seq, "nothing is put back that was not there");
+        assert!(messages[at].is_undone, "nothing is put back that is there");
+        assert!(messages[at + 1..].iter().all(|other| other.is_undone), "it is put where it was");
+        messages[at] = Message { at: messages[at].at, expires: messages[at].expires, ..message };
+    }
+
+    /// What a failover has done to a client is undone.
+    fn tell_healed(&mut self, id: &str, payload: &str) {
+        let (word, rest) = payload.split_once(' ').expect("a word");
+        let (count, until) = match word {
+            "subscribed" => (2, None),
+            "ended" => (6, Some(2)),
+            "unsubscribed" => (1, Some(0)),
+            _ => return self.tell(id, payload),
         };
+        let fields: Vec<&str> = rest.splitn(count + 1, ' ').collect();
+        let number = |at: usize| fields[at].parse::<u64>().expect("a number");
+        let channel = fields[count].to_owned();
+        let subscriptions = &mut self.clients.get_mut(id).expect("it is known").subscriptions;
+        match until.map(number) {
+            None => subscriptions.push(Subscription { channel, begin: number(1), until: None, stale: u64::MAX }),
+            Some(until) => {
+                let stale = if count == 6 { number(5) } else { 0 };
+                match subscriptions.iter_mut().find(|one| one.until.is_none() && one.channel == channel) {
+                    Some(live) => (live.until, live.stale) = (Some(until), stale),
+                    None => subscriptions.push(Subscription { channel, begin: number(1), until: Some(until), stale }),
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, now: u64, channel: &str, payload: &str) {
+        let message = read(payload);
         assert!(message.seq > self.seq, "seqs rise: {} after {}", message.seq, self.seq);
         assert_eq!(message.at, now);
         self.seq = message.seq;
@@ -213,6 +245,12 @@ impl Truth {
         subscriptions.iter().any(|one| one.until.is_none() && one.channel == channel)
     }
 
+    /// Whether the client that had this key was killed; there may be another one of its name.
+    pub(crate) fn was_killed(&self, id: &str, key: &str) -> bool {
+        let is_here = self.clients.get(id).is_some_and(|client| client.key == key);
+        !is_here && self.dead.iter().any(|(other, client)| other == id && client.key == key)
+    }
+
     /// The channels of a client.
     pub(crate) fn channels_of(&self, id: &str) -> BTreeSet<String> {
         let subscriptions = self.clients.get(id).map_or(&[][..], |client| &client.subscriptions);
@@ -259,6 +297,24 @@ impl Truth {
     }
 }
 
+/// A message as it is said.
+fn read(payload: &str) -> Message {
+    let fields: Vec<&str> = payload.splitn(11, '\n').collect();
+    let number = |at: usize| fields[at].parse::<u64>().expect("a number");
+    let excluded = if fields[7].is_empty() { Vec::new() } else { serde_json::from_str(fields[7]).expect("a list") };
+    Message {
+        seq: number(1),
+        id: number(2),
+        is_system: fields[5] != "app",
+        at: number(4),
+        expires: if number(6) == 0 { u64::MAX } else { number(6) },
+        excluded,
+        text: serde_json::from_str(fields[10]).expect("a text"),
+        bytes: fields[2].len() + fields[9].len() + fields[10].len() + 4,
+        is_undone: false,
+    }
+}
+
 /// Whose page it is: a name, and whether its key is the one that counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member<'a> {
@@ -291,7 +347,11 @@ impl Judge {
         }
         if let Reply::Error(error) = &deed.reply {
             let word = error.split(' ').next().unwrap_or_default();
-            assert!(["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB"].contains(&word), "{} says {error}", deed.function);
+            assert!(
+                ["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "HEALING"].contains(&word),
+                "{} says {error}",
+                deed.function
+            );
         }
         if deed.function == "hello" {
             let Reply::List(reply) = &deed.reply else { panic!("hello gives {:?}", deed.reply) };
@@ -321,12 +381,27 @@ impl Judge {
             let now = self.truths.remove(&epoch).expect("a replica has had it from the master");
             for (name, messages) in now.channels {
                 let kept = truth.channels.entry(name).or_default();
-                let lost = messages.into_iter().filter(|message| message.seq > truth.seq);
+                let newest = kept.last().map_or(0, |message| message.seq);
+                let lost = messages.into_iter().filter(|message| message.seq > newest);
                 kept.extend(lost.map(|message| Message { is_undone: true, ..message }));
             }
+            // What a page was owed by what is lost it may still get.
+            truth.dead = now.dead;
+            truth.dead.extend(now.clients);
             self.truths.insert(epoch, truth);
         }
         self.current = epoch;
+    }
+
+    /// The seq up to which a replica knows everything.
+    pub(crate) fn replicated(&self) -> u64 {
+        self.replica.1.seq
+    }
+
+    /// Whether a failover has lost a message for good.
+    pub(crate) fn is_undone(&self, channel: &str, seq: u64) -> bool {
+        let messages = self.truth().and_then(|truth| truth.channels.get(channel));
+        messages.is_some_and(|messages| messages.iter().any(|message| message.seq == seq && message.is_undone))
     }
 
     /// FLUSHALL.
@@ -444,13 +519,22 @@ impl Judge {
         untold
     }
 
-    /// A page of the original's protocol has had this. `excused` says of what it has had before whether it may come again.
-    pub(crate) fn had(&mut self, now: u64, clients: &[&str], given: &Given, had: Had, excused: impl Fn(Had) -> bool) {
+    /// A page of the original's protocol has had this, for those of its clients that it still has the key of. `excused` says of what it
+    /// has had before whether it may come again.
+    pub(crate) fn had(
+        &mut self,
+        now: u64,
+        all: &[&str],
+        clients: &[&str],
+        given: &Given,
+        had: Had,
+        excused: impl Fn(Had) -> bool,
+    ) {
         let Some(truth) = self.truths.get(&given.epoch) else {
             assert!(given.messages.is_empty());
             return;
         };
-        let owed: BTreeMap<u64, (&str, &Message)> = clients
+        let owed: BTreeMap<u64, (&str, &Message)> = all
             .iter()
             .flat_map(|client| truth.ever_owed(client, 0, u64::MAX))
             .map(|(channel, message)| (message.seq, (channel, message)))

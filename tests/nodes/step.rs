@@ -110,6 +110,8 @@ pub(crate) fn draw(random: &mut Rng) -> (Setup, Vec<Step>) {
     // Some histories are quiet, some full of trouble, a few see the worst.
     let troubles = *random.choice(&[0, 2, 5, 10]).expect("there are some");
     let is_worst = random.u8(..4) == 0;
+    // In some nothing is wrong but that one Redis takes the place of another, now and then.
+    let fails_over = random.u8(..8) == 0;
     let mut steps = Vec::new();
     for client in 0..CLIENTS {
         steps.push(Step::Call(client, Call::Create(client)));
@@ -117,7 +119,11 @@ pub(crate) fn draw(random: &mut Rng) -> (Setup, Vec<Step>) {
         steps.push(Step::Advance(50));
     }
     while steps.len() < STEPS {
-        steps.push(step(random, troubles, is_worst));
+        match random.u8(..20) {
+            0 if fails_over => steps.extend([Step::Trouble(Trouble::FailOver), Step::Advance(9000)]),
+            1 if fails_over => steps.push(Step::Trouble(Trouble::Replicate)),
+            _ => steps.push(step(random, if fails_over { 0 } else { troubles }, is_worst)),
+        }
     }
     (setup, steps)
 }

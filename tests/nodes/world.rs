@@ -40,6 +40,9 @@ const BEGAN: u64 = 1_700_000_000_000;
 /// 2 s at most before it is dialled again.
 const CALM_MS: u64 = 12_000;
 
+/// After a failover: a link waits for 2 s at most, and then it is healed for 4 s at most.
+const HEALED_MS: u64 = 7_000;
+
 /// Rounds of pages until nothing is due: more would mean that they go in circles.
 const ROUNDS_MAX: usize = 500;
 
@@ -63,7 +66,15 @@ pub(crate) struct World {
     texts: u64,
     /// When all clients and positions were last in doubt: Redis has lost something.
     lost_at: Option<u64>,
+    /// What a failover has lost and a node that nothing was wrong with had: it is to come again.
+    lost: Option<Lost>,
     pub(crate) trace: Option<Vec<String>>,
+}
+
+/// Messages by their channels' names and their seqs.
+struct Lost {
+    at: u64,
+    messages: Vec<(&'static str, u64)>,
 }
 
 /// Where a node runs.
@@ -137,6 +148,7 @@ impl World {
             retries: Vec::new(),
             texts: 0,
             lost_at: None,
+            lost: None,
             trace: has_trace.then(Vec::new),
         }
     }
@@ -220,7 +232,7 @@ impl World {
             Ok(_) => {}
             Err(Failure::Refused(error)) => {
                 let word = error.split(' ').next().unwrap_or_default();
-                assert!(["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "OOM"].contains(&word), "{error}");
+                assert!(["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "OOM", "HEALING"].contains(&word), "{error}");
             }
             // With a key to publish by only once it is safe to try again.
             Err(_) if parts[0] == "publish" && !parts[6].is_empty() => self.retries.push(parts),
@@ -286,6 +298,11 @@ impl World {
             page.poll = None;
         }
         let members: Vec<&str> = page.members.iter().map(|&member| CLIENTS[member]).collect();
+        // Of a client that was killed and made anew it has nothing.
+        let truth = self.judge.truth();
+        let is_current = |&(id, key): &(&str, &String)| truth.is_none_or(|truth| !truth.was_killed(id, key));
+        let keys = page.keys.as_ref().expect("it was loaded");
+        let current: Vec<&str> = members.iter().copied().zip(keys).filter(is_current).map(|(id, _)| id).collect();
         let medium = page.medium;
         self.seats[node].node.delivered(self.now, given.waiter);
         if is_gone {
@@ -300,7 +317,7 @@ impl World {
                     let since = before.at.min(said);
                     troubles[before.node] >= since || troubles[node] >= since || lost_at.is_some_and(|at| at >= since)
                 };
-                self.judge.had(now, &members, &given, Had { node, at: said }, excused);
+                self.judge.had(now, &members, &current, &given, Had { node, at: said }, excused);
             }
             Medium::Events | Medium::Socket => {
                 if let Some(upto) = given.upto {
@@ -491,6 +508,9 @@ impl World {
     // --- troubles
 
     fn trouble(&mut self, trouble: Trouble) {
+        if !matches!(trouble, Trouble::Replicate | Trouble::Mend(_)) {
+            self.check_put_back();
+        }
         let count = self.seats.len();
         let seat = |node: u8| usize::from(node) % count;
         match trouble {
@@ -521,6 +541,7 @@ impl World {
                 self.judge.replicate();
             }
             Trouble::FailOver => {
+                self.note_lost();
                 self.judge.fail_over();
                 self.run_anew(self.replica.clone());
                 self.lost_at = Some(self.now);
@@ -536,6 +557,27 @@ impl World {
                 self.troubled();
                 self.lost_at = Some(self.now);
             }
+        }
+    }
+
+    /// What the next master lacks and nodes have that nothing is wrong with.
+    fn note_lost(&mut self) {
+        let replicated = self.judge.replicated();
+        let well = self.seats.iter().filter(|seat| !seat.is_troubled() && !seat.node.hub.is_behind());
+        let messages = well.flat_map(|seat| {
+            CHANNELS.iter().flat_map(move |&channel| {
+                let (messages, _) = seat.node.hub.messages_behind(channel, replicated);
+                messages.into_iter().map(move |message| (channel, message.seq)).collect::<Vec<_>>()
+            })
+        });
+        self.lost = Some(Lost { at: self.now, messages: messages.collect() });
+    }
+
+    /// If there was time for it what a failover has lost is there again.
+    fn check_put_back(&mut self) {
+        let Some(lost) = self.lost.take().filter(|lost| lost.at + HEALED_MS <= self.now) else { return };
+        for &(channel, seq) in &lost.messages {
+            assert!(!self.judge.is_undone(channel, seq), "{seq} of {channel:?} is lost, and a node had it");
         }
     }
 
@@ -614,6 +656,7 @@ impl World {
             self.round();
             self.advance(500);
         }
+        self.check_put_back();
         while let Some(parts) = self.retries.pop() {
             self.ask(0, parts);
         }

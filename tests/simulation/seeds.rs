@@ -103,17 +103,26 @@ fn happen<W: World>(setup: &W::Setup, steps: &[W::Step], has_trace: bool) -> Res
     Ok(world.deliveries())
 }
 
+/// The line of the program that says that something is wrong.
+fn place_of(wrong: &str) -> &str {
+    let from = wrong.rfind("panicked at ").unwrap_or(0);
+    wrong[from..].lines().next().unwrap_or_default()
+}
+
 /// What is wrong with a seed, with as little around it as can be.
 fn report<W: World>(seed: u64) -> String {
     let (setup, mut steps) = W::history(seed);
     let (mut chunk, mut left) = (steps.len() / 2, SHRINKS_MAX);
+    // Another fault is another story.
+    let place = |steps: &[W::Step]| happen::<W>(&setup, steps, false).err().map(|wrong| place_of(&wrong).to_owned());
+    let first = place(&steps);
     while chunk > 0 && left > 0 {
         let (mut start, before) = (0, steps.len());
         while start < steps.len() && left > 0 {
             let mut fewer = steps.clone();
             fewer.drain(start..(start + chunk).min(steps.len()));
             left -= 1;
-            if happen::<W>(&setup, &fewer, false).is_err() {
+            if place(&fewer) == first {
                 steps = fewer;
             } else {
                 start += chunk;

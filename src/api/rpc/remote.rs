@@ -325,6 +325,10 @@ pub(super) fn fault(failure: Failure, name: &str) -> Fault {
         (Some("OOM"), ..) => Fault::Broker(
             "Redis has no memory left, nothing was done; give it more (maxmemory), or keep less (--history)".to_owned(),
         ),
+        (Some("HEALING"), ..) => Fault::Broker(
+            "another Redis has the data now, and the nodes put back what it may have lost; nothing was done, try again in a second"
+                .to_owned(),
+        ),
         (Some("READONLY"), ..) => {
             Fault::Broker("this Redis is a replica, nothing was done; --broker has to name the master".to_owned())
         }

@@ -347,7 +347,7 @@ impl Twin {
                     self.counterparts.insert(*seq, message.seq());
                 }
                 assert_eq!(fields[5], kind_name(message.kind()));
-                let triple = format!("[{},{},{}]", fields[2], fields[9], fields[8]);
+                let triple = format!("[{},{},{}]", fields[2], fields[10], fields[9]);
                 assert_eq!(triple.as_bytes(), message.triple());
             }
         }
