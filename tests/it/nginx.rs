@@ -2,7 +2,7 @@
 //! (`packaging/nginx/shaveet.conf`) in front of the real binary.
 
 use crate::support::ambiguous::{BAD_CHUNKS, BAD_FRAMING, BAD_LINES, OTHER_CODINGS};
-use crate::support::nginx::{Nginx, temporary};
+use crate::support::nginx::{LISTEN, Nginx, RECIPE, SHAVEET, WEB_APP, put, surroundings};
 use crate::support::streams::{Events, Frame, WebSocket, stream_path};
 use crate::support::{
     Client, Connection, Missing, Nest, PATIENCE, Response, Server, Shape, get, joins, poll_path, request, said, says,
@@ -14,15 +14,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
-
-const RECIPE: &str = include_str!("../../packaging/nginx/shaveet.conf");
-
-/// What is to be looked at in it: where pages come to, where Shaveet listens, where the web application does.
-const LISTEN: &str = "listen 80;";
-const SHAVEET: &str = "server 127.0.0.1:8082 max_fails=0;";
-const WEB_APP: &str = "proxy_pass http://127.0.0.1:5000;";
 
 /// What the recipe adds to be able to use a connection again. Without it nginx speaks HTTP/1.0.
 const KEEP_ALIVE: [&str; 2] = ["proxy_http_version 1.1;", "proxy_set_header Connection $shaveet_connection;"];
@@ -89,27 +82,6 @@ impl Nginx {
         until("the poll is parked", || client.server.present(room) == [client.id.as_str()]);
         page
     }
-}
-
-/// The recipe with something else in one of its lines.
-fn put(recipe: &str, line: &str, other: &str) -> String {
-    assert_eq!(recipe.matches(line).count(), 1, "the recipe has changed: {line}");
-    recipe.replace(line, other)
-}
-
-/// What stands around the recipe: everything that nginx writes is in its own directory.
-fn surroundings(directory: &Path) -> String {
-    let temporary = temporary(directory);
-    format!(
-        "daemon off;\n\
-         worker_processes 1;\n\
-         # Started by root, the worker stays root: it must reach a Unix socket of root's.\n\
-         user root root;\n\
-         pid nginx.pid;\n\
-         error_log error.log info;\n\
-         events {{ worker_connections 128; }}\n\
-         http {{\naccess_log off;\n{temporary}include shaveet.conf;\n}}\n"
-    )
 }
 
 /// A server's address as nginx writes it.

@@ -11,8 +11,10 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at the server's timers from outside, with the real clock")]
 
 pub(crate) mod ambiguous;
+pub(crate) mod audience;
 pub(crate) mod crowd;
 pub(crate) mod metrics;
+pub(crate) mod network;
 pub(crate) mod nginx;
 pub(crate) mod program;
 pub(crate) mod redis;

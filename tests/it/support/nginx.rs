@@ -12,6 +12,14 @@ use socket2::SockAddr;
 
 const NGINX: &str = "/usr/sbin/nginx";
 
+/// The configuration that we recommend.
+pub(crate) const RECIPE: &str = include_str!("../../../packaging/nginx/shaveet.conf");
+
+/// What is to be looked at in it: where pages come to, where Shaveet listens, where the web application does.
+pub(crate) const LISTEN: &str = "listen 80;";
+pub(crate) const SHAVEET: &str = "server 127.0.0.1:8082 max_fails=0;";
+pub(crate) const WEB_APP: &str = "proxy_pass http://127.0.0.1:5000;";
+
 /// A running nginx. It ends with the value, and shows its log if the test fails.
 pub(crate) struct Nginx {
     process: Child,
@@ -73,4 +81,25 @@ pub(crate) fn temporary(directory: &Path) -> String {
     let here = directory.display();
     let line = |name: &str| format!("{name}_temp_path {here}/{name};\n");
     ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(line).concat()
+}
+
+/// The recipe with something else in one of its lines.
+pub(crate) fn put(recipe: &str, line: &str, other: &str) -> String {
+    assert_eq!(recipe.matches(line).count(), 1, "the recipe has changed: {line}");
+    recipe.replace(line, other)
+}
+
+/// What stands around the recipe, which is in `shaveet.conf`: everything that nginx writes is in its own directory.
+pub(crate) fn surroundings(directory: &Path) -> String {
+    let temporary = temporary(directory);
+    format!(
+        "daemon off;\n\
+         worker_processes 1;\n\
+         # Started by root, the worker stays root: it must reach a Unix socket of root's.\n\
+         user root root;\n\
+         pid nginx.pid;\n\
+         error_log error.log info;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{\naccess_log off;\n{temporary}include shaveet.conf;\n}}\n"
+    )
 }

@@ -12,11 +12,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::until;
 
-const REDIS: &str = "/usr/bin/redis-server";
+/// Debian's, unless `TEST_REDIS` names another, as may be a Valkey.
+fn program() -> String {
+    std::env::var("TEST_REDIS").unwrap_or_else(|_| "/usr/bin/redis-server".into())
+}
 
 /// A running Redis. It ends with the value, and shows its log if the test fails.
 pub(crate) struct Redis {
     process: Child,
+    network: Option<String>,
     arguments: Vec<String>,
     directory: PathBuf,
     pub(crate) port: u16,
@@ -35,6 +39,14 @@ impl Redis {
     /// One with these arguments, as on the command line. Nothing is written to a disk.
     pub(crate) fn with(arguments: &[&str]) -> Redis {
         Redis::begin(arguments, Vec::new())
+    }
+
+    /// One that is in this network ([`super::network`]), for all who are.
+    pub(crate) fn within(network: &str) -> Redis {
+        let (network, all) = (Some(network.to_owned()), ["--save", "", "--protected-mode", "no"]);
+        let redis = Redis::run(directory(), network, &all, Vec::new());
+        redis.ask(&["CONFIG", "SET", "bind", "0.0.0.0"]);
+        redis
     }
 
     /// One that wants this password.
@@ -59,28 +71,29 @@ impl Redis {
             "sentinel failover-timeout main 2000".to_owned(),
         ];
         fs::write(&file, lines.join("\n")).expect("the directory is ours");
-        Redis::run(directory, &[&file.display().to_string(), "--sentinel"], Vec::new())
+        Redis::run(directory, None, &[&file.display().to_string(), "--sentinel"], Vec::new())
     }
 
     fn begin(arguments: &[&str], login: Vec<String>) -> Redis {
         let all = [&["--save", "", "--repl-diskless-sync-delay", "0"], arguments].concat();
-        Redis::run(directory(), &all, login)
+        Redis::run(directory(), None, &all, login)
     }
 
-    fn run(directory: PathBuf, arguments: &[&str], login: Vec<String>) -> Redis {
-        assert!(Path::new(REDIS).exists(), "{REDIS} is missing: tests/run installs it");
+    fn run(directory: PathBuf, network: Option<String>, arguments: &[&str], login: Vec<String>) -> Redis {
+        let program = program();
+        assert!(Path::new(&program).exists(), "{program} is missing: tests/run installs it");
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // Somebody else may take the port between the looking and the taking: then it is another.
         for _ in 0..10 {
             let port = free_port();
-            let mut process = spawn(&directory, &arguments, port);
+            let mut process = spawn(&directory, network.as_deref(), &arguments, port);
             let mut is_there = false;
             until("Redis is there, or has gone", || {
                 is_there = is_up(&directory, &login);
                 is_there || process.try_wait().expect("it is our child").is_some()
             });
             if is_there {
-                return Redis { process, arguments, directory, port, login };
+                return Redis { process, network, arguments, directory, port, login };
             }
         }
         panic!("Redis does not start: {}", fs::read_to_string(directory.join("log")).unwrap_or_default());
@@ -116,9 +129,15 @@ impl Redis {
         let _ = self.process.wait();
     }
 
-    /// Starts it again where it was, with nothing of what it knew.
+    /// Ends it as an administrator does, so that it has what it is to keep on the disk.
+    pub(crate) fn shut_down(&mut self) {
+        self.signal(Signal::TERM);
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again where it was, with nothing of what it knew but what is on the disk.
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(&self.directory, &self.arguments, self.port);
+        self.process = spawn(&self.directory, self.network.as_deref(), &self.arguments, self.port);
         until("Redis is there again", || is_up(&self.directory, &self.login));
     }
 }
@@ -145,10 +164,10 @@ fn directory() -> PathBuf {
     directory
 }
 
-fn spawn(directory: &Path, arguments: &[String], port: u16) -> Child {
+fn spawn(directory: &Path, network: Option<&str>, arguments: &[String], port: u16) -> Child {
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).expect("the directory is ours");
     // A configuration is read first, and what follows it counts.
-    Command::new(REDIS)
+    super::network::command(network, &program())
         .args(arguments)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
         .arg("--dir")

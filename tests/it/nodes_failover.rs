@@ -1,0 +1,74 @@
+//! A Sentinel makes another Redis the master, under load.
+
+#![allow(clippy::disallowed_methods, reason = "what goes wrong goes on for a while by the real clock")]
+
+use std::thread;
+use std::time::Duration;
+
+use crate::support::audience::{Audience, Doors, Plan, is_bounded};
+use crate::support::redis::Redis;
+use crate::support::{Server, until};
+
+const PLAN: Plan = Plan { pages: 300, originals: 0, channels: 20, pause: 0..80 };
+
+/// A master, a replica that has all of it, and a Sentinel that knows both.
+struct Parts {
+    master: Redis,
+    replica: Redis,
+    sentinel: Redis,
+    nodes: Vec<Server>,
+}
+
+impl Parts {
+    fn new() -> Parts {
+        let master = Redis::start();
+        let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+        until("it is a replica", || replica.ask(&["INFO", "replication"]).contains("master_link_status:up"));
+        let sentinel = Redis::sentinel(&master);
+        // It asks every ten seconds.
+        until("the Sentinel knows the replica", || sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).contains("slave"));
+        let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
+        let times = ["--poll-timeout", "5s", "--presence", "off", "--history", "500"];
+        let nodes: Vec<Server> = (0..3).map(|_| Server::with(&[&["--broker", &*url], &times[..]].concat())).collect();
+        nodes.iter().for_each(|node| until("it is ready", || is_ready(node)));
+        Parts { master, replica, sentinel, nodes }
+    }
+
+    /// All nodes are at the one that was the replica.
+    fn is_over(&self) -> bool {
+        self.replica.nodes() == self.nodes.len() && self.nodes.iter().all(is_ready)
+    }
+
+    fn end(self) {
+        self.nodes.iter().for_each(is_bounded);
+        for node in self.nodes {
+            assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");
+        }
+    }
+}
+
+fn is_ready(node: &Server) -> bool {
+    node.get("/ready").status == 200
+}
+
+/// By itself a Sentinel waits for nothing, and lets the old master go on for ten seconds: so writing is paused first, until the replica has
+/// all of it.
+#[test]
+fn a_planned_failover_loses_nothing() {
+    let parts = Parts::new();
+    let doors = Doors::of(&parts.nodes);
+    let audience = Audience::gather(&PLAN, &doors, &doors);
+    thread::sleep(Duration::from_secs(2));
+    parts.master.ask(&["CLIENT", "PAUSE", "30000", "WRITE"]);
+    let offset = |redis: &Redis| {
+        let told = redis.ask(&["INFO", "replication"]);
+        told.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).expect("it says so").to_owned()
+    };
+    until("the replica has all of it", || offset(&parts.master) == offset(&parts.replica));
+    parts.sentinel.ask(&["SENTINEL", "FAILOVER", "main"]);
+    until("all is well again", || parts.is_over());
+    let before = audience.published();
+    until("it goes on", || audience.published() > before + 50);
+    audience.end();
+    parts.end();
+}
