@@ -89,7 +89,10 @@ impl Broker {
     fn keep_line(&mut self, link: &mut Link, now: Ms, registry: &Registry) {
         let wanted = link.line();
         if self.line.as_ref().map(|line| line.number) != wanted.map(|(number, _)| number) {
-            self.line = None;
+            if let Some(Line { stage: Stage::Open(channel), .. }) = self.line.take() {
+                // Its callers have been told that there is no answer: what has not arrived is not to be done in a minute.
+                channel.abandon();
+            }
             let Some((number, place)) = wanted else { return };
             debug!("broker: dials {place}");
             let begun =

@@ -50,6 +50,15 @@ impl Channel {
             Channel::Secured(secured) => secured.write(bytes),
         }
     }
+
+    /// Ends it so that what was written and has not arrived does not arrive any more.
+    pub(super) fn abandon(self) {
+        match self {
+            Channel::Plain(stream) => stream.abandon(),
+            #[cfg(feature = "tls")]
+            Channel::Secured(secured) => secured.abandon(),
+        }
+    }
 }
 
 #[cfg(feature = "tls")]
@@ -121,6 +130,10 @@ mod secured {
             self.flush()?;
             // It takes no more before the other end has proved who it is.
             if taken == 0 && !bytes.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+        }
+
+        pub(super) fn abandon(self) {
+            self.socket.0.abandon();
         }
 
         /// Writes what waits within, as far as the socket takes it.

@@ -217,6 +217,14 @@ impl Stream {
         }
     }
 
+    /// Ends it so that what was sent and has not arrived does not arrive any more: otherwise the kernel goes on trying for minutes.
+    pub(super) fn abandon(self) {
+        if let Stream::Tcp(stream) = &self {
+            // If it cannot be, it has ended already.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// Says that nothing more will be sent; what was sent still arrives.
     pub(super) fn finish(&self) -> io::Result<()> {
         match self {
