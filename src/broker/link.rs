@@ -488,12 +488,15 @@ impl Link {
             (Some(b"message"), Some(Value::Text(channel)), Some(Value::Text(payload))) => {
                 self.events.push_back(Event::Push { channel, payload });
             }
-            (Some(b"subscribe" | b"unsubscribe"), ..) => match self.owed.pop() {
-                Some((Asked::Channel, _)) => {}
-                _ => self.fail("it follows what it was not asked to"),
-            },
+            (Some(b"subscribe" | b"unsubscribe"), ..) => self.hear_channel_change(),
             // Whatever else Redis may tell, nobody has asked for it.
             _ => {}
+        }
+    }
+
+    fn hear_channel_change(&mut self) {
+        if !self.owed.pop_channel() {
+            self.fail("it follows what it was not asked to");
         }
     }
 

@@ -45,6 +45,12 @@ impl Owed {
         Some(first)
     }
 
+    /// Takes what was asked first if it was to follow a channel, or to leave it. Says whether it was.
+    pub(super) fn pop_channel(&mut self) -> bool {
+        let is_channel = self.queue.front().is_some_and(|(asked, _)| *asked == Asked::Channel);
+        is_channel && self.pop().is_some()
+    }
+
     /// A call that has become late.
     pub(super) fn take_late(&mut self, now: Ms, timeout: Ms) -> Option<Ticket> {
         while let Some((asked, at)) = self.queue.get_mut(self.late).filter(|(_, at)| *at + timeout <= now) {

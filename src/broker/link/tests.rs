@@ -130,6 +130,15 @@ fn calls_are_answered_in_order_and_what_is_followed_comes_between() {
 }
 
 #[test]
+fn where_an_answer_is_owed_and_something_else_comes_its_caller_is_told() {
+    let mut link = live();
+    call(&mut link, 0, 1);
+    let heard = hear(&mut link, 1, ">3 $9 subscribe $1 c :1 ");
+    assert_eq!(heard[0], failed(1, Failure::Lost));
+    assert!(down(&heard[1..]).ends_with("it follows what it was not asked to"), "{heard:?}");
+}
+
+#[test]
 fn an_error_is_its_callers_and_the_line_goes_on() {
     let mut link = live();
     call(&mut link, 0, 1);
