@@ -6,7 +6,9 @@
 pub(crate) mod access;
 pub(crate) mod chunked;
 pub(crate) mod decoder;
+pub(crate) mod facts;
 pub(crate) mod frames;
+pub(crate) mod link;
 pub(crate) mod poll;
 pub(crate) mod query;
 mod read;

@@ -15,6 +15,9 @@ const INPUTS: usize = 2000;
 /// The same of the simulation: each is hundreds of steps.
 const SIMULATIONS: usize = 60;
 
+/// The same of facts: each has a node come up first.
+const FACTS: usize = 600;
+
 /// As in `fuzz/run`: longer ones find nothing that shorter ones do not.
 const INPUT_BYTES_MAX: usize = 4096;
 
@@ -37,8 +40,18 @@ fn decoder() {
 }
 
 #[test]
+fn facts() {
+    try_out("facts", FACTS, checks::facts::check);
+}
+
+#[test]
 fn frames() {
     try_out("frames", INPUTS, checks::frames::check);
+}
+
+#[test]
+fn link() {
+    try_out("link", INPUTS, checks::link::check);
 }
 
 #[test]
