@@ -55,7 +55,7 @@ fn let_in(link: &mut Link, now: u64) {
     assert_eq!(said(link), "*4 $5 HELLO $1 3 $7 SETNAME $9 shaveet-1 ");
     assert_eq!(hear(link, now, HELLO), []);
     assert_eq!(said(link), "*4 $8 FCALL_RO $17 shaveet1_revision $1 1 $13 {shaveet}:hub ");
-    assert_eq!(hear(link, now, ":1 "), [Event::Up]);
+    assert_eq!(hear(link, now, &format!(":{} ", library::REVISION)), [Event::Up]);
 }
 
 fn live() -> Link {
