@@ -3,7 +3,8 @@
 //! Whoever can reach the server gets a client by `POST /demo/client`, and may speak by `POST /demo/say`, in the channel `demo`
 //! alone. Pages of other sites may not.
 
-use crate::http::{Exchange, Method, Request, Response, Status, query};
+use crate::http::query::Parameters;
+use crate::http::{Exchange, Method, Request, Response, Status};
 use crate::hub::{Error, Sender, Submission};
 
 use super::assets::File;
@@ -58,13 +59,13 @@ impl Api {
 
     /// Publishes the body, from whoever the parameter `from` names.
     fn say_in_demo(&mut self, visit: Visit<'_>, request: &Request<'_>) -> Result<String, Fault> {
-        let from = query::parts(request.query()).map(query::parameter).find(|(name, _)| **name == *b"from");
-        let from = from.map(|(_, value)| value.into_owned()).unwrap_or_default();
-        let from = String::from_utf8(from).ok().filter(|from| from.len() <= NAME_BYTES_MAX);
+        let parameters = Parameters::of(request.query());
+        let from = parameters.iter().find_map(|parameter| parameter.value_of(b"from")).unwrap_or_default();
+        let from = std::str::from_utf8(from).ok().filter(|from| from.len() <= NAME_BYTES_MAX);
         let from = from.ok_or(Fault::Request("the parameter from is a name of at most 64 bytes of UTF-8\r\n"))?;
         let text = std::str::from_utf8(&request.body).ok().filter(|text| text.len() <= TEXT_BYTES_MAX);
         let text = text.ok_or(Fault::Request("the body is a text of at most 4096 bytes of UTF-8\r\n"))?;
-        let submission = Submission { channel: CHANNEL, from: Sender::Id(&from), text, exclude: &[], ttl: None };
+        let submission = Submission { channel: CHANNEL, from: Sender::Id(from), text, exclude: &[], ttl: None };
         let placed = self.hub.publish(visit.now, submission)?;
         Ok(format!("{{\"id\":{}}}", placed.id))
     }

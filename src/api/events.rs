@@ -7,6 +7,7 @@
 use log::debug;
 use serde::{Deserialize, Serialize};
 
+use crate::http::query::Parameters;
 use crate::http::{Exchange, Framing, Method, Request, Response, Status};
 use crate::hub::{Answer, Channel, Ending, Gap, Transport, WaitError};
 use crate::slots::Key;
@@ -44,7 +45,8 @@ impl Api {
             Response { status: Status::NO_CONTENT, headers, body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let poll = match Poll::of_stream(request.query(), request.header("Last-Event-ID")) {
+        let parameters = Parameters::of(request.query());
+        let poll = match Poll::of_stream(&parameters, request.header("Last-Event-ID")) {
             Ok(poll) => poll,
             Err(fault) => {
                 fault.write(&self.cors, reader, visit.date, exchange, out);

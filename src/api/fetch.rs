@@ -26,8 +26,12 @@ pub(super) enum Fetch {
 const PATIENCE: Ms = Ms::from_secs(60);
 
 impl Api {
-    /// Sees to it that the clients of a poll are here.
+    /// Sees to it that the clients of a poll are here. A server alone has all that there are.
     pub(super) fn fetch(&mut self, visit: Visit<'_>, poll: &Poll<'_>) -> Fetch {
+        if self.cluster.is_none() { Fetch::Here } else { self.admit(visit, poll) }
+    }
+
+    fn admit(&mut self, visit: Visit<'_>, poll: &Poll<'_>) -> Fetch {
         let Some(cluster) = &mut self.cluster else { return Fetch::Here };
         let since = match poll.start() {
             Start::Behind(token) => self.epoch.seq(token),

@@ -10,6 +10,7 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Ms;
+use crate::http::query::Parameters;
 use crate::http::{Exchange, Method, Request, Response, Status, write_switch};
 use crate::hub::{Answer, Ending, Transport, WaitError};
 use crate::slots::Key;
@@ -85,7 +86,8 @@ impl Api {
         let Some(reader) = self.cors.reader(request) else {
             return refuse_origin(visit, exchange, out);
         };
-        let poll = match Poll::of_stream(request.query(), None) {
+        let parameters = Parameters::of(request.query());
+        let poll = match Poll::of_stream(&parameters, None) {
             Ok(poll) => poll,
             Err(fault) => {
                 fault.write(&self.cors, reader, visit.date, exchange, out);

@@ -6,14 +6,13 @@
 //!
 //! A poll always parks. When the hub owes it something, the [`Press`](super::Press) writes it out.
 
-use std::borrow::Cow;
-
 use log::debug;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::Ms;
-use crate::http::{Exchange, Method, Request, Response, Status, query};
+use crate::http::query::Parameters;
+use crate::http::{Exchange, Method, Request, Response, Status};
 use crate::hub::{Client, Ending, Protocol, Since, Waiter};
 use crate::slots::Key;
 
@@ -76,17 +75,18 @@ impl Api {
             Response { status: Status::NO_CONTENT, headers, body: b"" }.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
-        let poll = match Poll::parse(query) {
+        let parameters = Parameters::of(query);
+        let poll = match Poll::parse(&parameters) {
             Ok(poll) => poll,
             Err(fault) => {
                 fault.write(&self.cors, reader, visit.date, exchange, out);
                 return Outcome::Answered;
             }
         };
-        let (shape, protocol, callback) = match &poll.wish {
-            Wish::Original(callback) => (Shape::Original, Protocol::Original, &**callback),
-            Wish::Resume(start, None) => (Shape::Object, Protocol::Resume(self.since(*start)), &b""[..]),
-            Wish::Resume(start, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(*start)), &**callback),
+        let (shape, protocol, callback) = match poll.wish {
+            Wish::Original(callback) => (Shape::Original, Protocol::Original, callback),
+            Wish::Resume(start, None) => (Shape::Object, Protocol::Resume(self.since(start)), &b""[..]),
+            Wish::Resume(start, Some(callback)) => (Shape::Script, Protocol::Resume(self.since(start)), callback),
         };
         if request.method == Method::Head {
             // It has no body to put messages into: it takes none, and so need not wait (WIRE H8).
@@ -138,7 +138,8 @@ impl Api {
     ) -> Option<Ms> {
         let now = visit.now;
         match (self.pace.turn(now, client), protocol) {
-            (Turn::Now, _) => {
+            (Turn::Now, Protocol::Original) => None,
+            (Turn::Now, Protocol::Resume(_)) => {
                 if self.hub.asks_again(now, parked.waiter) {
                     self.pace.count(now, client);
                 }
@@ -221,17 +222,19 @@ pub(super) struct Poll<'a> {
 }
 
 /// Who the page says that it is, and with which key.
+#[derive(Clone, Copy)]
 struct Claim<'a> {
-    id: Cow<'a, [u8]>,
-    key: Cow<'a, [u8]>,
+    id: &'a [u8],
+    key: &'a [u8],
 }
 
 /// In which protocol.
+#[derive(Clone, Copy)]
 enum Wish<'a> {
     /// The original's, with its callback.
-    Original(Cow<'a, [u8]>),
+    Original(&'a [u8]),
     /// The resume protocol's, with the position, and the callback, if one is named.
-    Resume(Start, Option<Cow<'a, [u8]>>),
+    Resume(Start, Option<&'a [u8]>),
 }
 
 /// From where a page wants to go on.
@@ -256,15 +259,15 @@ pub(super) enum Fault<'a> {
     /// It names nobody: the same answer as for a client that does not exist.
     MalformedClient,
     /// The same in the resume protocol, with its callback.
-    Resume(Status, &'static str, Option<Cow<'a, [u8]>>),
+    Resume(Status, &'static str, Option<&'a [u8]>),
 }
 
 /// What stands in a query, of several of one name the first (WIRE P4).
 #[derive(Default)]
 struct Asked<'a> {
-    callback: Option<Cow<'a, [u8]>>,
-    since: Option<Cow<'a, [u8]>>,
-    wait: Option<Cow<'a, [u8]>>,
+    callback: Option<&'a [u8]>,
+    since: Option<&'a [u8]>,
+    wait: Option<&'a [u8]>,
     claims: SmallVec<[Claim<'a>; 1]>,
     /// A client is named.
     is_for_somebody: bool,
@@ -273,37 +276,36 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn read(query: &'a [u8]) -> Asked<'a> {
+    fn read(parameters: &'a Parameters<'_>) -> Asked<'a> {
         let mut asked = Asked::default();
-        let is_plain = !query::is_encoded(query);
-        for part in query::parts(query) {
-            match parameter(part, is_plain) {
-                Some((Name::Callback, value)) => asked.callback = asked.callback.or(Some(value)),
-                Some((Name::Since, value)) => asked.since = asked.since.or(Some(value)),
-                Some((Name::Wait, value)) => asked.wait = asked.wait.or(Some(value)),
-                Some((Name::ClientId, value)) => {
-                    asked.is_for_somebody = true;
-                    match Claim::parse(value) {
-                        Some(claim) => asked.claims.push(claim),
-                        None => asked.is_malformed = true,
-                    }
+        parameters.iter().for_each(|parameter| {
+            if let Some(value) = parameter.value_of(b"client_id") {
+                asked.is_for_somebody = true;
+                match Claim::parse(value) {
+                    Some(claim) => asked.claims.push(claim),
+                    None => asked.is_malformed = true,
                 }
-                None => {}
+            } else if let Some(value) = parameter.value_of(b"callback") {
+                asked.callback = asked.callback.or(Some(value));
+            } else if let Some(value) = parameter.value_of(b"since") {
+                asked.since = asked.since.or(Some(value));
+            } else if let Some(value) = parameter.value_of(b"wait") {
+                asked.wait = asked.wait.or(Some(value));
             }
-        }
+        });
         asked
     }
 }
 
 impl<'a> Poll<'a> {
-    fn parse(query: &'a [u8]) -> Result<Poll<'a>, Fault<'a>> {
-        let mut asked = Asked::read(query);
-        let callback = match asked.callback.take() {
-            Some(callback) if !callback.is_empty() && !is_callback(&callback) => return Err(Fault::BadCallback),
-            callback => callback.filter(|callback| !callback.is_empty()),
-        };
-        if let Some(since) = asked.since.take() {
-            return Poll::resume(&since, asked, callback);
+    fn parse(parameters: &'a Parameters<'_>) -> Result<Poll<'a>, Fault<'a>> {
+        let asked = Asked::read(parameters);
+        let callback = asked.callback.filter(|callback| !callback.is_empty());
+        if callback.is_some_and(|callback| !is_callback(callback)) {
+            return Err(Fault::BadCallback);
+        }
+        if let Some(since) = asked.since {
+            return Poll::resume(since, asked, callback);
         }
         let callback = callback.ok_or(Fault::NoCallback)?;
         if !asked.is_for_somebody {
@@ -317,18 +319,16 @@ impl<'a> Poll<'a> {
 
     /// What a stream asks for: always by the resume protocol. The last id that its page has seen (`Last-Event-ID`) wins over
     /// what stands in the URL, as the browser repeats that when it comes back.
-    pub(super) fn of_stream(query: &'a [u8], last_id: Option<&[u8]>) -> Result<Poll<'a>, Fault<'a>> {
-        let mut asked = Asked::read(query);
-        asked.wait = None;
-        let since = asked.since.take();
-        let since = last_id.filter(|id| !id.is_empty()).map(Cow::Borrowed).or(since).unwrap_or_default();
-        Poll::resume(&since, asked, None)
+    pub(super) fn of_stream(parameters: &'a Parameters<'_>, last_id: Option<&[u8]>) -> Result<Poll<'a>, Fault<'a>> {
+        let asked = Asked { wait: None, ..Asked::read(parameters) };
+        let since = last_id.filter(|id| !id.is_empty()).or(asked.since).unwrap_or_default();
+        Poll::resume(since, asked, None)
     }
 
-    fn resume(since: &[u8], asked: Asked<'a>, callback: Option<Cow<'a, [u8]>>) -> Result<Poll<'a>, Fault<'a>> {
+    fn resume(since: &[u8], asked: Asked<'a>, callback: Option<&'a [u8]>) -> Result<Poll<'a>, Fault<'a>> {
         let (status, text) = match Start::parse(since) {
             _ if !asked.is_for_somebody => (Status::BAD_REQUEST, "the parameter client_id is missing"),
-            _ if asked.wait.as_ref().is_some_and(|wait| **wait != *b"0") => {
+            _ if asked.wait.is_some_and(|wait| wait != b"0") => {
                 (Status::BAD_REQUEST, "wait is 0, for an answer at once, or is left out")
             }
             None => (Status::BAD_REQUEST, "since is no position that this server gave; leave it empty to begin"),
@@ -343,7 +343,7 @@ impl<'a> Poll<'a> {
 
     /// Ids and keys.
     pub(super) fn claims(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.claims.iter().map(|claim| (&*claim.id, &*claim.key))
+        self.claims.iter().map(|claim| (claim.id, claim.key))
     }
 
     /// From where it wants to go on.
@@ -365,47 +365,13 @@ impl Start {
     }
 }
 
-/// The parameters that are looked at.
-enum Name {
-    Callback,
-    ClientId,
-    Since,
-    Wait,
-}
-
-/// Whose part of the query it is, and the value, decoded. `is_plain` if nothing in it is encoded.
-fn parameter(part: &[u8], is_plain: bool) -> Option<(Name, Cow<'_, [u8]>)> {
-    let decoded = |value| if is_plain { Cow::Borrowed(value) } else { query::form_decode(value) };
-    if let Some(value) = part.strip_prefix(b"client_id=") {
-        return Some((Name::ClientId, decoded(value)));
-    }
-    if let Some(value) = part.strip_prefix(b"callback=") {
-        return Some((Name::Callback, decoded(value)));
-    }
-    if let Some(value) = part.strip_prefix(b"since=") {
-        return Some((Name::Since, decoded(value)));
-    }
-    if let Some(value) = part.strip_prefix(b"wait=") {
-        return Some((Name::Wait, decoded(value)));
-    }
-    // Without a value, or with a name that is encoded itself.
-    let (name, value) = if is_plain { (Cow::Borrowed(part), Cow::default()) } else { query::parameter(part) };
-    match &*name {
-        b"client_id" => Some((Name::ClientId, value)),
-        b"callback" => Some((Name::Callback, value)),
-        b"since" => Some((Name::Since, value)),
-        b"wait" => Some((Name::Wait, value)),
-        _ => None,
-    }
-}
-
 impl Fault<'_> {
     pub(super) fn write(self, cors: &Cors, reader: Reader, date: &str, exchange: Exchange, out: &mut Vec<u8>) {
         let body: &[u8] = match self {
             Fault::Resume(status, text, callback) => {
                 let shape = if callback.is_none() { Shape::Object } else { Shape::Script };
                 let headers = cors.answer(reader, shape);
-                return write_error(status, text, callback.as_deref(), headers, date, exchange, out);
+                return write_error(status, text, callback, headers, date, exchange, out);
             }
             Fault::MalformedClient => return not_found(date, exchange, out),
             Fault::NoCallback => b"the parameter callback is missing\r\n",
@@ -455,17 +421,8 @@ const IN_NAMES: [bool; 256] = {
 };
 
 impl<'a> Claim<'a> {
-    fn parse(value: Cow<'a, [u8]>) -> Option<Claim<'a>> {
-        Some(match value {
-            Cow::Borrowed(value) => {
-                let (id, key) = split(value)?;
-                Claim { id: id.into(), key: key.into() }
-            }
-            Cow::Owned(value) => {
-                let (id, key) = split(&value)?;
-                Claim { id: id.to_owned().into(), key: key.to_owned().into() }
-            }
-        })
+    fn parse(value: &'a [u8]) -> Option<Claim<'a>> {
+        split(value).map(|(id, key)| Claim { id, key })
     }
 }
 
@@ -496,8 +453,7 @@ mod tests {
         assert_eq!(split("a_!!_b_!!_key"), pair("a_!!_b", "key"));
         assert_eq!(split("_!!_"), pair("", ""));
         assert_eq!(split("a_!_key"), None);
-        assert!(Claim::parse(Cow::Borrowed(b"\xff_!!_x")).is_none());
-        assert!(Claim::parse(Cow::Owned(b"x_!!_\xff".to_vec())).is_none());
+        assert!(Claim::parse(b"\xff_!!_x").is_none() && Claim::parse(b"x_!!_\xff").is_none());
         let key = "0123456789abcdef".repeat(2);
         for id in ["", "a", "é", "a_!!_b", "_!!", "_"] {
             assert_eq!(split(&format!("{id}_!!_{key}")), pair(id, &key), "{id}");
@@ -505,29 +461,6 @@ mod tests {
         // Where the key of the usual length would begin stands another separator.
         let late = format!("_!!_{}_!!_{}", "x".repeat(20), "y".repeat(8));
         assert_eq!(split(&late), pair(&format!("_!!_{}", "x".repeat(20)), "yyyyyyyy"));
-    }
-
-    #[test]
-    fn parameters_are_told_by_name_encoded_or_not() {
-        let read = |part: &'static str, is_plain| {
-            let (name, value) = parameter(part.as_bytes(), is_plain)?;
-            Some((name as usize, String::from_utf8(value.into_owned()).unwrap()))
-        };
-        for (part, name, value) in [
-            ("callback=a", Name::Callback, "a"),
-            ("callback", Name::Callback, ""),
-            ("since=", Name::Since, ""),
-            ("client_id=a=b", Name::ClientId, "a=b"),
-            ("client_id", Name::ClientId, ""),
-        ] {
-            let expected = Some((name as usize, value.to_owned()));
-            assert_eq!((read(part, true), read(part, false)), (expected.clone(), expected), "{part}");
-        }
-        assert_eq!(read("c%61llback=%61+b", false), Some((Name::Callback as usize, "a b".to_owned())));
-        assert_eq!(read("client%5fid=%", false), Some((Name::ClientId as usize, "%".to_owned())));
-        for other in ["callbacks=a", "xcallback=a", "=callback", "ts=1", "client_id%=a"] {
-            assert_eq!((read(other, true), read(other, false)), (None, None), "{other}");
-        }
     }
 
     #[test]

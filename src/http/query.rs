@@ -4,6 +4,59 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
+/// The parameters of a query. Mostly nothing of it is encoded, and it is read where it stands; if anything is, all of it is
+/// decoded first.
+#[derive(Debug)]
+pub struct Parameters<'a> {
+    plain: &'a [u8],
+    decoded: Vec<Pair<'a>>,
+}
+
+/// Name and value.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub enum Parameter<'a> {
+    /// As it stands in the query: `name=value`, or the name alone.
+    Plain(&'a [u8]),
+    /// Name and value.
+    Decoded(&'a [u8], &'a [u8]),
+}
+
+impl<'a> Parameters<'a> {
+    /// Those of this query.
+    #[must_use]
+    pub fn of(query: &'a [u8]) -> Parameters<'a> {
+        if is_encoded(query) {
+            Parameters { plain: b"", decoded: parts(query).map(parameter).collect() }
+        } else {
+            Parameters { plain: query, decoded: Vec::new() }
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Parameter<'_>> {
+        let decoded = self.decoded.iter().map(|(name, value)| Parameter::Decoded(name, value));
+        parts(self.plain).map(Parameter::Plain).chain(decoded)
+    }
+}
+
+impl<'a> Parameter<'a> {
+    /// Its value, if this is its name; empty if it has none.
+    #[must_use]
+    pub fn value_of(self, name: &[u8]) -> Option<&'a [u8]> {
+        match self {
+            Parameter::Plain(part) => match part.strip_prefix(name)? {
+                [] => Some(b""),
+                [b'=', value @ ..] => Some(value),
+                _ => None,
+            },
+            Parameter::Decoded(found, value) => (found == name).then_some(value),
+        }
+    }
+}
+
 /// The parts of a query between its `&`s, as they were sent, in order.
 pub fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = query;
@@ -22,7 +75,7 @@ pub fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Name and value of a part, decoded.
 #[must_use]
-pub fn parameter(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
+pub fn parameter(part: &[u8]) -> Pair<'_> {
     let name_end = memchr(b'=', part).unwrap_or(part.len());
     (form_decode(&part[..name_end]), form_decode(part.get(name_end + 1..).unwrap_or_default()))
 }
@@ -87,6 +140,27 @@ mod tests {
         let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(pairs("a=1+2&b&&c=x=y&d%20e=%2b&=v&"), expected);
         assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_name_encoded_or_not() {
+        let values = |query: &str, name: &str| {
+            let parameters = Parameters::of(query.as_bytes());
+            let values = parameters.iter().filter_map(|parameter| parameter.value_of(name.as_bytes()));
+            values.map(|value| String::from_utf8(value.to_owned()).unwrap()).collect::<Vec<_>>()
+        };
+        for (plain, encoded, found) in [
+            ("client_id=a=b", "client%5fid=a%3db", &["a=b"][..]),
+            ("client_id", "client%5Fid", &[""]),
+            ("client_id=1&since=2&&client_id=", "client_id=%31&since=2&client_id=", &["1", ""]),
+            ("client_ids=a&xclient_id=a&=client_id&CLIENT_ID=a", "client_id%=a&client_id%3Da", &[]),
+            ("", "%", &[]),
+        ] {
+            assert!(!is_encoded(plain.as_bytes()) && is_encoded(encoded.as_bytes()));
+            assert_eq!(values(plain, "client_id"), found, "{plain}");
+            assert_eq!(values(encoded, "client_id"), found, "{encoded}");
+        }
+        assert_eq!(values("a=1&b=+&a=2", "b"), [" "]);
     }
 
     #[test]
