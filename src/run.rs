@@ -47,9 +47,11 @@ pub fn is(word: u64, byte: u8) -> u64 {
     below(word ^ (EACH * u64::from(byte)), 1)
 }
 
-/// For [`short_run`]: bytes beyond ASCII.
-pub fn beyond_ascii(word: u64) -> u64 {
-    word & HIGH
+/// For [`short_run`]: bytes that are not from `first` to `last`, which are ASCII. (Of those behind the first it may take some
+/// more for such.)
+pub fn outside(word: u64, first: u8, last: u8) -> u64 {
+    let beyond_last = word.wrapping_add(EACH * u64::from(0x7f - last));
+    (word.wrapping_sub(EACH * u64::from(first)) | beyond_last | word) & HIGH
 }
 
 /// For [`short_run`]: bytes that are no letter, no digit and no hyphen.
@@ -98,7 +100,7 @@ mod tests {
             (|word| below(word, b' '), |byte| byte < b' '),
             (|word| below(word, 0x80), |byte| byte < 0x80),
             (|word| is(word, 0x7f), |byte| byte == 0x7f),
-            (beyond_ascii, |byte| !byte.is_ascii()),
+            (|word| outside(word, b'!', b'~'), |byte| !(b'!'..=b'~').contains(&byte)),
             (no_word, |byte| !byte.is_ascii_alphanumeric() && byte != b'-'),
         ];
         for (stops, is_other) in kinds {

@@ -104,11 +104,19 @@ impl Decoder {
         if input.is_empty() {
             return Ok(Step::More);
         }
+        if self.part.is_none()
+            && let Some((request, used)) = at_once(limits, input)
+        {
+            return Ok(Step::Request { request, used });
+        }
+        self.walk(limits, input)
+    }
+
+    /// The other way. Inlined it would make the way of nearly all longer.
+    #[inline(never)]
+    fn walk<'a>(&mut self, limits: &Limits, input: &'a [u8]) -> Result<Step<'a>, Error> {
         let pending = match self.part.take().map(|part| *part) {
-            None => match at_once(limits, input) {
-                Some((request, used)) => return Ok(Step::Request { request, used }),
-                None => self.begin(limits, input, 0, true)?,
-            },
+            None => self.begin(limits, input, 0, true)?,
             Some(Part::Head { line, first }) => self.begin(limits, input, line, first)?,
             Some(Part::Body(pending)) => Some(pending),
         };

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::run::{below, beyond_ascii, is, longer_run, no_word, short_run};
+use crate::run::{below, is, longer_run, no_word, outside, short_run};
 
 use super::error::Limits;
 use super::fields::{Fields, Framing};
@@ -60,7 +60,7 @@ fn line(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// What is not visible ASCII (RFC 3986 section 2).
 fn ends_target(word: u64) -> u64 {
-    below(word, b' ' + 1) | is(word, 0x7f) | beyond_ascii(word)
+    outside(word, b'!', b'~')
 }
 
 /// What is no part of a value (RFC 9110 section 5.5), and tabs, which may be.

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::message::Message;
 use super::ring::Loss;
 use super::subscription::Subscription;
-use super::waiter::{Ending, Owner, Protocol, Since, State, Waiter};
+use super::waiter::{Ending, Owner, Protocol, State, Waiter};
 
 /// Messages in one answer of the resume protocol: the page asks for the rest at once.
 const RESUME_MESSAGES_MAX: usize = 1000;
@@ -107,7 +107,7 @@ impl Hub {
     /// Where there may be something for a waiter: one look at each of its channels. What is on its way to one of its clients
     /// comes first, as nobody knows what it has got (P17).
     pub(super) fn news(&self, waiter: &Waiter) -> News {
-        let mut news = News::None;
+        let (mut news, is_lost) = (News::None, waiter.is_lost());
         for member in &waiter.members {
             let client = &self.clients[member.client];
             if waiter.is_original() && self.is_held_up(client) {
@@ -121,7 +121,7 @@ impl Hub {
                     continue;
                 }
                 let is_special = subscription.has_ended() || subscription.is_behind(position);
-                if waiter.protocol == Protocol::Resume(Since::Lost) || is_special {
+                if is_lost || is_special {
                     news = News::Many;
                 } else if self.channels[subscription.channel].last_seq() > after {
                     let one = News::One { channel: subscription.channel, after };
@@ -197,7 +197,7 @@ impl Hub {
             return;
         }
         let (upto, newest) = subscription.reach();
-        let is_lost = waiter.protocol == Protocol::Resume(Since::Lost) && subscription.made <= waiter.came;
+        let is_lost = waiter.is_lost() && subscription.made <= waiter.came;
         if is_lost && !subscription.has_ended() {
             draft.lacks.push(Lack { channel: subscription.channel, reader: client, after, newest, is_restart: true });
         } else if channel.last_seq() <= after {

@@ -127,11 +127,8 @@ impl Hub {
         let waiter = Waiter { owner, members, deadline, protocol, transport, came, state, came_s, queued, owes_word };
         self.tally.parked[waiter.medium()] += 1;
         let waiter = self.waiters.insert(waiter);
-        if self.enlist(waiter) || owes_word {
-            self.look_at(waiter);
-        } else {
-            debug_assert!(!self.is_due(now, waiter), "whoever is due something is looked at");
-        }
+        let is_looked_at = self.enlist(waiter);
+        debug_assert!(is_looked_at || !self.is_due(now, waiter), "whoever is due something is looked at");
         Ok(waiter)
     }
 
@@ -157,12 +154,12 @@ impl Hub {
         }
     }
 
-    /// Puts a poll on the lists of its clients. True if something may be due to it already: mostly nothing is, as the page
-    /// has had everything a moment ago, and then nobody need look again.
+    /// Puts a poll on the lists of its clients. Has it looked at, and says so, if something may be due to it already: mostly
+    /// nothing is, as the page has had everything a moment ago.
     fn enlist(&mut self, key: Key<Waiter>) -> bool {
-        let Hub { clients, channels, waiters, .. } = self;
-        let waiter = &waiters[key];
-        let mut may_be_due = waiter.protocol == Protocol::Resume(Since::Lost);
+        let Hub { clients, channels, waiters, ready, .. } = self;
+        let waiter = &mut waiters[key];
+        let mut may_be_due = waiter.owes_word || waiter.is_lost();
         for member in &waiter.members {
             let client = &mut clients[member.client];
             client.polls_mut().push(key);
@@ -173,6 +170,10 @@ impl Hub {
                 channel.parked += u32::from(begins && !subscription.has_ended());
                 may_be_due |= channel.last_seq() > subscription.after(position);
             }
+        }
+        if may_be_due {
+            waiter.queued = true;
+            ready.push_back(key);
         }
         may_be_due
     }

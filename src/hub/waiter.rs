@@ -145,6 +145,11 @@ impl Waiter {
         }
     }
 
+    /// Whether nobody knows what its page has had.
+    pub(super) fn is_lost(&self) -> bool {
+        self.protocol == Protocol::Resume(Since::Lost)
+    }
+
     pub(super) fn is_original(&self) -> bool {
         self.protocol == Protocol::Original
     }

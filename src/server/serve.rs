@@ -114,19 +114,26 @@ impl Server {
     /// from the shared buffer.
     fn read(&mut self, key: Key<Peer>) {
         let mut input = std::mem::take(&mut self.input);
-        let count = self.fill(key, &mut input);
-        if let (Some(count), Some(peer)) = (count, self.peers.get_mut(key)) {
-            if peer.inbox.is_empty() {
-                let used = self.answer_requests(key, &input[..count]);
-                if let Some(peer) = self.peers.get_mut(key).filter(|_| used < count) {
-                    peer.inbox.push(&input[used..count]);
-                }
-            } else {
-                peer.inbox.push(&input[..count]);
-                peer.unread = true;
-            }
+        if let Some(count) = self.fill(key, &mut input) {
+            self.take_in(key, &input[..count]);
         }
         self.input = input;
+    }
+
+    /// Answers what has come, unless something waits in the inbox before it. What cannot be answered yet waits there.
+    fn take_in(&mut self, key: Key<Peer>, input: &[u8]) {
+        let peer = &mut self.peers[key];
+        if !peer.inbox.is_empty() {
+            peer.inbox.push(input);
+            peer.unread = true;
+            return;
+        }
+        let used = self.answer_requests(key, input);
+        if used < input.len()
+            && let Some(peer) = self.peers.get_mut(key)
+        {
+            peer.inbox.push(&input[used..]);
+        }
     }
 
     /// Answers what waits in the inbox.
@@ -206,8 +213,6 @@ impl Server {
         self.output.clear();
         let mut used = 0;
         loop {
-            let peer = &mut self.peers[key];
-            peer.unread = false;
             match self.answer_request(key, &limits, &input[used..]) {
                 Next::Request(count) => used += count,
                 Next::Stop(count) => {
@@ -233,6 +238,7 @@ impl Server {
 
     fn answer_request(&mut self, key: Key<Peer>, limits: &Limits, input: &[u8]) -> Next {
         let peer = &mut self.peers[key];
+        peer.unread = false;
         match peer.decoder.next(limits, input) {
             Ok(Step::More) if self.memory.is_full && input.len() > INBOX_BYTES_WHEN_FULL => {
                 debug!("peer {key:?}: refused with 503, memory is full");
