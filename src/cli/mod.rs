@@ -159,7 +159,7 @@ fn subcommands() -> Vec<Command> {
     let check = Command::new("check")
         .about("Check the configuration and print what counts of it, and where each value comes from")
         .after_help("What it prints can be used as a file. The exit code is 2 if something is wrong.")
-        .args(server_flags());
+        .defer(|check| check.args(server_flags()));
     let upgrade = Command::new("upgrade")
         .about("Have a running server become the program that is installed now; nobody is hung up on")
         .after_help("The same as SIGUSR2, but says whether it has. The exit code is\n1 if it has not: it goes on as before then.")

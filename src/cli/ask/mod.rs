@@ -53,7 +53,8 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
         (why::SYNTAX, reach::URL),
         (bench::SYNTAX, reach::BARE_URL),
     ];
-    all.into_iter().map(|(syntax, url)| syntax.command(&[url]).args(reach::settings_flags()))
+    let with_settings = |command: Command| command.args(reach::settings_flags());
+    all.into_iter().map(move |(syntax, url)| syntax.command(&[url]).defer(with_settings))
 }
 
 impl Question {
