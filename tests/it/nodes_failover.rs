@@ -72,3 +72,41 @@ fn a_planned_failover_loses_nothing() {
     audience.end();
     parts.end();
 }
+
+#[test]
+fn a_master_that_dies_loses_nothing_that_a_node_has_heard() {
+    let mut parts = Parts::new();
+    let doors = Doors::of(&parts.nodes);
+    let audience = Audience::gather(&PLAN, &doors, &doors);
+    thread::sleep(Duration::from_secs(2));
+    // The replica gets nothing more, and nobody waits for it.
+    parts.replica.ask(&["CONFIG", "SET", "masterauth", "no password is asked for"]);
+    parts.master.ask(&["CLIENT", "KILL", "TYPE", "replica"]);
+    let before = audience.published();
+    until("something is published that the replica does not have", || audience.published() > before + 50);
+    parts.master.kill();
+    until("all is well again", || parts.is_over());
+    let before = audience.published();
+    until("it goes on", || audience.published() > before + 50);
+    audience.end();
+    parts.end();
+}
+
+/// For ten seconds some nodes speak to one master and some to the other; then the old one is made a replica, and what it was told is lost.
+#[test]
+fn a_failover_that_nobody_prepared_loses_nothing_that_a_node_has_heard() {
+    let parts = Parts::new();
+    let doors = Doors::of(&parts.nodes);
+    let audience = Audience::gather(&PLAN, &doors, &doors);
+    thread::sleep(Duration::from_secs(2));
+    parts.sentinel.ask(&["SENTINEL", "FAILOVER", "main"]);
+    let is_replica = || parts.master.ask(&["ROLE"]).starts_with("slave");
+    until("the old master goes on for a while", || parts.replica.ask(&["ROLE"]).starts_with("master"));
+    thread::sleep(Duration::from_secs(9));
+    until("it is a replica", is_replica);
+    until("all is well again", || parts.is_over());
+    let before = audience.published();
+    until("it goes on", || audience.published() > before + 50);
+    audience.end();
+    parts.end();
+}
