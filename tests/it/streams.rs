@@ -568,7 +568,7 @@ fn a_page_changes_its_transport_in_the_middle_and_hears_each_message_once() {
 #[test]
 fn a_reader_that_has_stopped_costs_little_and_is_told_the_gap() {
     let server = Server::with(
-        &[&SILENT[..], &["--history", "50", "--history-bytes", "16MiB", "--write-timeout", "1m"]].concat(),
+        &[&SILENT[..], &["--history", "50", "--history-bytes", "16MiB", "--write-timeout", "1h"]].concat(),
     );
     let stopped = server.subscriber("stopped", &["room"]);
     let other = server.subscriber("other", &["room"]);
