@@ -14,11 +14,11 @@ use crate::support::streams::WebSocket;
 use crate::support::{BINARY, Client, Nest, PATIENCE, Server, heard};
 use serde_json::Value;
 
-/// Becomes the server, in a network that passes on 1 MB a second, with as little memory for what is on the way as a cheap
+/// Becomes the server, in a network that passes on 375 kB a second, with as little memory for what is on the way as a cheap
 /// line has.
 const SLOW: &str = "ip link set lo up mtu 1500
     for kind in rmem wmem; do echo 4096 65536 262144 >/proc/sys/net/ipv4/tcp_$kind || true; done
-    tc qdisc add dev lo root tbf rate 8mbit burst 256kb latency 50ms
+    tc qdisc add dev lo root tbf rate 3mbit burst 256kb latency 50ms
     exec \"$0\" \"$@\"";
 
 const HISTORY: u64 = 50;
