@@ -271,6 +271,11 @@ impl<T> Slots<T> {
         })
     }
 
+    /// How many slots there are, vacant or not: where a walk by [`Slots::next_from`] ends.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.pages.len() * PAGE).unwrap_or(u32::MAX)
+    }
+
     /// One step of a walk through the table that can pause: the next value at or after `cursor`, which moves past it.
     ///
     /// Each slot that is looked at takes one off `budget`, vacant or not, and each empty page, as a table that was once large
@@ -295,7 +300,7 @@ impl<T> Slots<T> {
     /// # assert_eq!(sum, 5);
     /// ```
     pub fn next_from(&self, cursor: &mut u32, budget: &mut u32) -> Option<(Key<T>, &T)> {
-        let end = u32::try_from(self.pages.len() * PAGE).unwrap_or(u32::MAX);
+        let end = self.places();
         while *cursor < end && *budget > 0 {
             let index = *cursor;
             *budget -= 1;

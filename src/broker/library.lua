@@ -8,7 +8,7 @@
 -- Each function has one key, `{shaveet}:hub`; all others begin as it does, so all are in one slot:
 --
 --   hub                the format, the epoch, the newest seq, whose Redis it is, the limits
---   client:ID          a hash: key, position, when it was made and seen
+--   client:ID          a hash: key, position, when it was made
 --   subscriptions:ID   a hash: channel -> "MADE BEGIN"
 --   ended:ID           a hash: number -> "MADE BEGIN UNTIL NEWEST0 NEWEST1 STALE CHANNEL", while something is to be read
 --   channel:NAME       a hash: its newest id and seqs, what fell out, how much it holds
@@ -16,8 +16,9 @@
 --   notices:NAME       a stream: the server's own messages, if they have a ring of their own
 --   members:NAME       a set: the subscribed clients that are here
 --   clients, channels  sorted sets: who is here, what there is, by a number that grows
+--   seen               a sorted set: the same clients, by when they were last seen, or will be said to be at the latest
 --   departed           a sorted set: who may come back, by until when
---   due                a sorted set: what is to be looked at, c:ID or h:NAME, by when
+--   due                a sorted set: channels that are to be looked at, by when
 --   once:KEY           what was published with a key to publish by only once, "ID SEQ"
 --   nodes              a sorted set: which nodes there are, by when they last said so
 --   awaited            a set: the nodes that may still put back what a failover has lost
@@ -221,9 +222,9 @@ local function full(limit, most)
   return { err = 'FULL ' .. limit .. ' ' .. text(most) }
 end
 
--- Has something looked at by this time, if it is not earlier already.
-local function remind(hub, what, at)
-  call('ZADD', hub.prefix .. 'due', 'LT', at, what)
+-- Has a channel looked at by this time, if it is not earlier already.
+local function remind(hub, name, at)
+  call('ZADD', hub.prefix .. 'due', 'LT', at, name)
 end
 
 -- Channels: what they hold, and what falls out
@@ -419,7 +420,7 @@ local function remind_channel(hub, channel)
     at = ages and at and math.min(ages, at) or ages or at
   end
   if at then
-    remind(hub, 'h:' .. channel.name, at)
+    remind(hub, channel.name, at)
   end
 end
 
@@ -447,7 +448,7 @@ local function put(hub, channel, message)
   save(channel, 'id', id, NEWEST[kind], seq, 'used', at, COUNT[ring], text(count), BYTES[ring], text(bytes))
   if count == 2 then
     -- The older one can become too old now.
-    remind(hub, 'h:' .. channel.name, ages_at(hub, channel, ring))
+    remind(hub, channel.name, ages_at(hub, channel, ring))
   end
   local says = {
     hub.epoch, seq, id, text(before), at, word, message.expires or '0', message.excluded or '', message.once or '', message.from,
@@ -510,7 +511,7 @@ local function make_channel(hub, name)
       call('HSET', hash, 'newest0', seq, 'lost0', text(seq) .. ' 0 age')
     end
   end
-  remind(hub, 'h:' .. name, later(hub.now, hub.limits.channel_idle))
+  remind(hub, name, later(hub.now, hub.limits.channel_idle))
   return channel_named(hub, name)
 end
 
@@ -603,7 +604,7 @@ end
 -- The client of that name, here or departed.
 local function client_named(hub, id)
   local hash = hub.prefix .. 'client:' .. id
-  local found = call('HMGET', hash, 'created', 'seen', 'position', 'resumes', 'forgotten', 'departed', 'key')
+  local found = call('HMGET', hash, 'created', 'position', 'resumes', 'forgotten', 'departed', 'key')
   if not found[1] then
     return nil
   end
@@ -613,13 +614,12 @@ local function client_named(hub, id)
     subscriptions = hub.prefix .. 'subscriptions:' .. id,
     ended = hub.prefix .. 'ended:' .. id,
     created = tonumber(found[1]),
-    seen = tonumber(found[2]),
-    position = tonumber(found[3]),
-    resumes = found[4] == '1',
-    forgotten = tonumber(found[5]),
+    position = tonumber(found[2]),
+    resumes = found[3] == '1',
+    forgotten = tonumber(found[4]),
     -- Until when it may come back; nil if it is here.
-    departed = tonumber(found[6]),
-    key = found[7],
+    departed = tonumber(found[5]),
+    key = found[6],
   }
 end
 
@@ -757,16 +757,17 @@ local function seq_of(hub, position)
 end
 
 -- It has had everything up to `position`. True if that is news.
-local function acknowledge(hub, client, position, by_page)
+local function acknowledge(hub, client, position)
   if position <= client.position then
     return false
   end
-  -- Nobody has had what is still to come.
-  position = math.min(position, position_of(hub))
+  -- Nobody has had what is still to come. Of several clients nothing comes between one and the next.
+  hub.newest = hub.newest or position_of(hub)
+  position = math.min(position, hub.newest)
   if position <= client.position then
     return false
   end
-  call('HSET', client.hash, 'position', position, 'moved', hub.now, 'moved_from', client.position, 'by_page', by_page)
+  call('HSET', client.hash, 'position', position)
   client.position = position
   forget_read(hub, client)
   return true
@@ -774,27 +775,44 @@ end
 
 -- Lifetimes
 
--- The sweep at which a client is collected unless it polls before.
-local function expires_at(hub, client)
-  local limits = hub.limits
-  local stale = math.max(later(client.created, limits.min_alive), later(client.seen, limits.max_idle)) + 1
-  local interval = math.max(limits.sweep_interval, 1)
-  return math.ceil(stale / interval) * interval
+-- Says of a client that is here when it was last seen.
+local function see(hub, id, at)
+  call('ZADD', hub.prefix .. 'seen', at, id)
 end
 
-local function remind_client(hub, client, at)
-  call('ZADD', hub.prefix .. 'due', at, 'c:' .. client.id)
+-- When a new client counts as seen that nobody has seen for long: it has its time to come.
+local function grace(hub, created)
+  return later(created, hub.limits.min_alive) - hub.limits.max_idle
 end
 
--- Whether a client counts as present (WIRE L1). Who has a poll parked is seen by its node.
-local function is_active(hub, created, seen)
-  return hub.now <= later(created, hub.limits.min_alive) or hub.now <= later(seen, hub.limits.max_idle)
+-- When a client was last seen. One that has departed has not been since.
+local function last_seen(hub, client)
+  local seen = tonumber(call('ZSCORE', hub.prefix .. 'seen', client.id))
+  if not seen or seen == grace(hub, client.created) then
+    return tonumber(call('HGET', client.hash, 'seen')) or seen or 0
+  end
+  return seen
+end
+
+-- Whether a client counts as present (WIRE L1), which was last seen at `seen`, or is new. Who has a poll parked is said to be seen
+-- until its node says so again.
+local function is_active(hub, id, seen)
+  return hub.now <= later(seen, hub.limits.max_idle)
+    or hub.now <= later(number(call('HGET', hub.prefix .. 'client:' .. id, 'created')), hub.limits.min_alive)
+end
+
+-- The sweep at which a client is collected that was last seen at `seen`.
+local function sweep_after(hub, seen)
+  local interval = math.max(hub.limits.sweep_interval, 1)
+  return math.ceil((later(seen, hub.limits.max_idle) + 1) / interval) * interval
 end
 
 -- Takes the client away, with all that is kept of it.
 local function remove_client(hub, client)
   call('DEL', client.hash, client.subscriptions, client.ended)
-  call('ZREM', hub.prefix .. 'due', 'c:' .. client.id)
+  call('ZREM', hub.prefix .. 'clients', client.id)
+  call('ZREM', hub.prefix .. 'seen', client.id)
+  call('ZREM', hub.prefix .. 'departed', client.id)
 end
 
 -- Forgets a departed client for good: its next poll gets a 404.
@@ -805,7 +823,6 @@ local function forget(hub, client)
   for _, ended in ipairs(ended_of(client)) do
     unlink(hub, channel_of(hub, ended.channel), 'ended')
   end
-  call('ZREM', hub.prefix .. 'departed', client.id)
   remove_client(hub, client)
 end
 
@@ -825,11 +842,11 @@ end
 local function depart(hub, client)
   local till = later(hub.now, hub.limits.departed_age)
   tell(hub, client.id, 'departed')
-  call('HSET', client.hash, 'departed', till)
+  call('HSET', client.hash, 'departed', till, 'seen', last_seen(hub, client))
   call('HDEL', client.hash, 'holder')
   call('ZREM', hub.prefix .. 'clients', client.id)
+  call('ZREM', hub.prefix .. 'seen', client.id)
   call('ZADD', hub.prefix .. 'departed', till, client.id)
-  remind_client(hub, client, till)
   each_subscription(client, function(name)
     local channel = channel_of(hub, name)
     leave_seat(hub, client, channel)
@@ -841,12 +858,11 @@ end
 -- Has a departed client back, with its subscriptions and its position (WIRE L3).
 local function come_back(hub, client)
   tell(hub, client.id, 'returned')
-  client.seen, client.departed = hub.now, nil
-  call('HSET', client.hash, 'seen', hub.now)
+  client.departed = nil
   call('HDEL', client.hash, 'departed')
   call('ZREM', hub.prefix .. 'departed', client.id)
   call('ZADD', hub.prefix .. 'clients', next_made(hub), client.id)
-  remind_client(hub, client, expires_at(hub, client))
+  see(hub, client.id, hub.now)
   each_subscription(client, function(name)
     local channel = channel_of(hub, name)
     call('SADD', hub.prefix .. 'members:' .. name, client.id)
@@ -855,23 +871,34 @@ local function come_back(hub, client)
   end)
 end
 
--- Does what is due about a client. Gives the number of its subscriptions: that is what it costs.
-local function look_at_client(hub, id)
+-- Collects a client that was last seen at `seen`, long ago, unless it is new. Gives the number of its subscriptions: that is what
+-- it costs.
+local function look_at_client(hub, id, seen)
   local client = client_named(hub, id)
   if not client then
+    call('ZREM', hub.prefix .. 'seen', id)
     return 0
   end
-  local at = client.departed or expires_at(hub, client)
-  if at > hub.now then
-    remind_client(hub, client, at)
+  local counted = grace(hub, client.created)
+  if sweep_after(hub, counted) > hub.now then
+    call('HSET', client.hash, 'seen', seen)
+    see(hub, id, counted)
     return 0
   end
   local channels = call('HLEN', client.subscriptions)
-  if client.departed then
-    forget(hub, client)
-  else
-    depart(hub, client)
+  depart(hub, client)
+  return channels
+end
+
+-- Forgets who has departed for too long. The number of its subscriptions is what that costs.
+local function look_at_departed(hub, id)
+  local client = client_named(hub, id)
+  if not client then
+    call('ZREM', hub.prefix .. 'departed', id)
+    return 0
   end
+  local channels = call('HLEN', client.subscriptions)
+  forget(hub, client)
   return channels
 end
 
@@ -955,7 +982,6 @@ local function record_of(hub, client)
   return {
     client.key,
     text(client.created),
-    text(client.seen),
     text(client.position),
     client.resumes and '1' or '0',
     text(client.forgotten),
@@ -970,13 +996,16 @@ end
 
 -- The ids of those that are active, less those with the mark anywhere in them (WIRE M9).
 local function listed_of(hub, ids, mark)
-  local listed = {}
+  local asked, listed = {}, {}
   for _, id in ipairs(ids) do
     if id ~= '' and (mark == '' or not id:find(mark, 1, true)) then
-      local created, seen = unpack(call('HMGET', hub.prefix .. 'client:' .. id, 'created', 'seen'))
-      if is_active(hub, number(created), number(seen)) then
-        listed[#listed + 1] = id
-      end
+      asked[#asked + 1] = id
+    end
+  end
+  local seen = #asked > 0 and call('ZMSCORE', hub.prefix .. 'seen', unpack(asked)) or {}
+  for at, id in ipairs(asked) do
+    if is_active(hub, id, number(seen[at])) then
+      listed[#listed + 1] = id
     end
   end
   return listed
@@ -1071,7 +1100,6 @@ local function create_client(hub, id, key)
       -- Its page is only about to load: it has the grace of a new client.
       client.created = hub.now
       call('HSET', client.hash, 'created', hub.now)
-      remind_client(hub, client, expires_at(hub, client))
     end
     return client.key
   end
@@ -1081,11 +1109,10 @@ local function create_client(hub, id, key)
     return full('clients', hub.limits.clients_max)
   end
   call(
-    'HSET', hub.prefix .. 'client:' .. id, 'key', key, 'created', hub.now, 'seen', hub.now, 'position', 0,
-    'moved', hub.now, 'moved_from', 0, 'by_page', 0, 'resumes', 0, 'forgotten', 0
+    'HSET', hub.prefix .. 'client:' .. id, 'key', key, 'created', hub.now, 'position', 0, 'resumes', 0, 'forgotten', 0
   )
   call('ZADD', hub.prefix .. 'clients', next_made(hub), id)
-  remind_client(hub, { id = id }, expires_at(hub, { created = hub.now, seen = hub.now }))
+  see(hub, id, hub.now)
   return key
 end
 
@@ -1153,7 +1180,6 @@ local function kill_client(hub, id)
     return problem
   end
   tell(hub, id, 'killed')
-  call('ZREM', hub.prefix .. 'clients', id)
   each_subscription(client, function(name)
     local channel = channel_of(hub, name)
     leave_seat(hub, client, channel)
@@ -1221,8 +1247,7 @@ local function adopt(hub, id)
     return false
   end
   if not client.departed then
-    client.seen = hub.now
-    call('HSET', client.hash, 'seen', hub.now)
+    see(hub, id, hub.now)
   end
   return record_of(hub, client)
 end
@@ -1301,19 +1326,44 @@ local function follow(hub, name, after, most)
   }
 end
 
--- touch(id, position or '', resumes, id, position, resumes, ...) -> the ids that are not here
-local function touch(hub, ...)
+-- touch(span, id...) -> the ids that are not here: each was seen so many ms from now. Who waits will be seen until it is said again;
+-- of who does not the span is less than 0, and who was seen later elsewhere stays so
+local function touch(hub, span, ...)
+  local told, ids, unknown, key = {}, { ... }, {}, hub.prefix .. 'seen'
+  local seen = text(hub.now + span)
+  for at = 1, #ids do
+    told[2 * at - 1], told[2 * at] = seen, ids[at]
+  end
+  local changed
+  if tonumber(span) < 0 then
+    changed = call('ZADD', key, 'XX', 'CH', 'GT', unpack(told))
+  else
+    changed = call('ZADD', key, 'XX', 'CH', unpack(told))
+  end
+  if changed < #ids then
+    -- Some are not here, or were seen just then.
+    for at, score in ipairs(call('ZMSCORE', key, unpack(ids))) do
+      if not score then
+        unknown[#unknown + 1] = ids[at]
+      end
+    end
+  end
+  return unknown
+end
+
+-- acknowledge_each(id, position, resumes, id, position, resumes, ...) -> the ids that are not here: what each has had; `resumes` is 1
+-- if one of its pages speaks the resume protocol
+local function acknowledge_each(hub, ...)
   local arguments, unknown = { ... }, {}
   for at = 1, #arguments, 3 do
     local id, position, resumes = unpack(arguments, at, at + 2)
     local client = here(hub, id)
     if client then
-      call('HSET', client.hash, 'seen', hub.now)
       if resumes == '1' and not client.resumes then
         client.resumes = true
         call('HSET', client.hash, 'resumes', 1)
       end
-      if acknowledge(hub, client, seq_of(hub, position), resumes) then
+      if acknowledge(hub, client, seq_of(hub, position)) then
         tell(hub, id, 'position', text(client.position))
       end
     else
@@ -1380,7 +1430,7 @@ local function heal_client(hub, id, whole, key, created, position, resumes, forg
     call('HSET', client.hash, 'key', key)
     tell(hub, id, 'key', key)
   end
-  acknowledge(hub, client, tonumber(position), resumes)
+  acknowledge(hub, client, tonumber(position))
   local arguments, live, ended = { ... }, {}, {}
   for _, one in ipairs(ended_of(client)) do
     ended[one.wire[2] .. ' ' .. one.channel] = true
@@ -1471,7 +1521,7 @@ local function hand_over(hub, node, id, position)
   if not client then
     return nil, problem
   end
-  local has_moved = acknowledge(hub, client, seq_of(hub, position), 0)
+  local has_moved = acknowledge(hub, client, seq_of(hub, position))
   return client, call('HGET', client.hash, 'holder') == node, has_moved
 end
 
@@ -1564,33 +1614,51 @@ local function client_info(hub, id)
   if not client then
     return UNKNOWN_CLIENT
   end
-  local idle = math.max(hub.now - client.seen, 0)
+  local idle = math.max(hub.now - last_seen(hub, client), 0)
   local subscriptions = call('HLEN', client.subscriptions)
   return { client.departed and '0' or '1', text(idle), text(client.position), text(subscriptions) }
 end
 
+-- The next of a sorted set by a time that is over, and their times.
+local function overdue(hub, list, time, count)
+  return call('ZRANGEBYSCORE', hub.prefix .. list, '-inf', time, 'WITHSCORES', 'LIMIT', 0, count)
+end
+
+-- When the first of a sorted set is due; never if it is empty.
+local function first_due(hub, list)
+  return tonumber(call('ZRANGE', hub.prefix .. list, 0, 0, 'WITHSCORES')[2])
+end
+
 -- sweep(count) -> [how many were looked at, time of the next due or '']
 local function sweep(hub, count)
-  local due, looked = hub.prefix .. 'due', 0
-  for _, what in ipairs(call('ZRANGEBYSCORE', due, '-inf', hub.now, 'LIMIT', 0, count)) do
-    if looked >= tonumber(count) then
-      break
-    end
-    call('ZREM', due, what)
-    local name = what:sub(3)
-    looked = looked + 1
-    if what:sub(1, 2) == 'c:' then
-      looked = looked + look_at_client(hub, name)
-    else
-      look_at_channel(hub, name)
+  count = tonumber(count)
+  local looked, interval = 0, math.max(hub.limits.sweep_interval, 1)
+  local stale = math.floor(hub.now / interval) * interval - hub.limits.max_idle - 1
+  -- Each has a name, a time by which it is due, and says how much more than one look it took.
+  local function look(list, time, visit)
+    local found = looked < count and overdue(hub, list, time, count - looked) or {}
+    for at = 1, #found, 2 do
+      if looked >= count then
+        break
+      end
+      looked = looked + 1 + visit(hub, found[at], tonumber(found[at + 1]))
     end
   end
-  while looked < tonumber(count) and call('ZCARD', hub.prefix .. 'departed') > hub.limits.departed_max do
+  look('seen', stale, look_at_client)
+  look('departed', hub.now, look_at_departed)
+  look('due', hub.now, function(_, name)
+    call('ZREM', hub.prefix .. 'due', name)
+    look_at_channel(hub, name)
+    return 0
+  end)
+  while looked < count and call('ZCARD', hub.prefix .. 'departed') > hub.limits.departed_max do
     forget_oldest(hub)
     looked = looked + 1
   end
-  local next_due = call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
-  return { text(looked), next_due or '' }
+  local seen = first_due(hub, 'seen')
+  local collects = seen and sweep_after(hub, seen) or NEVER
+  local soonest = math.min(collects, first_due(hub, 'departed') or NEVER, first_due(hub, 'due') or NEVER)
+  return { text(looked), soonest < NEVER and text(soonest) or '' }
 end
 
 -- stats() -> [clients, departed, channels, seq]
@@ -1648,6 +1716,7 @@ register('heal', heal, 'heals')
 register('heal_client', heal_client, 'heals')
 register('healed', healed, 'heals')
 register('touch', touch, 'heals')
+register('acknowledge_each', acknowledge_each, 'heals')
 register('alive', alive, 'heals')
 register('take', take, 'heals')
 register('release', release, 'heals')

@@ -144,8 +144,8 @@ impl Cluster {
                 _ => self.drop_client(now, hub, &id),
             }
         } else if is_wanted {
-            self.take_over(now, hub, &id, &facts);
-            self.touch(now, hub, &id);
+            let client = self.take_over(now, hub, &id, &facts);
+            self.upkeep.note_comer(client);
         }
         self.end_adopting(now, hub, &id, adopting, None);
         self.adopt_for_late(now, &id, late);
@@ -198,7 +198,7 @@ impl Cluster {
     }
 
     /// A client as it is now: new here, or here from before the link broke.
-    fn take_over(&mut self, now: Ms, hub: &mut Hub, id: &str, facts: &ClientFacts<'_>) {
+    fn take_over(&mut self, now: Ms, hub: &mut Hub, id: &str, facts: &ClientFacts<'_>) -> Key<Client> {
         let client = match hub.find_client(id) {
             Some(client) => {
                 self.bring_up_to_date(now, hub, client, id, facts);
@@ -210,6 +210,7 @@ impl Cluster {
             self.link_up(now, hub, client, link);
         }
         self.settle(hub, client);
+        client
     }
 
     /// What has become of a client meanwhile: what it is subscribed to no more, its key, how far it has come.
@@ -225,8 +226,8 @@ impl Cluster {
         }
         let position = hub.acknowledged(client);
         hub.move_client(now, client, facts.position);
-        if position > facts.position {
-            self.say_position(now, hub, client, "give");
+        if position > facts.position || hub.resumes(client) && !facts.resumes {
+            hub.note_told(client, false);
         }
     }
 

@@ -151,7 +151,6 @@ impl<'a> ClientFacts<'a> {
         let mut reply = Reader::of(value)?;
         let key = ClientKey::parse(reply.text()?)?;
         let created = reply.number()?;
-        let _seen = reply.number()?;
         let position = reply.number()?;
         let resumes = reply.number()? != 0;
         let forgotten = reply.number()?;

@@ -112,6 +112,8 @@ enum Question {
     /// A visitor names a position that is not known here yet.
     Sync(u64),
     Touch,
+    /// How far these have come.
+    Positions(Vec<Key<Client>>),
     /// By whom, and whose leases.
     Take(String, Vec<(Key<Client>, Box<str>)>),
     /// The lease of this client, who is not here, is given up.
@@ -209,6 +211,7 @@ impl Cluster {
     pub fn change_limits(&mut self, now: Ms, hub: &mut Hub, limits: &Limits) {
         self.hub_limits = limits.clone();
         self.limits = limits::write(limits);
+        self.upkeep.change_limits(limits);
         if self.link.is_live() {
             self.greet(now, hub);
         }
@@ -247,7 +250,7 @@ impl Cluster {
             // Of a key that does not fit Redis may know more: it has changed, and nobody could say so here.
             let has_key = |client| hub.key_of(client).is_some_and(|own| own.matches(key));
             if hub.find_client(id).is_some_and(has_key) {
-                self.touch_if_away(now, hub, id);
+                self.note_if_away(now, hub, id);
             } else {
                 if let Err(failure) = self.adopt_for(now, id, owner, key) {
                     return Admission::Failed(failure);
@@ -271,8 +274,10 @@ impl Cluster {
 
     /// A client is about to be subscribed to something: what it has had must be known, as what was read to its end counts for
     /// nothing.
-    pub fn tell_position(&mut self, now: Ms, hub: &Hub, id: &str) {
-        self.touch(now, hub, id);
+    pub fn tell_position(&mut self, now: Ms, hub: &mut Hub, id: &str) {
+        if let Some(client) = hub.find_client(id) {
+            self.tell_positions(now, hub, &[client]);
+        }
     }
 
     /// Calls a function for the web application. Next: [`Awake::Caller`].
@@ -421,6 +426,7 @@ impl Cluster {
                 self.arrived(now, owner, failure);
             }
             Question::Touch => self.hear_touched(now, hub, result),
+            Question::Positions(clients) => self.hear_positions(now, hub, &clients, result),
             Question::Release(id) => self.hear_released(id, &result),
             Question::Take(node, named) => self.hear_taken(now, hub, &node, &named, result),
             Question::Tell => {

@@ -1,6 +1,8 @@
 //! What is told from time to time: that this node is there, which clients its polls are for; and that somebody has to see to
 //! what is due in Redis.
 
+use std::collections::BTreeMap;
+
 use super::facts::{Reader, epoch};
 use super::lease::NODE_TTL;
 use super::{Cluster, Question, REPLY};
@@ -20,10 +22,9 @@ pub(super) struct Upkeep {
     /// Redis refused to note that this node is there.
     is_refused: bool,
     alive_until: Ms,
-    touch_at: Ms,
-    /// The round that is under way: from where in the table it goes on, and who was seen since.
-    round: Option<(u32, Ms)>,
-    round_began: Ms,
+    round: Round,
+    /// Clients whose pages have come here: it is told at once.
+    comers: Vec<Key<Client>>,
     sweep_at: Ms,
     greet_at: Option<Ms>,
     /// What has failed is to be tried again.
@@ -33,11 +34,26 @@ pub(super) struct Upkeep {
     release_again: Vec<Box<str>>,
 }
 
+/// A walk through the table of clients, spread over [`Upkeep::touch_every`], that tells of each that it is still needed.
+#[derive(Debug)]
+struct Round {
+    began: Ms,
+    /// When the one before began: who was seen since then is told of.
+    before: Ms,
+    /// From where in the table it goes on, and when.
+    cursor: u32,
+    at: Ms,
+}
+
 /// Clients named in one call.
 const CLIENTS_PER_CALL: usize = 64;
 
 /// Clients looked at in one turn.
 const PLACES_PER_TURN: u32 = 512;
+
+/// How often a round goes on, at the least and at the most: when some call's worth of clients is due.
+const PACE_MIN: Ms = Ms(20);
+const PACE_MAX: Ms = Ms::from_secs(1);
 
 /// How often a node says that it is there.
 const ALIVE_EVERY: Ms = Ms::from_secs(1);
@@ -47,17 +63,16 @@ const SWEEP_COUNT: &[u8] = b"100";
 
 impl Upkeep {
     pub(super) fn new(limits: &Limits) -> Upkeep {
+        let [touch_every, sweep_every] = Upkeep::intervals(limits);
         Upkeep {
-            // Often enough that nobody is collected who polls.
-            touch_every: Ms((limits.max_idle.0 / 3).clamp(200, 3000)),
-            sweep_every: Ms((limits.sweep_interval.0 / 4).clamp(100, 1000)),
+            touch_every,
+            sweep_every,
             alive_at: Ms::ZERO,
             is_alive: false,
             is_refused: false,
             alive_until: Ms::ZERO,
-            touch_at: Ms::ZERO,
-            round: None,
-            round_began: Ms::ZERO,
+            round: Round { began: Ms::ZERO, before: Ms::ZERO, cursor: 0, at: Ms::ZERO },
+            comers: Vec::new(),
             sweep_at: Ms::ZERO,
             greet_at: None,
             is_again: false,
@@ -67,10 +82,21 @@ impl Upkeep {
         }
     }
 
+    pub(super) fn change_limits(&mut self, limits: &Limits) {
+        [self.touch_every, self.sweep_every] = Upkeep::intervals(limits);
+    }
+
+    /// How often it is told that a client is needed, and somebody sees to what is due. A third of `--max-idle` is often enough that
+    /// nobody is collected who polls, even if a call or two are lost.
+    fn intervals(limits: &Limits) -> [Ms; 2] {
+        [Ms((limits.max_idle.0 / 3).max(200)), Ms((limits.sweep_interval.0 / 4).clamp(100, 1000))]
+    }
+
     /// The link is up: everything at once.
     pub(super) fn begin(&mut self, now: Ms) {
-        (self.alive_at, self.touch_at, self.sweep_at, self.greet_at) = (now, now, now, None);
-        self.round = None;
+        (self.alive_at, self.sweep_at, self.greet_at) = (now, now, None);
+        // Whatever was told before may be lost.
+        self.round = Round { began: now, before: Ms::ZERO, cursor: 0, at: now };
         self.is_alive = false;
         self.release_again.clear();
     }
@@ -78,10 +104,12 @@ impl Upkeep {
     /// When there is something to tell. Who is not let in has only to ask again.
     pub(super) fn next(&self, is_let_in: bool) -> Ms {
         let again = self.greet_at.unwrap_or(Ms::MAX);
-        match self.round {
-            _ if !is_let_in => again,
-            Some(_) => Ms::ZERO,
-            None => self.alive_at.min(self.touch_at).min(self.sweep_at).min(again),
+        if !is_let_in {
+            again
+        } else if !self.comers.is_empty() {
+            Ms::ZERO
+        } else {
+            self.alive_at.min(self.round.at).min(self.sweep_at).min(again)
         }
     }
 
@@ -97,6 +125,11 @@ impl Upkeep {
     /// A client could not be fetched whole.
     pub(super) fn fetch_again(&mut self, id: &str) {
         self.fetch_again.push(id.into());
+    }
+
+    /// A client's page has come here.
+    pub(super) fn note_comer(&mut self, client: Key<Client>) {
+        self.comers.push(client);
     }
 
     /// The lease of a client could not be given up.
@@ -152,14 +185,11 @@ impl Cluster {
                 }
             }
         }
-        if self.upkeep.touch_at <= now {
-            self.upkeep.touch_at = now + self.upkeep.touch_every;
-            if self.upkeep.round.is_none() {
-                self.upkeep.round = Some((0, self.upkeep.round_began));
-                self.upkeep.round_began = now;
-            }
+        let comers = std::mem::take(&mut self.upkeep.comers);
+        self.touch(now, hub, &comers);
+        if self.upkeep.round.at <= now {
+            self.go_round(now, hub);
         }
-        self.touch_some(now, hub);
         if self.upkeep.sweep_at <= now {
             self.upkeep.sweep_at = now + self.upkeep.sweep_every;
             let _ = self.call(now, Question::Sweep, "sweep", &[SWEEP_COUNT]);
@@ -195,41 +225,93 @@ impl Cluster {
         }
     }
 
-    fn touch_some(&mut self, now: Ms, hub: &Hub) {
-        let Some((mut cursor, since)) = self.upkeep.round else { return };
-        let mut budget = PLACES_PER_TURN;
-        let mut arguments: Vec<Vec<u8>> = Vec::new();
-        loop {
-            let needed = hub.next_needed(since, &mut cursor, &mut budget);
-            if let Some((id, position, resumes)) = needed {
-                let resumes = if resumes { b"1" } else { b"0" };
-                arguments.extend([id.as_bytes().to_vec(), self.token(position).into_bytes(), resumes.to_vec()]);
-            }
-            if arguments.len() >= 3 * CLIENTS_PER_CALL || needed.is_none() && !arguments.is_empty() {
-                let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
-                let _ = self.call(now, Question::Touch, "touch", &borrowed);
-                arguments.clear();
-            }
-            if needed.is_none() {
-                break;
-            }
+    /// Tells of those whose turn it is. If it cannot be told it is tried again.
+    fn go_round(&mut self, now: Ms, hub: &mut Hub) {
+        let (places, every) = (hub.client_places(), self.upkeep.touch_every);
+        let Round { began, before, cursor, .. } = self.upkeep.round;
+        let due = u64::from(places) * (now - began).min(every).0 / every.0;
+        let due = u32::try_from(due).expect("it is a part of the places");
+        let (mut budget, mut reached) = (due.saturating_sub(cursor).min(PLACES_PER_TURN), cursor);
+        let needed = std::iter::from_fn(|| hub.next_needed(before, &mut reached, &mut budget)).collect::<Vec<_>>();
+        let pace =
+            Ms(every.0 * CLIENTS_PER_CALL as u64 / u64::from(places.max(1))).clamp(PACE_MIN, PACE_MAX).min(every);
+        if !self.touch(now, hub, &needed) {
+            self.upkeep.round.at = now + pace;
+        } else if reached < due {
+            (self.upkeep.round.cursor, self.upkeep.round.at) = (reached, now);
+        } else if now < began + every {
+            (self.upkeep.round.cursor, self.upkeep.round.at) = (reached, now + pace);
+        } else {
+            self.upkeep.round = Round { began: now, before: began, cursor: 0, at: now + pace };
         }
-        self.upkeep.round = (budget == 0).then_some((cursor, since));
     }
 
-    /// Tells at once that a client is here, and how far it has come.
-    pub(super) fn touch(&mut self, now: Ms, hub: &Hub, id: &str) {
-        let Some(client) = hub.find_client(id) else { return };
-        let (position, resumes) = (self.token(hub.acknowledged(client)), hub.resumes(client));
-        let arguments: [&[u8]; 3] = [id.as_bytes(), position.as_bytes(), if resumes { b"1" } else { b"0" }];
-        let _ = self.call(now, Question::Touch, "touch", &arguments);
+    /// Tells that these clients are needed: of those whose pages wait, or have just come, until it is told again; of others when they
+    /// were seen. And how far they have come, if that is news. False if it cannot be told.
+    fn touch(&mut self, now: Ms, hub: &mut Hub, clients: &[Key<Client>]) -> bool {
+        // Mostly all are of one kind.
+        let mut by_span: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
+        for &client in clients {
+            let Some(id) = hub.name_of(client) else { continue };
+            let away = now - hub.last_seen(client);
+            let waits = hub.is_polled(client) || away == Ms::ZERO;
+            let span = if waits { self.upkeep.touch_every + PACE_MAX } else { away };
+            let span = i64::try_from(span.0).unwrap_or(i64::MAX);
+            by_span.entry(if waits { span } else { -span }).or_default().push(id);
+        }
+        for (span, ids) in by_span {
+            let span = span.to_string();
+            for ids in ids.chunks(CLIENTS_PER_CALL) {
+                let arguments = std::iter::once(&*span).chain(ids.iter().copied());
+                let arguments: Vec<&[u8]> = arguments.map(str::as_bytes).collect();
+                if self.call(now, Question::Touch, "touch", &arguments).is_err() {
+                    return false;
+                }
+            }
+        }
+        self.tell_positions(now, hub, clients)
+    }
+
+    /// Tells how far these clients have come, and whether they resume, if it has not been told. False if it cannot be told.
+    pub(super) fn tell_positions(&mut self, now: Ms, hub: &mut Hub, clients: &[Key<Client>]) -> bool {
+        let untold: Vec<Key<Client>> = clients.iter().copied().filter(|&client| hub.is_untold(client)).collect();
+        for some in untold.chunks(CLIENTS_PER_CALL) {
+            let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(3 * some.len());
+            for &client in some {
+                let id = hub.name_of(client).expect("it is untold, so it is here");
+                let resumes = if hub.resumes(client) { b"1" } else { b"0" };
+                let position = self.token(hub.acknowledged(client)).into_bytes();
+                arguments.extend([id.as_bytes().to_vec(), position, resumes.to_vec()]);
+            }
+            let borrowed: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+            if self.call(now, Question::Positions(some.to_vec()), "acknowledge_each", &borrowed).is_err() {
+                return false;
+            }
+            some.iter().for_each(|&client| hub.note_told(client, true));
+        }
+        true
+    }
+
+    pub(super) fn hear_positions(
+        &mut self,
+        now: Ms,
+        hub: &mut Hub,
+        clients: &[Key<Client>],
+        result: Result<Value, Failure>,
+    ) {
+        if result.is_err() {
+            // Nobody knows whether it was done.
+            clients.iter().for_each(|&client| hub.note_told(client, false));
+        }
+        self.hear_touched(now, hub, result);
     }
 
     /// Who has been away for so long may not count as present there.
-    pub(super) fn touch_if_away(&mut self, now: Ms, hub: &Hub, id: &str) {
-        let is_away = |client| !hub.is_polled(client) && hub.last_seen(client) + self.upkeep.touch_every < now;
-        if hub.find_client(id).is_some_and(is_away) {
-            self.touch(now, hub, id);
+    pub(super) fn note_if_away(&mut self, now: Ms, hub: &Hub, id: &str) {
+        let is_away =
+            |client: &Key<Client>| !hub.is_polled(*client) && hub.last_seen(*client) + self.upkeep.touch_every < now;
+        if let Some(client) = hub.find_client(id).filter(is_away) {
+            self.upkeep.note_comer(client);
         }
     }
 

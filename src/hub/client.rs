@@ -112,6 +112,7 @@ impl Client {
             return false;
         }
         self.moved_from = self.position;
+        self.standing.move_on();
         (self.position, self.moved, self.moved_by_page) = (position, now, by_page);
         self.ended > 0
     }

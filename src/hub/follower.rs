@@ -59,6 +59,13 @@ impl Standing {
     const SHARED: u8 = 2;
     /// Its lease has been asked for.
     const ASKED: u8 = 4;
+    /// What it has had, or that it resumes, has not been told.
+    const UNTOLD: u8 = 8;
+
+    /// What is known of how far it has come has changed.
+    pub(super) fn move_on(&mut self) {
+        self.0 |= Standing::UNTOLD;
+    }
 
     fn has(self, what: u8) -> bool {
         self.0 & what != 0
@@ -300,22 +307,46 @@ impl Hub {
     pub fn move_client(&mut self, now: Ms, client: Key<Client>, position: u64) {
         if self.clients.contains(client) && position > self.clients[client].position {
             self.advance(position);
+            let is_untold = self.is_untold(client);
             if self.clients[client].acknowledge(now, position, false) {
                 self.forget_read(now, client);
             }
+            // That much everybody knows.
+            self.note_told(client, !is_untold);
             self.look_at_polls(client);
         }
     }
 
-    /// The client that is to be told next that it is still needed, its position, and whether it resumes: the clients that polls
-    /// wait for, or did since `since`. Looks at `budget` places from `cursor` on, as [`Slots::next_from`](crate::slots::Slots::next_from).
-    pub fn next_needed(&self, since: Ms, cursor: &mut u32, budget: &mut u32) -> Option<(&str, u64, bool)> {
-        while let Some((_, client)) = self.clients.next_from(cursor, budget) {
-            if !client.is_canary && (!client.polls().is_empty() || client.seen >= since) {
-                return Some((&client.id, client.position, client.resumes));
+    /// The next client of which is to be told that it is still needed: for which polls wait, or did since `since`, or of which
+    /// something else has not been told. Looks at `budget` places from `cursor` on, as
+    /// [`Slots::next_from`](crate::slots::Slots::next_from).
+    pub fn next_needed(&self, since: Ms, cursor: &mut u32, budget: &mut u32) -> Option<Key<Client>> {
+        while let Some((key, client)) = self.clients.next_from(cursor, budget) {
+            let is_needed = !client.polls().is_empty() || client.seen >= since || client.standing.has(Standing::UNTOLD);
+            if is_needed && !client.is_canary {
+                return Some(key);
             }
         }
         None
+    }
+
+    /// How many places [`Hub::next_needed`] and [`Hub::next_followed`] look at from the first to the last.
+    #[must_use]
+    pub fn client_places(&self) -> u32 {
+        self.clients.places()
+    }
+
+    /// Whether it was not told how far a client has come, or that it resumes, since that changed.
+    #[must_use]
+    pub fn is_untold(&self, client: Key<Client>) -> bool {
+        self.clients.get(client).is_some_and(|client| client.standing.has(Standing::UNTOLD))
+    }
+
+    /// It has been told how far a client has come; or that was in vain.
+    pub fn note_told(&mut self, client: Key<Client>, is_told: bool) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.standing.set(Standing::UNTOLD, !is_told);
+        }
     }
 
     /// The next client that there is a copy of, as [`Hub::next_needed`].

@@ -139,7 +139,10 @@ impl Hub {
         }
         let client = &mut self.clients[key];
         client.seen = now;
-        client.resumes |= protocol != Protocol::Original;
+        if protocol != Protocol::Original && !client.resumes {
+            client.resumes = true;
+            client.standing.move_on();
+        }
         let acknowledged = client.position;
         if deadline < client.reminded {
             self.remind_client(key, deadline);

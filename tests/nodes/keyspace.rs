@@ -181,10 +181,14 @@ impl Keyspace {
         };
         match name {
             b"ZADD" => {
-                let (only_lower, pair) =
-                    if arguments[0] == b"LT" { (true, &arguments[1..]) } else { (false, arguments) };
-                Reply::Int(sorted.add(score(&pair[0]), &pair[1], only_lower).into())
+                let options = arguments.iter().take_while(|word| word[0].is_ascii_uppercase()).count();
+                let (options, pairs) = arguments.split_at(options);
+                assert!(pairs.len() >= 2 && pairs.len().is_multiple_of(2), "ZADD takes pairs");
+                let added = pairs.chunks_exact(2).map(|pair| sorted.add(score(&pair[0]), &pair[1], options));
+                Reply::Int(added.filter(|counts| *counts).count() as i64)
             }
+            b"ZSCORE" => sorted.score(&arguments[0]),
+            b"ZMSCORE" => Reply::List(arguments.iter().map(|member| sorted.score(member)).collect()),
             b"ZREM" => Reply::Int(arguments.iter().filter(|member| sorted.remove(member)).count() as i64),
             b"ZCARD" => Reply::Int(sorted.scores.len() as i64),
             b"ZRANGE" => {
@@ -251,16 +255,28 @@ impl Keyspace {
 }
 
 impl Sorted {
-    fn add(&mut self, score: i64, member: &[u8], only_lower: bool) -> bool {
+    /// Whether that counts: it is new, or with `CH` another score.
+    fn add(&mut self, score: i64, member: &[u8], options: &[Vec<u8>]) -> bool {
+        let has = |option: &[u8]| options.iter().any(|given| given == option);
+        let known = [&b"XX"[..], b"CH", b"GT", b"LT"];
+        assert!(options.iter().all(|option| known.contains(&&**option)), "the model does not know {options:?}");
         let old = self.scores.get(member).copied();
-        if only_lower && old.is_some_and(|old| old <= score) {
+        let is_refused = match old {
+            None => has(b"XX"),
+            Some(old) => old == score || has(b"LT") && old < score || has(b"GT") && old > score,
+        };
+        if is_refused {
             return false;
         }
         if let Some(old) = self.scores.insert(member.into(), score) {
             self.order.remove(&(old, member.into()));
         }
         self.order.insert((score, member.into()));
-        old.is_none()
+        old.is_none() || has(b"CH")
+    }
+
+    fn score(&self, member: &[u8]) -> Reply {
+        self.scores.get(member).map_or(Reply::Null, |score| Reply::Text(score.to_string().into()))
     }
 
     fn remove(&mut self, member: &[u8]) -> bool {

@@ -25,6 +25,7 @@ mod redis;
 #[path = "../simulation/seeds.rs"]
 mod seeds;
 mod step;
+mod upkeep;
 mod world;
 
 use step::{Setup, Step};

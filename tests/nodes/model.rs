@@ -41,8 +41,11 @@ follow|room|0|1
 follow|z-1|9
 follow|none|0
 seq
-touch|alice|0123456789abcdef-7|1|nobody|0|0
-touch|alice|fedcba9876543210-9|1
+touch|10000|alice|nobody|bob
+touch|10000|alice|bob
+touch|-5|alice
+acknowledge_each|alice|0123456789abcdef-7|1|nobody|0|0
+acknowledge_each|alice|fedcba9876543210-9|1
 alive|n1|6000
 take|n1|alice|bob
 take|n2|bob

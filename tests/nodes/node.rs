@@ -201,7 +201,7 @@ impl Node {
             Request::Poll { owner, asking } => self.admit(now, owner, asking),
             Request::Call { owner, parts } => {
                 if matches!(&*parts[0], "subscribe" | "unsubscribe") {
-                    self.cluster.tell_position(now, &self.hub, &parts[1]);
+                    self.cluster.tell_position(now, &mut self.hub, &parts[1]);
                 }
                 let arguments: Vec<&[u8]> = parts[1..].iter().map(|part| part.as_bytes()).collect();
                 if let Err(failure) = self.cluster.ask(now, Owner(owner), &parts[0], &arguments) {
@@ -260,6 +260,11 @@ impl Node {
             }
             Err(error) => Told::Refused { owner, why: Refusal::Wait(error) },
         });
+    }
+
+    /// The poll or stream of an owner, which waits.
+    pub(crate) fn waiter_of(&self, owner: u64) -> Key<Waiter> {
+        self.waiters[&owner]
     }
 
     pub(crate) fn delivered(&mut self, now: u64, waiter: Key<Waiter>) {

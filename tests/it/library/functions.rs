@@ -146,12 +146,12 @@ fn large_numbers_are_written_out() {
     node.call("create_client", &["alice", "k"]);
     node.call("subscribe", &["alice", "room", ""]);
     assert_eq!(publish(&mut node, "room", "\"x\""), [2, seen + 4]);
-    assert!(node.ask("touch", &["alice", &(seen + 4).to_string(), "1"]).is_empty());
+    assert!(node.ask("acknowledge_each", &["alice", &(seen + 4).to_string(), "1"]).is_empty());
     assert_eq!(node.ask("client_info", &["alice"])[2], (seen + 4).to_string());
     let followed = node.call("follow", &["room", &(seen + 3).to_string()]);
     assert_eq!(followed.list()[9].list()[0].list()[0].number(), seen + 4);
     let adopted = node.call("adopt", &["alice"]);
-    assert_eq!(adopted.list()[10].list()[0].texts(), ["room", &(seen + 2).to_string(), &(seen + 2).to_string()]);
+    assert_eq!(adopted.list()[9].list()[0].texts(), ["room", &(seen + 2).to_string(), &(seen + 2).to_string()]);
 }
 
 #[test]
@@ -172,14 +172,14 @@ fn a_client_is_told_of_before_its_channels_are() {
     let stale = START + 3_600_000;
     let end = format!("alice is told: ended 2 2 7 0 4 {stale} a room");
     assert_eq!(told(&mut node), [&*end, "a room: unsubscribed"]);
-    node.call("touch", &["alice", "7", "1"]);
-    node.call("touch", &["alice", "7", "1"]);
+    node.call("acknowledge_each", &["alice", "7", "1"]);
+    node.call("acknowledge_each", &["alice", "7", "1"]);
     node.call("rotate_key", &["alice", "other key"]);
     assert_eq!(told(&mut node), ["alice is told: position 7", "alice is told: key other key"]);
     node.turn_clock(START + 600_000);
     node.call("sweep", &["100"]);
     assert_eq!(told(&mut node), ["alice is told: departed", "other: expired"]);
-    assert_eq!(node.ask("touch", &["alice", "", "0", "nobody", "", "0"]), ["alice", "nobody"]);
+    assert_eq!(node.ask("touch", &["0", "alice", "nobody"]), ["alice", "nobody"]);
     node.call("revive", &["alice"]);
     assert_eq!(told(&mut node), ["alice is told: returned", "other: returned"]);
     node.call("kill_client", &["alice"]);
@@ -193,7 +193,7 @@ fn what_was_read_and_ended_is_told_as_unsubscribed() {
     let mut node = Node::new(&limits());
     node.call("create_client", &["alice", "key"]);
     node.call("subscribe", &["alice", "room", ""]);
-    node.call("touch", &["alice", "3", "0"]);
+    node.call("acknowledge_each", &["alice", "3", "0"]);
     node.heard();
     node.call("unsubscribe", &["alice", "room"]);
     assert_eq!(told(&mut node), ["alice is told: unsubscribed 3 room", "room: unsubscribed"]);
@@ -220,11 +220,11 @@ fn an_ended_subscription_that_was_read_makes_room_for_another() {
     for channel in ["one", "two"] {
         node.call("subscribe", &["alice", channel, ""]);
     }
-    node.call("touch", &["alice", "", "1"]);
+    node.call("acknowledge_each", &["alice", "", "1"]);
     node.call("unsubscribe", &["alice", "one"]);
     assert_eq!(node.refused("subscribe", &["alice", "three", ""]), "FULL subscriptions 2");
     assert_eq!(node.hash("ended:alice").len(), 1);
-    node.call("touch", &["alice", "6", "1"]);
+    node.call("acknowledge_each", &["alice", "6", "1"]);
     assert_eq!(node.call("subscribe", &["alice", "three", ""]), Reply::Text("OK".into()));
     assert_eq!((node.hash("ended:alice").len(), &*node.hash("client:alice")["forgotten"]), (0, "3"));
 }
@@ -262,7 +262,7 @@ fn nobody_has_had_what_is_still_to_come() {
     let mut node = Node::new(&limits());
     node.call("create_client", &["alice", "key"]);
     publish(&mut node, "room", "\"x\"");
-    node.call("touch", &["alice", "99", "1"]);
+    node.call("acknowledge_each", &["alice", "99", "1"]);
     assert_eq!(node.ask("client_info", &["alice"])[2], "3");
 }
 
@@ -501,4 +501,32 @@ fn a_message_is_said_with_the_key_to_publish_it_by_only_once() {
     node.call("publish", &["room", "null", "\"x\"", "", "", "of\ntwo \"lines\""]);
     let (_, payload) = node.heard().remove(0);
     assert_eq!(payload.split('\n').nth(8), Some("\"of\\ntwo \\\"lines\\\"\""));
+}
+
+#[test]
+fn who_waits_somewhere_is_not_idle_and_is_collected_when_nobody_says_so_any_more() {
+    let times = (Ms::from_secs(1), Ms::from_secs(30), Ms(1));
+    let (min_alive, max_idle, sweep_interval) = times;
+    let mut node = Node::new(&Limits { min_alive, max_idle, sweep_interval, ..limits() });
+    node.turn_clock(START);
+    for id in ["waits", "left", "polls"] {
+        node.call("create_client", &[id, "key"]);
+        node.call("subscribe", &[id, "room", ""]);
+    }
+    assert!(node.ask("touch", &["10000", "waits", "left"]).is_empty());
+    let idle = |node: &mut Node, id| node.ask("client_info", &[id])[1].clone();
+    node.turn_clock(START + 10_000);
+    assert_eq!(["waits", "left", "polls"].map(|id| idle(&mut node, id)), ["0", "0", "10000"]);
+    // One node says when its page left; another one's waits, and that stands.
+    node.call("touch", &["10000", "waits"]);
+    assert_eq!(node.ask("touch", &["-2000", "waits", "polls", "nobody"]), ["nobody"]);
+    node.turn_clock(START + 20_000);
+    assert_eq!(["waits", "left", "polls"].map(|id| idle(&mut node, id)), ["0", "10000", "12000"]);
+    for (pass, left) in [(38_000, 3), (38_001, 2), (40_000, 2), (40_001, 1), (50_000, 1), (50_001, 0)] {
+        node.turn_clock(START + pass);
+        assert_eq!(node.ask("members", &["room", "admin", "0", "10"]).len() - 1, left, "{pass}");
+        node.call("sweep", &["10"]);
+        assert_eq!(node.ask("stats", &[])[0], left.to_string(), "{pass}");
+    }
+    assert_eq!(idle(&mut node, "left"), "40001", "the departed have not been seen since");
 }

@@ -259,7 +259,7 @@ impl Twin {
         let now = self.now();
         let Ok(info) = self.hub.client_info(now, client) else {
             assert_eq!(self.node.call("adopt", &[client]), Reply::Nil);
-            assert_eq!(self.node.ask("touch", &[client, "", "1"]), [client]);
+            assert_eq!(self.node.ask("touch", &["0", client]), [client]);
             return;
         };
         // Some clients have only ever spoken the original's protocol.
@@ -271,9 +271,9 @@ impl Twin {
         };
         self.steps.push(format!("poll {client} {protocol:?}, which is {info:?}"));
         if !info.here {
-            assert_eq!(self.node.ask("touch", &[client, "", "1"]), [client]);
+            assert_eq!(self.node.ask("touch", &["0", client]), [client]);
             let record = self.node.call("revive", &[client]);
-            assert_eq!((record.list()[0].text(), record.list()[6].text()), (&*key, ""));
+            assert_eq!((record.list()[0].text(), record.list()[5].text()), (&*key, ""));
         }
         let mut arguments = [client.to_string(), String::new(), u8::from(protocol != Protocol::Original).to_string()];
         let usual = &mut Key::unpack(0);
@@ -293,7 +293,8 @@ impl Twin {
         }
         self.hub.cancel(now, waiter);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        assert!(self.node.ask("touch", &arguments).is_empty());
+        assert!(self.node.ask("touch", &["0", client]).is_empty());
+        assert!(self.node.ask("acknowledge_each", &arguments).is_empty());
     }
 
     /// Time passes, and what is due by then is done when it is due.
