@@ -26,7 +26,7 @@ mod picture;
 mod recover;
 mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use log::{info, warn};
 
@@ -38,7 +38,7 @@ use crate::slots::{Key, Slots};
 use adopt::{Adopting, Filling};
 use facts::{Push, Reader};
 use heal::{Healing, RecentKeys};
-use recover::Recovery;
+use recover::{Lost, Recovery};
 use upkeep::Upkeep;
 
 /// What this node has to do with the others.
@@ -78,6 +78,10 @@ pub struct Cluster {
     heard_up_to: Option<u64>,
     healing: Option<Healing>,
     recent_keys: RecentKeys,
+    /// Clients that are to be made again, and how many of them are on their way.
+    lost: VecDeque<Lost>,
+    restoring: usize,
+    restore_at: Ms,
     upkeep: Upkeep,
     /// Visitors for whom what was wanted has come, or why not, until they come again.
     arrivals: HashMap<u64, Arrival>,
@@ -118,6 +122,8 @@ enum Question {
     Take(String, Vec<(Key<Client>, Box<str>)>),
     /// The lease of this client, who is not here, is given up.
     Release(Box<str>),
+    /// A client that was lost is made again.
+    Restore(Lost),
     /// Nothing is done with the reply.
     Tell,
     Sweep,
@@ -199,6 +205,9 @@ impl Cluster {
             heard_up_to: None,
             healing: None,
             recent_keys: RecentKeys::default(),
+            lost: VecDeque::new(),
+            restoring: 0,
+            restore_at: Ms::ZERO,
             upkeep: Upkeep::new(limits),
             arrivals: HashMap::new(),
             answers: HashMap::new(),
@@ -368,7 +377,7 @@ impl Cluster {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Ms> {
         let healing = self.healing.as_ref().map_or(Ms::MAX, Healing::next);
-        self.link.is_live().then(|| self.upkeep.next(self.epoch.is_some()).min(healing))
+        self.link.is_live().then(|| self.upkeep.next(self.epoch.is_some()).min(healing).min(self.next_restoring()))
     }
 
     fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
@@ -427,6 +436,7 @@ impl Cluster {
             }
             Question::Touch => self.hear_touched(now, hub, result),
             Question::Positions(clients) => self.hear_positions(now, hub, &clients, result),
+            Question::Restore(lost) => self.hear_restored(now, lost, &result),
             Question::Release(id) => self.hear_released(id, &result),
             Question::Take(node, named) => self.hear_taken(now, hub, &node, &named, result),
             Question::Tell => {

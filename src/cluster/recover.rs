@@ -3,19 +3,20 @@
 //! Until all of it is there nobody is answered, as a position must not pass what is still to come. It is done in slices, so
 //! that a node with many clients neither floods Redis nor holds up its own loop.
 
-use log::{info, warn};
+use log::{debug, info, warn};
 
 use super::facts::{Reader, epoch};
 use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
-use crate::hub::Hub;
+use crate::hub::{ClientKey, Hub};
 
 /// How far it has come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Recovery {
-    /// Channels still to be asked for.
-    channels: Vec<Box<str>>,
+    /// Channels from this place on are still to be asked for; all have been.
+    channel: u32,
+    channels_asked: bool,
     /// Clients from this place on are.
     cursor: u32,
     all_asked: bool,
@@ -23,11 +24,22 @@ pub(super) struct Recovery {
     outstanding: usize,
 }
 
+/// A client that was lost with all else, and is to be made again.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    id: Box<str>,
+    key: ClientKey,
+    channels: Vec<Box<str>>,
+}
+
 /// When all is lost each node makes the clients again that it has, in this time. Who is unknown then is not unknown for good.
 const RESTORING: Ms = Ms::from_secs(3);
 
 /// Questions on their way at a time.
 const OUTSTANDING_MAX: usize = 500;
+
+/// When clients are made again that could not be: Redis may be full, say.
+const RESTORE_AGAIN: Ms = Ms(200);
 
 /// Clients looked at in one turn.
 const PLACES_PER_TURN: u32 = 256;
@@ -94,7 +106,7 @@ impl Cluster {
         self.begin_healing(hub, whole);
         hub.advance(seq);
         // They were those of another name.
-        hub.revoke_leases(now);
+        hub.revoke_leases();
         self.upkeep.begin(now);
         self.begin_recovery(hub);
     }
@@ -116,27 +128,63 @@ impl Cluster {
     /// Nothing that is here is of the epoch that there is now. The clients whose pages are here are made again.
     fn begin_anew(&mut self, now: Ms, hub: &mut Hub) {
         let mut cursor = 0;
-        let mut lost = Vec::new();
         while let Some(client) = hub.next_followed(&mut cursor, &mut u32::MAX.clone()) {
             let (Some(id), Some(key)) = (hub.name_of(client), hub.key_of(client)) else { continue };
-            lost.push((Box::<str>::from(id), key, hub.subscriptions_of(client)));
+            let channels = hub.subscriptions_of(client).into_iter().map(|(channel, _)| channel).collect();
+            // Those that were lost before and are not made again come first: they know what they were subscribed to.
+            self.lost.push_back(Lost { id: id.into(), key, channels });
         }
         hub.begin_anew(now);
         self.heard_up_to = None;
         self.filling.clear();
         self.unsettled.clear();
-        for (id, key, subscriptions) in lost {
-            let key = key.hex();
-            let mut arguments: Vec<&[u8]> = vec![id.as_bytes(), &key];
-            arguments.extend(subscriptions.iter().map(|(channel, _)| channel.as_bytes()));
-            self.tell(now, "restore", &arguments);
+    }
+
+    /// Has some more clients made again that were lost. False while there are more.
+    fn restore_some(&mut self, now: Ms) -> bool {
+        while self.restoring < OUTSTANDING_MAX
+            && self.restore_at <= now
+            && let Some(lost) = self.lost.pop_front()
+        {
+            let key = lost.key.hex();
+            let mut arguments: Vec<&[u8]> = vec![lost.id.as_bytes(), &key];
+            arguments.extend(lost.channels.iter().map(|channel| channel.as_bytes()));
+            if let Err(failure) = self.call(now, Question::Restore(lost.clone()), "restore", &arguments) {
+                debug!("{} cannot be made again now: {failure}", lost.id);
+                self.lost.push_front(lost);
+                self.restore_at = now + RESTORE_AGAIN;
+                return false;
+            }
+            self.restoring += 1;
+        }
+        self.lost.is_empty()
+    }
+
+    /// When there are some more to be made again.
+    pub(super) fn next_restoring(&self) -> Ms {
+        let may_go_on = self.recovery.is_some() && !self.lost.is_empty() && self.restoring < OUTSTANDING_MAX;
+        if may_go_on { self.restore_at } else { Ms::MAX }
+    }
+
+    /// A client has been made again, or not: then it is tried once more.
+    pub(super) fn hear_restored(&mut self, now: Ms, lost: Lost, result: &Result<Value, Failure>) {
+        self.restoring -= 1;
+        match result {
+            Ok(_) => {}
+            // There are too many by now.
+            Err(Failure::Refused(error)) if error.starts_with("FULL") => {
+                info!("broker: {:?} is not made again: {error}", lost.id);
+            }
+            Err(_) => {
+                self.lost.push_front(lost);
+                self.restore_at = now + RESTORE_AGAIN;
+            }
         }
     }
 
     pub(super) fn begin_recovery(&mut self, hub: &mut Hub) {
         hub.set_behind(true);
-        let channels = hub.followed_channels().map(Into::into).collect();
-        self.recovery = Some(Recovery { channels, cursor: 0, all_asked: false, outstanding: 0 });
+        self.recovery = Some(Recovery::default());
     }
 
     /// One more of what was asked for is here, or cannot be had.
@@ -148,12 +196,20 @@ impl Cluster {
 
     /// Asks for some more. When all of it is here everybody may be answered.
     pub(super) fn go_on_recovering(&mut self, now: Ms, hub: &mut Hub) {
+        if self.recovery.is_some() && !self.restore_some(now) {
+            // Who is asked for before is unknown.
+            return;
+        }
         let Some(mut recovery) = self.recovery.take() else { return };
         // Channels first: so the clients find theirs.
-        while recovery.outstanding < OUTSTANDING_MAX
-            && let Some(name) = recovery.channels.pop()
-        {
-            let Some(after) = hub.last_seq_of(&name) else { continue };
+        let mut budget = PLACES_PER_TURN;
+        while recovery.outstanding < OUTSTANDING_MAX && !recovery.channels_asked {
+            let before = recovery.channel;
+            let Some(name) = hub.next_followed_channel(&mut recovery.channel, &mut budget).map(Box::<str>::from) else {
+                recovery.channels_asked = budget > 0;
+                break;
+            };
+            let after = hub.last_seq_of(&name).expect("it is followed");
             if let Some(filling) = self.filling.get_mut(&name) {
                 // It is on its way, and waited for.
                 recovery.outstanding += usize::from(!std::mem::replace(&mut filling.recovers, true));
@@ -161,14 +217,13 @@ impl Cluster {
             }
             if self.refill(now, &name, after).is_err() {
                 // The link is down or full: the same again later.
-                recovery.channels.push(name);
+                recovery.channel = before;
                 self.recovery = Some(recovery);
                 return;
             }
             recovery.outstanding += 1;
         }
-        let mut budget = PLACES_PER_TURN;
-        while recovery.channels.is_empty() && recovery.outstanding < OUTSTANDING_MAX && !recovery.all_asked {
+        while recovery.channels_asked && recovery.outstanding < OUTSTANDING_MAX && !recovery.all_asked {
             let before = recovery.cursor;
             let Some(client) = hub.next_followed(&mut recovery.cursor, &mut budget) else {
                 recovery.all_asked = budget > 0;

@@ -148,7 +148,7 @@ impl Cluster {
     pub(super) fn keep_alive(&mut self, now: Ms, hub: &mut Hub) {
         if now >= self.upkeep.alive_until && std::mem::take(&mut self.upkeep.is_alive) {
             // Others may have taken them; and those of whom nobody has heard in time are not to stand when it is heard again.
-            hub.revoke_leases(now);
+            hub.revoke_leases();
             self.rename();
         }
         if self.epoch.is_some() && self.upkeep.alive_at <= now {
@@ -203,9 +203,9 @@ impl Cluster {
     }
 
     /// Nobody knows what has happened meanwhile: the leases are no good.
-    pub fn revoke(&mut self, now: Ms, hub: &mut Hub) {
+    pub fn revoke(&mut self, hub: &mut Hub) {
         self.upkeep.is_alive = false;
-        hub.revoke_leases(now);
+        hub.revoke_leases();
     }
 
     fn say_alive(&mut self, now: Ms) {

@@ -26,8 +26,21 @@ use super::{ClientKey, Hub, Limits};
 pub(super) struct Follower {
     /// Messages may be missing: nobody is answered.
     is_behind: bool,
+    /// Of which number the leases are that count: a change of it revokes all that there are.
+    leases: u8,
+    /// How often it has changed since all clients were looked at. A number is given again only when nobody has it any more.
+    revoked: u8,
+    /// All clients are being looked at, some at a time.
+    look: Option<Look>,
     /// What the broker is to be told.
     news: Vec<Wish>,
+}
+
+/// A walk through all clients, round and round: from where it goes on, and how many places are left.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    cursor: u32,
+    left: u32,
 }
 
 /// What a hub that follows has to say to the broker.
@@ -48,19 +61,21 @@ pub enum Wish {
     LeftChannel(Box<str>),
 }
 
-/// What may be answered to a client of a hub that follows; to one of a hub of its own everything.
+/// What may be answered to a client of a hub that follows; to one of a hub of its own everything. And the number of its lease, in
+/// the upper bits: without one another node may answer its polls of the original's protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing(u8);
 
 impl Standing {
     /// A channel of it is being filled.
     const SETTLING: u8 = 1;
-    /// Another node may answer its polls of the original's protocol.
-    const SHARED: u8 = 2;
     /// Its lease has been asked for.
-    const ASKED: u8 = 4;
+    const ASKED: u8 = 2;
     /// What it has had, or that it resumes, has not been told.
-    const UNTOLD: u8 = 8;
+    const UNTOLD: u8 = 4;
+    /// Where the number of its lease begins, and the largest there is.
+    const LEASE: u32 = 3;
+    const LEASE_MAX: u8 = u8::MAX >> Standing::LEASE;
 
     /// What is known of how far it has come has changed.
     pub(super) fn move_on(&mut self) {
@@ -73,6 +88,15 @@ impl Standing {
 
     fn set(&mut self, what: u8, on: bool) {
         self.0 = if on { self.0 | what } else { self.0 & !what };
+    }
+
+    /// 0 if it has none.
+    fn lease(self) -> u8 {
+        self.0 >> Standing::LEASE
+    }
+
+    fn set_lease(&mut self, number: u8) {
+        self.0 = self.0 & !(Standing::LEASE_MAX << Standing::LEASE) | number << Standing::LEASE;
     }
 }
 
@@ -175,9 +199,9 @@ impl Hub {
     pub fn follow_broker(&mut self) {
         let clients: Vec<_> = self.clients.iter().map(|(key, _)| key).collect();
         for client in clients {
-            self.clients[client].standing = Standing(Standing::SETTLING | Standing::SHARED);
+            self.clients[client].standing = Standing(Standing::SETTLING);
         }
-        self.follower = Some(Box::new(Follower { is_behind: true, news: Vec::new() }));
+        self.follower = Some(Box::new(Follower { is_behind: true, leases: 1, ..Follower::default() }));
     }
 
     /// Whether it follows.
@@ -195,9 +219,43 @@ impl Hub {
     pub fn set_behind(&mut self, is_behind: bool) {
         let Some(follower) = &mut self.follower else { return };
         if std::mem::replace(&mut follower.is_behind, is_behind) && !is_behind {
-            // One look at each: what they missed meanwhile marks nobody.
-            let waiters: Vec<_> = self.waiters.iter().map(|(key, _)| key).collect();
-            waiters.into_iter().for_each(|waiter| self.look_at(waiter));
+            // What they missed meanwhile marks nobody.
+            self.look_at_all();
+        }
+    }
+
+    /// Has the polls of all clients looked at, some at a time.
+    fn look_at_all(&mut self) {
+        let left = self.clients.places();
+        let Some(follower) = &mut self.follower else { return };
+        let cursor = follower.look.map_or(0, |look| look.cursor);
+        follower.look = Some(Look { cursor, left });
+    }
+
+    /// Whether there are clients left to be looked at.
+    pub(super) fn is_looking_at_all(&self) -> bool {
+        self.follower.as_ref().is_some_and(|follower| follower.look.is_some())
+    }
+
+    /// Looks at one more place of the walk through all clients, if there is one.
+    pub(super) fn look_at_next(&mut self) {
+        let Some(follower) = &mut self.follower else { return };
+        let Some(Look { mut cursor, left }) = follower.look else { return };
+        let (from, mut budget) = (cursor, 1);
+        let found = self.clients.next_from(&mut cursor, &mut budget).map(|(key, _)| key);
+        let left = left.saturating_sub(cursor - from);
+        let is_at_end = budget > 0;
+        follower.look = (left > 0).then_some(Look { cursor: if is_at_end { 0 } else { cursor }, left });
+        if left == 0 {
+            follower.revoked = 0;
+        }
+        let leases = follower.leases;
+        if let Some(client) = found {
+            let standing = &mut self.clients[client].standing;
+            if standing.lease() != leases {
+                standing.set_lease(0);
+            }
+            self.look_at_polls(client);
         }
     }
 
@@ -224,7 +282,7 @@ impl Hub {
         client.position = adoption.position;
         client.resumes = adoption.resumes;
         client.forgotten = adoption.forgotten;
-        client.standing = Standing(Standing::SETTLING | Standing::SHARED);
+        client.standing = Standing(Standing::SETTLING);
         let key = self.clients.insert(client);
         self.client_names.insert(adoption.id, key);
         self.remind_of_expiry(key);
@@ -266,8 +324,9 @@ impl Hub {
             return;
         }
         self.move_client(now, client, position);
+        let lease = if granted { self.leases() } else { 0 };
         let standing = &mut self.clients[client].standing;
-        standing.set(Standing::SHARED, !granted);
+        standing.set_lease(lease);
         standing.set(Standing::ASKED, false);
         self.look_at_polls(client);
     }
@@ -282,7 +341,11 @@ impl Hub {
     /// Whether this node may answer the client's polls of the original's protocol.
     #[must_use]
     pub fn has_lease(&self, client: Key<Client>) -> bool {
-        self.clients.get(client).is_some_and(|client| !client.standing.has(Standing::SHARED))
+        self.clients.get(client).is_some_and(|client| client.standing.lease() == self.leases())
+    }
+
+    fn leases(&self) -> u8 {
+        self.follower.as_ref().map_or(0, |follower| follower.leases)
     }
 
     /// Whether an answer of the original's protocol is on its way to it.
@@ -375,10 +438,16 @@ impl Hub {
     }
 
     /// Other nodes may answer the original's polls of all clients from now on.
-    pub fn revoke_leases(&mut self, now: Ms) {
-        let leased = self.clients.iter().filter(|(_, client)| !client.standing.has(Standing::SHARED));
-        let leased: Vec<_> = leased.map(|(key, _)| key).collect();
-        leased.into_iter().for_each(|client| self.lease(now, client, false, 0));
+    pub fn revoke_leases(&mut self) {
+        let Some(follower) = &mut self.follower else { return };
+        follower.leases = follower.leases % Standing::LEASE_MAX + 1;
+        follower.revoked += 1;
+        let is_used_up = follower.revoked >= Standing::LEASE_MAX - 1;
+        // What is due to them is asked for anew.
+        self.look_at_all();
+        while is_used_up && self.is_looking_at_all() {
+            self.look_at_next();
+        }
     }
 
     /// Forgets all channels that nobody is subscribed to.
@@ -394,9 +463,14 @@ impl Hub {
         self.draft.forget_origin();
     }
 
-    /// The names of the channels that are followed.
-    pub fn followed_channels(&self) -> impl Iterator<Item = &str> {
-        self.channels.iter().map(|(_, channel)| channel).filter(|channel| !channel.is_canary).map(Channel::name)
+    /// The next channel that is followed, as [`Hub::next_needed`].
+    pub fn next_followed_channel(&self, cursor: &mut u32, budget: &mut u32) -> Option<&str> {
+        while let Some((_, channel)) = self.channels.next_from(cursor, budget) {
+            if !channel.is_canary {
+                return Some(channel.name());
+            }
+        }
+        None
     }
 
     /// The `seq` of the newest message of a channel, if it is followed.
@@ -609,7 +683,7 @@ impl Hub {
             }
             let client = &mut self.clients[key];
             (client.position, client.moved_from, client.forgotten) = (0, 0, 0);
-            client.standing = Standing(Standing::SETTLING | Standing::SHARED);
+            client.standing = Standing(Standing::SETTLING);
         }
         let waiters: Vec<_> = self.waiters.iter().map(|(key, _)| key).collect();
         for key in waiters {
@@ -651,8 +725,10 @@ impl Hub {
     /// Whether a waiter's clients may be answered now. If not, what is due to it waits.
     pub(super) fn must_wait(&self, waiter: &Waiter) -> bool {
         let Some(follower) = &self.follower else { return false };
-        let blocks = Standing::SETTLING | if waiter.is_original() { Standing::SHARED } else { 0 };
-        follower.is_behind || waiter.clients().any(|client| self.clients[client].standing.has(blocks))
+        let blocks = |standing: Standing| {
+            standing.has(Standing::SETTLING) || waiter.is_original() && standing.lease() != follower.leases
+        };
+        follower.is_behind || waiter.clients().any(|client| blocks(self.clients[client].standing))
     }
 
     /// What becomes of a waiter that [must wait](Hub::must_wait). True if it is answered all the same, with nothing: its time

@@ -316,7 +316,7 @@ impl Hub {
     /// Whether [`Hub::next_answer`] may have something.
     #[must_use]
     pub fn has_answers(&self) -> bool {
-        !self.ready.is_empty() || !self.sweeps.is_empty()
+        !self.ready.is_empty() || !self.sweeps.is_empty() || self.is_looking_at_all()
     }
 
     /// Answers `polls` of the parked polls from a place in their table on, empty unless something is due: the server stops. Looks
@@ -363,6 +363,7 @@ impl Hub {
     fn next_due_waiter(&mut self, now: Ms, budget: &mut u32) -> Option<Key<Waiter>> {
         while *budget > 0 {
             *budget -= 1;
+            self.look_at_next();
             let is_for_sweeps = std::mem::take(&mut self.sweeps_next) && !self.sweeps.is_empty();
             if !is_for_sweeps && let Some(waiter) = self.ready.pop_front() {
                 self.sweeps_next = true;
@@ -376,7 +377,7 @@ impl Hub {
                 if let Some(waiter) = self.sweep(now, channel) {
                     return Some(waiter);
                 }
-            } else {
+            } else if !self.is_looking_at_all() {
                 return None;
             }
         }

@@ -323,7 +323,7 @@ impl Server {
     /// The process was stopped for a while: others may have taken what it had to itself.
     pub(super) fn forget_leases(&mut self) {
         if let Some(cluster) = &mut self.api.cluster {
-            cluster.revoke(self.now, &mut self.api.hub);
+            cluster.revoke(&mut self.api.hub);
         }
     }
 

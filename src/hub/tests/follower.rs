@@ -222,3 +222,81 @@ fn who_waits_when_the_broker_begins_anew_is_told_so_once() {
     let heard = world.hear_resumed().unwrap();
     assert_eq!((heard.owner, heard.gaps, heard.ids.len()), (1, vec![], 1));
 }
+
+/// Clients whose pages poll by the original's protocol, with a message for each.
+fn crowd(count: usize) -> (World, Vec<Key<Client>>) {
+    let mut world = World::following();
+    let clients: Vec<_> = (0..count).map(|at| world.adopted(&format!("c{at}"), &["room"])).collect();
+    for at in 0..count {
+        world.poll(at as u64, &[&format!("c{at}")]);
+    }
+    (world, clients)
+}
+
+#[test]
+fn all_leases_are_revoked_at_once_and_asked_for_again_bit_by_bit() {
+    let (mut world, clients) = crowd(100);
+    for &client in &clients {
+        world.hub.lease(world.now, client, true, 0);
+    }
+    while world.hub.next_answer(world.now, &mut 1000).is_some() {}
+    world.hub.revoke_leases();
+    assert!(world.hub.ready.is_empty(), "nobody has been looked at yet");
+    assert!(!clients.iter().any(|&client| world.hub.has_lease(client)));
+    // One is granted anew before its place is looked at, and keeps it.
+    world.hub.lease(world.now, clients[90], true, 0);
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    let (mut turns, mut answered) = (0, Vec::new());
+    while world.hub.has_answers() {
+        turns += 1;
+        let mut budget = 10;
+        while let Some(answer) = world.hub.next_answer(world.now, &mut budget) {
+            answered.push(answer.owner().0);
+        }
+    }
+    assert!(turns >= 10, "{turns}");
+    assert_eq!((answered, world.hub.has_lease(clients[90])), (vec![90], true));
+    let asked = world.hub.take_wishes().into_iter().filter(|wish| matches!(wish, Wish::Leases(_))).count();
+    assert_eq!(asked, 99);
+    world.hub.check();
+}
+
+#[test]
+fn a_lease_of_long_ago_is_none_however_often_they_were_revoked() {
+    let (mut world, clients) = crowd(20);
+    world.hub.lease(world.now, clients[0], true, 0);
+    for _ in 0..200 {
+        world.hub.revoke_leases();
+        assert!(!world.hub.has_lease(clients[0]));
+    }
+}
+
+#[test]
+fn who_waited_while_messages_may_have_been_missing_is_looked_at_bit_by_bit() {
+    let mut world = World::following();
+    for at in 0..100 {
+        world.adopted(&format!("c{at}"), &["room"]);
+        world.resume(at, &format!("c{at}"), Since::At(0));
+    }
+    while world.hub.next_answer(world.now, &mut 1000).is_some() {}
+    world.hub.set_behind(true);
+    let facts = ChannelFacts { last_id: 1, newest: [3, 0], lost: [None, None] };
+    assert_eq!(world.hub.fill_channel(world.now, "room", &facts, [fact(3, 1, "1")]), 0);
+    while world.hub.next_answer(world.now, &mut 1000).is_some() {}
+    world.hub.set_behind(false);
+    assert!(world.hub.ready.is_empty(), "nobody has been looked at yet");
+    // Messages may be missing again before all have been.
+    let mut budget = 30;
+    let mut answered = 0;
+    while world.hub.next_answer(world.now, &mut budget).is_some() {
+        answered += 1;
+    }
+    assert!((1..=30).contains(&answered), "{answered}");
+    world.hub.set_behind(true);
+    while world.hub.next_answer(world.now, &mut 1000).is_some() {}
+    world.hub.set_behind(false);
+    while world.hub.has_answers() {
+        answered += usize::from(world.hub.next_answer(world.now, &mut 10).is_some());
+    }
+    assert_eq!(answered, 100);
+}
