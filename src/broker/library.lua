@@ -1489,6 +1489,15 @@ local function healed(hub, node)
   return '1'
 end
 
+-- leave(node) -> OK: what it has the right to has nobody from now on
+local function leave(hub, node)
+  call('DEL', hub.prefix .. 'node:' .. node)
+  -- Nobody waits for it to put anything back.
+  call('ZREM', hub.prefix .. 'nodes', host_of(node))
+  call('SREM', hub.prefix .. 'awaited', host_of(node))
+  return OK
+end
+
 -- take(node, id...) -> [1 or 0, position...]: the right to answer the original's polls of all of them, or of none. A node has it
 -- as long as it says that it is alive.
 local function take(hub, node, ...)
@@ -1718,6 +1727,7 @@ register('healed', healed, 'heals')
 register('touch', touch, 'heals')
 register('acknowledge_each', acknowledge_each, 'heals')
 register('alive', alive, 'heals')
+register('leave', leave, 'heals')
 register('take', take, 'heals')
 register('release', release, 'heals')
 register('give', give, 'heals')

@@ -133,6 +133,8 @@ enum Question {
     Healed,
     /// It was said then that this node is there.
     Alive(Ms),
+    /// This node is to be there no more.
+    Leave,
     /// A call of the web application's.
     Call(Owner),
 }
@@ -373,6 +375,19 @@ impl Cluster {
         self.keep_up(now, hub);
     }
 
+    /// This node stops: what it has to itself is anybody's. True when Redis has noted that, or cannot be told in time. Next, if it is
+    /// false: the link's output is sent, and it is called again.
+    pub fn has_left(&mut self, now: Ms) -> bool {
+        if !self.link.is_live() || self.epoch.is_none() {
+            return true;
+        }
+        if self.upkeep.begins_to_leave(now) {
+            let node = self.names.node.clone();
+            return self.call(now, Question::Leave, "leave", &[node.as_bytes()]).is_err();
+        }
+        self.upkeep.has_left(now)
+    }
+
     /// When [`Cluster::turn`] has something to do next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Ms> {
@@ -447,6 +462,7 @@ impl Cluster {
             Question::Sweep => self.hear_swept(now, result),
             Question::Heal(name) => self.hear_put_back(name, &result),
             Question::Healed => self.hear_healed(now, &result),
+            Question::Leave => self.upkeep.note_left(),
             Question::Alive(said) => self.hear_alive(now, hub, said, result),
             Question::Call(owner) => {
                 self.answers.insert(ticket, result);

@@ -17,6 +17,8 @@ pub(super) struct Recovery {
     /// Channels from this place on are still to be asked for; all have been.
     channel: u32,
     channels_asked: bool,
+    /// Channels that are to be asked for once more.
+    again: Vec<Box<str>>,
     /// Clients from this place on are.
     cursor: u32,
     all_asked: bool,
@@ -203,13 +205,14 @@ impl Cluster {
         let Some(mut recovery) = self.recovery.take() else { return };
         // Channels first: so the clients find theirs.
         let mut budget = PLACES_PER_TURN;
-        while recovery.outstanding < OUTSTANDING_MAX && !recovery.channels_asked {
-            let before = recovery.channel;
-            let Some(name) = hub.next_followed_channel(&mut recovery.channel, &mut budget).map(Box::<str>::from) else {
+        while recovery.outstanding < OUTSTANDING_MAX && !(recovery.channels_asked && recovery.again.is_empty()) {
+            let again = recovery.again.pop();
+            let next = || hub.next_followed_channel(&mut recovery.channel, &mut budget).map(Box::from);
+            let Some(name) = again.or_else(next) else {
                 recovery.channels_asked = budget > 0;
                 break;
             };
-            let after = hub.last_seq_of(&name).expect("it is followed");
+            let Some(after) = hub.last_seq_of(&name) else { continue };
             if let Some(filling) = self.filling.get_mut(&name) {
                 // It is on its way, and waited for.
                 recovery.outstanding += usize::from(!std::mem::replace(&mut filling.recovers, true));
@@ -217,7 +220,7 @@ impl Cluster {
             }
             if self.refill(now, &name, after).is_err() {
                 // The link is down or full: the same again later.
-                recovery.channel = before;
+                recovery.again.push(name);
                 self.recovery = Some(recovery);
                 return;
             }
@@ -245,7 +248,7 @@ impl Cluster {
             }
             recovery.outstanding += 1;
         }
-        let is_up_to_date = recovery.all_asked && recovery.outstanding == 0 && recovery.channels.is_empty();
+        let is_up_to_date = recovery.all_asked && recovery.outstanding == 0 && recovery.again.is_empty();
         if is_up_to_date && self.has_healed(now) {
             info!("broker: all that is followed is up to date");
             hub.set_behind(false);
@@ -258,7 +261,7 @@ impl Cluster {
     /// A channel is to be fetched once more.
     pub(super) fn recover_again(&mut self, name: Box<str>) {
         if let Some(recovery) = &mut self.recovery {
-            recovery.channels.push(name);
+            recovery.again.push(name);
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Upkeep {
     comers: Vec<Key<Client>>,
     sweep_at: Ms,
     greet_at: Option<Ms>,
+    /// It leaves: until then at the latest.
+    leave_by: Option<Ms>,
     /// What has failed is to be tried again.
     is_again: bool,
     fetch_again: Vec<Box<str>>,
@@ -58,6 +60,9 @@ const PACE_MAX: Ms = Ms::from_secs(1);
 /// How often a node says that it is there.
 const ALIVE_EVERY: Ms = Ms::from_secs(1);
 
+/// How long a node that stops waits for Redis to note it. If it does not, the leases are good for [`NODE_TTL`].
+const LEAVE: Ms = Ms(500);
+
 /// What is due in Redis that one call sees to.
 const SWEEP_COUNT: &[u8] = b"100";
 
@@ -75,6 +80,7 @@ impl Upkeep {
             comers: Vec::new(),
             sweep_at: Ms::ZERO,
             greet_at: None,
+            leave_by: None,
             is_again: false,
             fetch_again: Vec::new(),
             take_again: Vec::new(),
@@ -104,13 +110,32 @@ impl Upkeep {
     /// When there is something to tell. Who is not let in has only to ask again.
     pub(super) fn next(&self, is_let_in: bool) -> Ms {
         let again = self.greet_at.unwrap_or(Ms::MAX);
-        if !is_let_in {
+        if let Some(leave_by) = self.leave_by {
+            leave_by
+        } else if !is_let_in {
             again
         } else if !self.comers.is_empty() {
             Ms::ZERO
         } else {
             self.alive_at.min(self.round.at).min(self.sweep_at).min(again)
         }
+    }
+
+    /// It is there no more, as soon as Redis knows. True the first time.
+    pub(super) fn begins_to_leave(&mut self, now: Ms) -> bool {
+        let begins = self.leave_by.is_none();
+        if begins {
+            self.leave_by = Some(now + LEAVE);
+        }
+        begins
+    }
+
+    pub(super) fn note_left(&mut self) {
+        self.leave_by = Some(Ms::ZERO);
+    }
+
+    pub(super) fn has_left(&self, now: Ms) -> bool {
+        self.leave_by.is_some_and(|by| by <= now)
     }
 
     pub(super) fn greet_again(&mut self, now: Ms) {
@@ -151,7 +176,7 @@ impl Cluster {
             hub.revoke_leases();
             self.rename();
         }
-        if self.epoch.is_some() && self.upkeep.alive_at <= now {
+        if self.epoch.is_some() && self.upkeep.alive_at <= now && self.upkeep.leave_by.is_none() {
             self.upkeep.alive_at = now + ALIVE_EVERY;
             self.say_alive(now);
             self.upkeep.is_again = true;
@@ -164,7 +189,7 @@ impl Cluster {
             self.upkeep.greet_at = None;
             self.greet(now, hub);
         }
-        if self.epoch.is_none() {
+        if self.epoch.is_none() || self.upkeep.leave_by.is_some() {
             return;
         }
         if std::mem::take(&mut self.upkeep.is_again) {

@@ -327,6 +327,15 @@ impl Server {
         }
     }
 
+    /// The server stops: whether Redis knows, if it can.
+    pub(super) fn has_left_broker(&mut self) -> bool {
+        let has_left = self.api.cluster.as_mut().is_none_or(|cluster| cluster.has_left(self.now));
+        if !has_left {
+            self.flush_broker();
+        }
+        has_left
+    }
+
     /// Tells Redis what there is to tell, and writes that and what was asked in this turn.
     pub(super) fn flush_broker(&mut self) {
         if let (Some(broker), Some(cluster)) = (&mut self.broker, &mut self.api.cluster) {

@@ -116,7 +116,7 @@ impl Server {
             stop.peers = place;
         }
         stop.is_looking = budget == 0;
-        budget > 0
+        budget > 0 && self.has_left_broker()
     }
 }
 

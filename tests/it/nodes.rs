@@ -129,6 +129,34 @@ fn a_node_that_is_killed_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_node_that_stops_leaves_at_once_what_it_has_to_itself() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    a.publish("room", "one");
+    assert_eq!(alice.news(), json!({"room": [[1, "one", "app"]]}));
+    let there = redis.ask(&["KEYS", "{shaveet}:node:*"]);
+    let holder = redis.ask(&["HGET", "{shaveet}:client:alice", "holder"]);
+    assert!(there.contains(&holder) && there.lines().count() == 2, "{there}, and {holder} has the lease");
+    let old = at(&b, &alice);
+    let status = a.stop();
+    assert_eq!(status.code(), Some(0));
+    let left = redis.ask(&["KEYS", "{shaveet}:node:*"]);
+    assert!(!left.contains(&holder) && left.lines().count() == 1, "{left}");
+    b.publish("room", "two");
+    assert_eq!(old.news(), json!({"room": [[2, "two", "app"]]}));
+}
+
+#[test]
+fn a_node_that_stops_does_not_wait_for_a_redis_that_does_not_answer() {
+    let redis = Redis::start();
+    let a = node(&redis, &[&SILENT[..], &["--drain", "60s"]].concat());
+    redis.signal(Signal::STOP);
+    assert_eq!(a.stop().code(), Some(0));
+    redis.signal(Signal::CONT);
+}
+
+#[test]
 fn a_redis_that_freezes_keeps_polls_parked_and_nothing_is_lost() {
     let redis = Redis::start();
     let [a, b] = nodes(&redis, &[&SILENT[..], &["--broker-timeout", "2s"]].concat());

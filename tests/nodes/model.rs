@@ -47,6 +47,8 @@ touch|-5|alice
 acknowledge_each|alice|0123456789abcdef-7|1|nobody|0|0
 acknowledge_each|alice|fedcba9876543210-9|1
 alive|n1|6000
+alive|n2|6000
+leave|n2
 take|n1|alice|bob
 take|n2|bob
 give|n1|alice|0123456789abcdef-8
