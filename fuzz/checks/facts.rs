@@ -120,14 +120,15 @@ impl Node {
     fn answer_usual(&mut self) {
         let Some(name) = self.calls.front() else { return self.turn() };
         let reply = match &**name {
-            "hello" => format!("[{EPOCH},5,1000,1,_,run]"),
+            "hello" => format!("[{EPOCH},5,1000,1,,run,]"),
             "alive" => return self.answer(&text(EPOCH.as_bytes())),
-            "look" | "adopt" | "revive" => format!("[{KEY},0,0,0,1,0,,1000,{EPOCH},5,[[room,1,1]],[]]"),
+            "look" | "adopt" | "revive" => format!("[{KEY},0,0,1,0,,1000,{EPOCH},5,[[room,1,1]],[]]"),
             "follow" => format!("[0,0,0,,,0,1000,{EPOCH},5,[]]"),
             "seq" => format!("[{EPOCH},5,1000]"),
             "take" => "[1,0]".to_owned(),
             "sweep" => "[0,]".to_owned(),
-            "touch" => "[]".to_owned(),
+            "touch" | "acknowledge_each" => "[]".to_owned(),
+            "heal" | "healed" => return self.answer(&text(b"0")),
             _ => return self.answer(b"_\r\n"),
         };
         self.answer(&list(reply.as_bytes()));
