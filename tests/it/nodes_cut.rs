@@ -142,7 +142,7 @@ fn pages_get_everything_once_whichever_nodes_are_cut_off_in_whatever_way() {
     let Some(parts) = parts("cut-crowd", &more) else { return };
     let networks = &parts.networks;
     let doors = Doors::of(&parts.nodes);
-    let plan = Plan { pages: 300, originals: 0, channels: 20, pause: 0..80 };
+    let plan = Plan { pages: 1000, originals: 0, channels: 20, pause: 0..80 };
     let audience = Audience::gather(&plan, &doors, &doors);
     let pause = |seconds| thread::sleep(Duration::from_secs(seconds));
     let all_ready = || parts.nodes.iter().for_each(|node| until("it is green again", || is_ready(node)));
