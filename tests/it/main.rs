@@ -38,6 +38,7 @@ mod packaging;
 mod pages;
 mod polling;
 mod reload;
+mod restart;
 mod resume;
 mod rpc;
 mod rpc_specification;

@@ -10,9 +10,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::crowd::newcomers;
 use crate::support::streams::{Events, WebSocket};
 use crate::support::{BINARY, Connection, Nest, Server, Shape, Signal, get, post, said, says, since, until};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How a server says that it has become another.
 const TAKEN_OVER: &str = "has taken over";
@@ -343,23 +344,6 @@ fn thousands_hear_everything_once_through_two_upgrades() {
     }
     assert_eq!(server.pid(), pid);
     println!("{all} messages to {} pages", pages.len() + streams.len());
-}
-
-/// Makes and subscribes clients; their keys.
-fn newcomers(server: &Server, ids: &[String]) -> Vec<String> {
-    let mut keys = Vec::new();
-    for ids in ids.chunks(500) {
-        let calls = ids.iter().flat_map(|id| {
-            let call =
-                |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-            [call("create_client", json!([id])), call("subscribe", json!([id, "room"]))]
-        });
-        let answers = server.ask(post(json!(calls.collect::<Vec<_>>()).to_string())).json();
-        let results = answers.as_array().expect("a batch").iter().map(|answer| &answer["result"]);
-        keys.extend(results.filter_map(Value::as_str).map(str::to_owned));
-    }
-    assert_eq!(keys.len(), ids.len());
-    keys
 }
 
 /// A page that polls on one connection, and counts what it hears: 0, 1, 2...

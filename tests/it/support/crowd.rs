@@ -1,7 +1,9 @@
 //! What tests with a thousand pages need: sockets for one loop, their answers, and a look at the server from outside.
 
+use super::{Server, post};
 use mio::net::TcpStream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
 use socket2::{SockAddr, SockRef};
 use std::time::Duration;
 
@@ -52,4 +54,21 @@ pub(crate) fn memory(pid: u32) -> u64 {
 /// How many descriptors a process has open.
 pub(crate) fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the server runs").count()
+}
+
+/// Makes clients and subscribes them to the channel `room`; their keys.
+pub(crate) fn newcomers(server: &Server, ids: &[String]) -> Vec<String> {
+    let mut keys = Vec::new();
+    for ids in ids.chunks(500) {
+        let calls = ids.iter().flat_map(|id| {
+            let call =
+                |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+            [call("create_client", json!([id])), call("subscribe", json!([id, "room"]))]
+        });
+        let answers = server.ask(post(json!(calls.collect::<Vec<_>>()).to_string())).json();
+        let results = answers.as_array().expect("a batch").iter().map(|answer| &answer["result"]);
+        keys.extend(results.filter_map(Value::as_str).map(str::to_owned));
+    }
+    assert_eq!(keys.len(), ids.len());
+    keys
 }
