@@ -15,8 +15,8 @@ use super::{Api, Visit};
 pub(super) enum Fetch {
     /// It can.
     Here,
-    /// Its clients are being fetched: it is to be looked at again when [`Cluster::take_awake`](crate::cluster::Cluster::take_awake) names its connection, or at this
-    /// time.
+    /// Its clients are being fetched: it is to be looked at again when
+    /// [`Cluster::take_awake`](crate::cluster::Cluster::take_awake) names its connection, or at this time.
     Later(Ms),
     /// Nobody can say who they are.
     Failed(Failure),

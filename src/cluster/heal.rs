@@ -23,11 +23,20 @@ use crate::slots::Key;
 pub(super) struct Healing {
     /// Redis has everything up to there.
     whole: u64,
-    /// When it is asked next whether the others have put back what they have; `None` while an answer is on its way, or this node
-    /// itself has more.
-    ask_at: Option<Ms>,
-    is_asking: bool,
+    asks: Asks,
+    /// So many messages were put back from here.
     messages: usize,
+}
+
+/// Whether the others have put back what they have.
+#[derive(Clone, Copy, Debug)]
+enum Asks {
+    /// This node itself has more, or it is to be asked at once.
+    Next,
+    /// An answer is on its way.
+    Waits,
+    /// They had not, and it is asked again.
+    At(Ms),
 }
 
 /// What recent messages were published with by only once: whoever puts one back has to know.
@@ -58,7 +67,7 @@ const BYTES_PER_CALL: usize = 256 * 1024;
 
 impl Healing {
     pub(super) fn next(&self) -> Ms {
-        self.ask_at.unwrap_or(Ms::MAX)
+        if let Asks::At(time) = self.asks { time } else { Ms::MAX }
     }
 }
 
@@ -83,7 +92,7 @@ impl Cluster {
     /// Hello was answered: `whole` while it is to be healed.
     pub(super) fn begin_healing(&mut self, hub: &Hub, whole: Option<u64>) {
         self.heard_up_to.get_or_insert(hub.position());
-        self.healing = whole.map(|whole| Healing { whole, ask_at: None, is_asking: false, messages: 0 });
+        self.healing = whole.map(|whole| Healing { whole, asks: Asks::Next, messages: 0 });
     }
 
     /// What this node has of a channel, and Redis has not: there `newest` is the newest.
@@ -197,8 +206,13 @@ impl Cluster {
     /// What is here has been put back, and what is in Redis is here: whether the others are done, too. Asks.
     pub(super) fn has_healed(&mut self, now: Ms) -> bool {
         let Some(healing) = &mut self.healing else { return true };
-        if !healing.is_asking && healing.ask_at.is_none_or(|at| at <= now) {
-            (healing.is_asking, healing.ask_at) = (true, None);
+        let is_time = match healing.asks {
+            Asks::Next => true,
+            Asks::Waits => false,
+            Asks::At(time) => time <= now,
+        };
+        if is_time {
+            healing.asks = Asks::Waits;
             let node = self.names.node.clone();
             if self.call(now, Question::Healed, "healed", &[node.as_bytes()]).is_err() {
                 self.ask_healed_at(now + ASK_EVERY);
@@ -210,7 +224,7 @@ impl Cluster {
     pub(super) fn hear_healed(&mut self, now: Ms, result: &Result<Value, Failure>) {
         let wait = match result.as_ref().map(Value::number) {
             Ok(Some(0)) => {
-                if let Some(Healing { messages: 1.., .. }) = self.healing.take_if(|_| true) {
+                if let Some(Healing { messages: 1.., .. }) = self.healing.take() {
                     info!("broker: what it had lost is put back");
                 }
                 return;
@@ -223,7 +237,7 @@ impl Cluster {
 
     fn ask_healed_at(&mut self, at: Ms) {
         if let Some(healing) = &mut self.healing {
-            (healing.is_asking, healing.ask_at) = (false, Some(at));
+            healing.asks = Asks::At(at);
         }
     }
 }

@@ -233,20 +233,16 @@ impl Cluster {
                 break;
             };
             let Some(id) = hub.name_of(client).map(Box::<str>::from) else { continue };
-            if self.heal_client(now, hub, client, &id).is_err() {
-                recovery.cursor = before;
-                break;
-            }
-            hub.settle(client, false);
             if let Some(adopting) = self.adopting.get_mut(&id) {
                 recovery.outstanding += usize::from(!std::mem::replace(&mut adopting.recovers, true));
-                continue;
-            }
-            if self.begin_adopting(now, &id, true).is_err() {
+            } else if self.heal_client(now, hub, client, &id).is_err() || self.begin_adopting(now, &id, true).is_err() {
+                // As it was: it is healed once more.
                 recovery.cursor = before;
                 break;
+            } else {
+                recovery.outstanding += 1;
             }
-            recovery.outstanding += 1;
+            hub.settle(client, false);
         }
         let is_up_to_date = recovery.all_asked && recovery.outstanding == 0 && recovery.again.is_empty();
         if is_up_to_date && self.has_healed(now) {

@@ -39,7 +39,12 @@ impl Parts {
         self.replica.nodes() == self.nodes.len() && self.nodes.iter().all(is_ready)
     }
 
-    fn end(self) {
+    /// All is well again, and goes on; nobody has lost anything.
+    fn end(self, audience: Audience) {
+        until("all is well again", || self.is_over());
+        let before = audience.published();
+        until("it goes on", || audience.published() > before + 50);
+        audience.end();
         self.nodes.iter().for_each(is_bounded);
         for node in self.nodes {
             assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");
@@ -66,11 +71,7 @@ fn a_planned_failover_loses_nothing() {
     };
     until("the replica has all of it", || offset(&parts.master) == offset(&parts.replica));
     parts.sentinel.ask(&["SENTINEL", "FAILOVER", "main"]);
-    until("all is well again", || parts.is_over());
-    let before = audience.published();
-    until("it goes on", || audience.published() > before + 50);
-    audience.end();
-    parts.end();
+    parts.end(audience);
 }
 
 #[test]
@@ -85,11 +86,7 @@ fn a_master_that_dies_loses_nothing_that_a_node_has_heard() {
     let before = audience.published();
     until("something is published that the replica does not have", || audience.published() > before + 50);
     parts.master.kill();
-    until("all is well again", || parts.is_over());
-    let before = audience.published();
-    until("it goes on", || audience.published() > before + 50);
-    audience.end();
-    parts.end();
+    parts.end(audience);
 }
 
 /// For ten seconds some nodes speak to one master and some to the other; then the old one is made a replica, and what it was told is lost.
@@ -104,9 +101,5 @@ fn a_failover_that_nobody_prepared_loses_nothing_that_a_node_has_heard() {
     until("the old master goes on for a while", || parts.replica.try_ask(&["ROLE"]).starts_with("master"));
     thread::sleep(Duration::from_secs(9));
     until("it is a replica", is_replica);
-    until("all is well again", || parts.is_over());
-    let before = audience.published();
-    until("it goes on", || audience.published() > before + 50);
-    audience.end();
-    parts.end();
+    parts.end(audience);
 }
