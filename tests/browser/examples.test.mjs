@@ -5,10 +5,8 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { startExample } from './examples-support.mjs';
 import { launchBrowser, startServer, until } from './support.mjs';
 
-// Who is gone is noticed within seconds. The history is long, so that a slow machine is not told of a gap.
-const TIMERS = [
-  '--max-idle', '1s', '--min-alive', '2s', '--poll-timeout', '2s', '--sweep-interval', '500ms', '--history', '200',
-];
+// The history is long, so that a slow machine is not told of a gap. Nobody is gone for being slow, either.
+const ARGS = ['--history', '200'];
 
 let browser;
 let server;
@@ -17,16 +15,21 @@ let visits = [];
 
 before(async () => {
   browser = await launchBrowser();
-  server = await startServer({ args: TIMERS });
+  server = await startServer({ args: ARGS });
 });
 
 afterEach(async () => {
   await Promise.all(visits.map((page) => page.context().close()));
   visits = [];
   // The next test begins with nobody, and nothing said.
-  await server.stop();
-  server = await startServer({ port: server.port, args: TIMERS });
+  await again('stop');
 });
+
+/** Starts another server at the same address, when the old one has ended in the given way. */
+async function again(end, args = ARGS) {
+  await server[end]();
+  server = await startServer({ port: server.port, args });
+}
 
 after(async () => {
   await browser.close();
@@ -116,6 +119,8 @@ for (const name of ['chat', 'php-chat']) describe(`the chat (${name})`, () => {
   });
 
   once('notices after a while whose browser has crashed', async () => {
+    // Here within seconds.
+    await again('stop', [...ARGS, '--max-idle', '1s', '--min-alive', '2s', '--poll-timeout', '2s', '--sweep-interval', '500ms']);
     const [alice, bob] = [await join('alice'), await join('bob')];
     await sees(() => here(alice), ['alice', 'bob']);
     await bob.goto('chrome://crash').catch(() => {});
@@ -229,7 +234,7 @@ for (const name of ['chat', 'php-chat']) describe(`the chat (${name})`, () => {
     await alice.press('#text', 'Enter');
     await alice.getByText('The push server does not answer.').waitFor();
     assert.equal(await alice.inputValue('#text'), 'into the void');
-    server = await startServer({ port: server.port, args: TIMERS });
+    server = await startServer({ port: server.port, args: ARGS });
     // What could not be sent stays in the field: alice presses Enter until it goes.
     await until('alice is back', async () => {
       await alice.press('#text', 'Enter');
@@ -329,8 +334,7 @@ describe('the notifications', () => {
 
   it('go on when the server does not know the pages any more', async () => {
     const [alice, bob] = [await signIn('alice'), await signIn('bob')];
-    await server.kill();
-    server = await startServer({ port: server.port, args: TIMERS });
+    await again('kill');
     for (const name of ['alice', 'bob']) {
       await until(`${name} is back`, async () => (await server.call('get_channel_clients', `user-${name}`)).length === 1);
     }
@@ -380,7 +384,7 @@ describe('the orders in Django', () => {
     const [bar, carol] = [await comeIn('bar'), await comeIn('carol')];
     await server.kill();
     await carol.click('[data-drink=Cappuccino]'); // it is ordered all the same
-    server = await startServer({ port: server.port, args: TIMERS });
+    server = await startServer({ port: server.port, args: ARGS });
     await sees(async () => (await orders(bar)).at(-1), 'Cappuccino for carol Ready');
     await bar.locator('li', { hasText: 'carol' }).locator('button').click();
     await sees(() => orders(carol), ['Cappuccino is ready!']);
