@@ -136,11 +136,11 @@ impl Decoder {
     ) -> Result<Option<Pending>, Error> {
         while let Some(length) = memchr(b'\n', &input[line.min(input.len())..]) {
             let end = line + length;
-            if length == 0 || input[end - 1] != b'\r' {
-                return Err(Error::Malformed("a line does not end in CR LF"));
-            }
             if end >= limits.head_bytes {
                 break;
+            }
+            if length == 0 || input[end - 1] != b'\r' {
+                return Err(Error::Malformed("a line does not end in CR LF"));
             }
             let empty = length == 1;
             // One empty line before a request is ignored (RFC 9112 section 2.2): it is the first, and line is 0.
@@ -460,6 +460,10 @@ mod tests {
         let Ok(Step::Request { request, .. }) = decoder.next(&LIMITS, input) else { panic!("it is a request") };
         assert_eq!(request.headers, &input[17..head]);
         assert_eq!(decoder.stage(), None);
+        let Ok(Step::Request { request, .. }) = decoder.next(&LIMITS, b"GET / HTTP/1.0\r\n\r\n") else {
+            panic!("it is a request")
+        };
+        assert_eq!(request.headers, b"\r\n");
     }
 
     #[test]
@@ -470,6 +474,11 @@ mod tests {
         assert_eq!(whole(&request(longest + 1)).1, Some(Error::HeadTooLarge));
         assert_eq!(whole(&request(400)).1, Some(Error::TargetTooLong));
         assert_eq!(whole(&"x".repeat(300)).1, Some(Error::TargetTooLong));
+        // What stands beyond is not looked at, as it may not have come yet.
+        let endless = format!("GET / HTTP/1.1\r\nA: {}\n", "x".repeat(LIMITS.head_bytes));
+        for cuts in [&[][..], &[LIMITS.head_bytes]] {
+            assert_eq!(read(endless.as_bytes(), cuts).1, Some(Error::HeadTooLarge), "{cuts:?}");
+        }
         assert_eq!(whole(SAMPLES[5]).1, Some(Error::BodyTooLarge));
         assert_eq!(whole(&SAMPLES[5].replace("101", "100")), (vec![], None));
         assert_eq!(whole(&SAMPLES[5].replace("101", &"9".repeat(40))).1, Some(Error::BodyTooLarge));
