@@ -310,32 +310,52 @@ mod tests {
     use crate::http::{Decoder, Limits, Step};
     use crate::hub::Owner;
 
-    /// Whether a request from `from` with these headers is let in. The web application is at 127.0.0.1 and in 10.1.0.0/16,
-    /// proxies at 127.0.0.1 and 192.0.2.1.
+    /// The web application is at 127.0.0.1 and in 10.1.0.0/16, proxies at 127.0.0.1 and 192.0.2.1.
+    fn access() -> Access {
+        let networks = |list: &[&str]| list.iter().map(|network| network.parse().unwrap()).collect();
+        Access::new(&Config {
+            rpc_allow: networks(&["127.0.0.1/32", "::1/128", "10.1.0.0/16"]),
+            trusted_proxy: networks(&["127.0.0.1/32", "::1/128", "192.0.2.1/32"]),
+            rpc_host: vec!["Push.internal".to_owned()],
+            ..Config::default()
+        })
+    }
+
+    /// What is said of a request from `from` that begins so.
+    fn asked(
+        entrance: Entrance,
+        from: Option<&str>,
+        head: &str,
+        check: impl FnOnce(&Visit<'_>, &Request<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let address = from.map(|from| from.parse().unwrap());
+        let visit = Visit { now: Ms::ZERO, date: "", owner: Owner(1), address, entrance };
+        let input = format!("{head}\r\n");
+        let limits = Limits { head_bytes: 10_000, body_bytes: 0 };
+        match Decoder::new().next(&limits, input.as_bytes()).unwrap() {
+            Step::Request { request, .. } => check(&visit, &request),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether a call from `from` with these headers is let in.
     fn judge(from: Option<&str>, headers: &str) -> Result<(), Refusal> {
         judge_at(Entrance::Shared, None, from, headers)
     }
 
     /// The same for a listener, and where a token is wanted.
     fn judge_at(entrance: Entrance, token: Option<&str>, from: Option<&str>, headers: &str) -> Result<(), Refusal> {
-        let networks = |list: &[&str]| list.iter().map(|network| network.parse().unwrap()).collect();
-        let mut access = Access::new(&Config {
-            rpc_allow: networks(&["127.0.0.1/32", "::1/128", "10.1.0.0/16"]),
-            trusted_proxy: networks(&["127.0.0.1/32", "::1/128", "192.0.2.1/32"]),
-            rpc_host: vec!["Push.internal".to_owned()],
-            ..Config::default()
-        });
+        let mut access = access();
         if let Some(token) = token {
             access.require(Secret::parse(token).unwrap());
         }
-        let address = from.map(|from| from.parse().unwrap());
-        let visit = Visit { now: Ms::ZERO, date: "", owner: Owner(1), address, entrance };
-        let input = format!("POST / HTTP/1.1\r\n{headers}\r\n");
-        let limits = Limits { head_bytes: 10_000, body_bytes: 0 };
-        match Decoder::new().next(&limits, input.as_bytes()).unwrap() {
-            Step::Request { request, .. } => access.check(&visit, &request),
-            other => panic!("{other:?}"),
-        }
+        asked(entrance, from, &format!("POST / HTTP/1.1\r\n{headers}"), |visit, request| access.check(visit, request))
+    }
+
+    /// Whether who asks the dashboard for this, with these headers, is let in.
+    fn visit(entrance: Entrance, from: Option<&str>, method: &str, headers: &str) -> Result<(), Refusal> {
+        let head = format!("{method} /dashboard HTTP/1.1\r\n{headers}");
+        asked(entrance, from, &head, |visit, request| access().check_visitor(visit, request))
     }
 
     #[test]
@@ -486,5 +506,74 @@ mod tests {
         // WIRE J12: a stranger cannot talk itself in.
         let stranger = judge(Some("127.0.0.2"), "X-Forwarded-For: 127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\n");
         assert_eq!(stranger, Err(Refusal::NotAllowed("127.0.0.2".parse().unwrap())));
+    }
+
+    #[test]
+    fn the_dashboard_is_for_who_may_call_under_a_known_name() {
+        for from in [Some("127.0.0.1"), Some("10.1.0.1"), None] {
+            for entrance in [Entrance::Shared, Entrance::Rpc] {
+                assert_eq!(visit(entrance, from, "GET", "Host: push.internal\r\n"), Ok(()));
+            }
+            assert_eq!(visit(Entrance::Pages, from, "GET", ""), Err(Refusal::OtherListener));
+            let other = visit(Entrance::Shared, from, "GET", "Host: evil.example\r\n");
+            assert_eq!(other, Err(Refusal::UnknownHost("\"evil.example\"".to_owned())), "{from:?}");
+        }
+        let stranger = visit(Entrance::Shared, Some("::ffff:192.0.2.9"), "GET", "");
+        assert_eq!(stranger, Err(Refusal::NotAllowed("192.0.2.9".parse().unwrap())));
+        let forwarded = visit(Entrance::Shared, Some("127.0.0.1"), "GET", "X-Forwarded-For: 203.0.113.7\r\n");
+        assert_eq!(forwarded, Err(Refusal::ForwardedNotAllowed("203.0.113.7".parse().unwrap())));
+    }
+
+    #[test]
+    fn the_dashboard_is_asked_by_its_own_page_and_shown_to_who_follows_a_link() {
+        let site = "Sec-Fetch-Site: cross-site\r\n";
+        let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: document\r\n";
+        let frame = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: iframe\r\n";
+        let by_origin = Err(Refusal::Foreign("Origin"));
+        let by_site = Err(Refusal::Foreign("Sec-Fetch-Site"));
+        for (method, headers, expected) in [
+            ("POST", "", &Ok(())),
+            ("POST", "Host: localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n", &Ok(())),
+            ("POST", "Sec-Fetch-Site: none\r\n", &Ok(())),
+            ("POST", "Host: localhost\r\nOrigin: http://evil.example\r\n", &by_origin),
+            ("POST", "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: null\r\n", &by_origin),
+            ("POST", "Sec-Fetch-Site: same-site\r\n", &by_site),
+            ("GET", site, &by_site),
+            ("GET", frame, &by_site),
+            ("POST", link, &by_site),
+            ("GET", link, &Ok(())),
+        ] {
+            let found = visit(Entrance::Shared, Some("127.0.0.1"), method, headers);
+            assert_eq!(found, *expected, "{method} {headers}");
+        }
+    }
+
+    #[test]
+    fn it_requires_the_token_that_it_was_given() {
+        let token = |text| Secret::parse(text).unwrap();
+        let mut access = access();
+        assert!(!access.requires(&token("0123456789abcdef")));
+        access.require(token("0123456789abcdef"));
+        assert!(access.requires(&token("0123456789abcdef")) && !access.requires(&token("0123456789abcdeg")));
+    }
+
+    #[test]
+    fn each_refusal_is_counted_by_its_kind_and_names_what_allows_it() {
+        let address = "192.0.2.9".parse().unwrap();
+        for (refusal, kind, said) in [
+            (Refusal::NotAllowed(address), "address", "192.0.2.9 is not in --rpc-allow"),
+            (Refusal::ForwardedNotAllowed(address), "forwarded", "for 192.0.2.9, which is not in --rpc-allow"),
+            (Refusal::UntrustedProxy(address), "proxy", "by 192.0.2.9, which is not in --trusted-proxy"),
+            (Refusal::Unreadable("forwarded"), "header", "forwarded does not name an address"),
+            (Refusal::Browser("Origin"), "browser", "as Origin says"),
+            (Refusal::Foreign("Origin"), "browser", "as Origin says"),
+            (Refusal::UnknownHost("evil.example".to_owned()), "host", "evil.example, which is neither"),
+            (Refusal::OtherListener, "listener", "--rpc-listen"),
+            (Refusal::NoToken, "no_token", "without `Authorization: Bearer`"),
+            (Refusal::WrongToken, "wrong_token", "not the one in the file of --rpc-token-file"),
+        ] {
+            assert_eq!(KIND_NAMES[refusal.kind()], kind);
+            assert!(refusal.to_string().contains(said), "{refusal}");
+        }
     }
 }

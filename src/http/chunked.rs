@@ -178,10 +178,10 @@ mod tests {
         assert_eq!(decode(9, &extended(LINE_BYTES_MAX)), Ok(None));
         let too_long = Err(Error::Malformed("a line of a chunked body is too long"));
         assert_eq!(decode(9, &extended(LINE_BYTES_MAX + 1)), too_long);
-        // All of them together, the last line of the size before them not counted.
-        let trailers = |length: usize| [&b"0\r\na: b\r\nc:"[..], &vec![b'x'; length - 12], b"\r\n\r\n"].concat();
+        // All of them together, but for the empty line.
+        let trailers = |length: usize| [&b"0\r\na: b\r\nc:"[..], &vec![b'x'; length - 10], b"\r\n\r\n"].concat();
         assert_eq!(decode(9, &trailers(LINE_BYTES_MAX)), Ok(Some((String::new(), 0))));
-        assert_eq!(decode(9, &trailers(LINE_BYTES_MAX + 3)), Err(Error::HeadTooLarge));
+        assert_eq!(decode(9, &trailers(LINE_BYTES_MAX + 1)), Err(Error::HeadTooLarge));
         // Lines and body, whatever they are.
         let all = OVERHEAD + LINE_BYTES_MAX;
         let body = [&b"1;"[..], &[b'x'; 90], b"\r\na\r\n", &extended(LINE_BYTES_MAX)].concat();
@@ -203,6 +203,14 @@ mod tests {
         for trailer in [": x", "no colon", "a b: x", "a : x", "\u{e9}: x", "a: \x01", "a: \x7f"] {
             let body = format!("0\r\n{trailer}\r\n");
             assert_eq!(decode(10, body.as_bytes()), Err(Error::Malformed("a trailer is malformed")), "{trailer:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_is_too_long_is_refused_as_soon_as_that_shows() {
+        assert_eq!(decode(9, b"1\r\na\r"), Ok(None));
+        for body in [&b"1\r\nabc"[..], b"1\r\na\rb"] {
+            assert_eq!(decode(9, body), Err(Error::Malformed("a chunk is longer than its size")), "{body:?}");
         }
     }
 

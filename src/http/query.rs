@@ -104,7 +104,7 @@ fn decode(text: &[u8], plus: u8) -> Vec<u8> {
     while let [first, tail @ ..] = rest {
         let (byte, after) = match (first, tail) {
             (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
+                (Some(high), Some(low)) => (high * 16 + low, after),
                 _ => (b'%', tail),
             },
             (b'+', _) => (plus, tail),

@@ -103,4 +103,30 @@ mod tests {
             assert!(status.text.starts_with(&format!("{} ", status.code())), "{status:?}");
         }
     }
+
+    #[test]
+    fn an_answer_says_how_long_its_body_is_and_whether_another_may_follow() {
+        let written = |status, body, head_only, keep_alive| {
+            let mut out = b"before".to_vec();
+            let exchange = Exchange { head_only, keep_alive };
+            Response { status, headers: "A: b\r\n", body }.write(&mut out, "now", exchange);
+            String::from_utf8(out).unwrap()
+        };
+        let head = |status| format!("beforeHTTP/1.1 {status}\r\nDate: now\r\nA: b\r\n");
+        let ok = head("200 OK");
+        assert_eq!(written(Status::OK, b"body", false, true), format!("{ok}Content-Length: 4\r\n\r\nbody"));
+        let closing = format!("{ok}Connection: close\r\nContent-Length: 4\r\n\r\nbody");
+        assert_eq!(written(Status::OK, b"body", false, false), closing);
+        assert_eq!(written(Status::OK, b"body", true, true), format!("{ok}Content-Length: 4\r\n\r\n"));
+        let not_modified = format!("{}Content-Length: 4\r\n\r\n", head("304 Not Modified"));
+        assert_eq!(written(Status::NOT_MODIFIED, b"body", false, true), not_modified);
+        assert_eq!(written(Status::NO_CONTENT, b"", false, true), format!("{}\r\n", head("204 No Content")));
+    }
+
+    #[test]
+    fn who_waits_to_send_is_told_to_go_on() {
+        let mut out = Vec::new();
+        write_continue(&mut out);
+        assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
 }

@@ -84,4 +84,11 @@ mod tests {
             "HTTP/1.1 200 OK\r\nDate: now\r\nA: b\r\nConnection: close\r\n\r\n0123456789abcdef"
         );
     }
+
+    #[test]
+    fn a_switch_to_another_protocol_ends_the_head() {
+        let mut out = Vec::new();
+        write_switch(&mut out, "now", "Upgrade: websocket\r\n");
+        assert_eq!(out, b"HTTP/1.1 101 Switching Protocols\r\nDate: now\r\nUpgrade: websocket\r\n\r\n");
+    }
 }
