@@ -42,11 +42,27 @@ async function enter(name, main) {
   visits.push(page);
   page.errors = [];
   page.on('pageerror', (error) => page.errors.push(error.message));
+  page.open = 0; // its WebSockets
+  page.on('websocket', (socket) => {
+    page.open++;
+    socket.on('close', () => { page.open--; });
+  });
   await page.goto(example.url);
   await page.fill('#name', name);
   await page.click('#door button');
   await page.waitForSelector(`${main}:not([hidden])`);
   return page;
+}
+
+/** The page goes, but runs on: a browser that has much to do takes its time, and one that keeps the page may show it again. */
+async function hide(page) {
+  await page.evaluate(() => { dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })); });
+  await until('it hears no more', () => page.open === 0);
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve))); // what it would do about that has begun
+}
+
+function showAgain(page) {
+  return page.evaluate(() => { dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })); });
 }
 
 /** Waits until what `look` sees in the page equals `expected`; if it never does, the failure shows both. */
@@ -136,6 +152,18 @@ for (const name of ['chat', 'php-chat']) describe(`the chat (${name})`, () => {
     await sees(() => here(alice), ['alice', 'bob']);
     await say(bob, 'back');
     await sees(() => texts(alice), ['back']);
+  });
+
+  once('does not join again when it has said goodbye, until its page is shown again', async () => {
+    const [alice, bob] = [await join('alice'), await join('bob')];
+    await sees(() => here(alice), ['alice', 'bob']);
+    await hide(bob);
+    await sees(() => here(alice), ['alice']);
+    await showAgain(bob);
+    await sees(() => here(alice), ['alice', 'bob']);
+    await say(bob, 'back');
+    await sees(() => texts(alice), ['back']);
+    assert.deepEqual(await notices(alice), ['bob joined', 'bob left', 'bob joined']);
   });
 
   it('shows names and texts as they were typed, HTML and JSON too', async () => {
@@ -315,6 +343,16 @@ describe('the notifications', () => {
     await bob.click('#leave');
     await bob.waitForSelector('#door:not([hidden])');
     await sees(() => notify(alice, 'bob', 'still there?'), 'bob is not here right now.');
+  });
+
+  it('come no more to a page that has gone, and again when it is shown again', async () => {
+    const [alice, bob] = [await signIn('alice'), await signIn('bob')];
+    await hide(bob);
+    await sees(() => notify(alice, 'bob', 'still there?'), 'bob is not here right now.');
+    await showAgain(bob);
+    await sees(() => notify(alice, 'bob', 'hello'), '');
+    await sees(() => got(bob), ['hello']);
+    assert.equal((await server.call('get_channel_clients', 'user-bob')).length, 1);
   });
 
   it('come from who they say', async () => {

@@ -242,8 +242,15 @@ $("#leave").addEventListener("click", () => {
 });
 
 // Says goodbye when the page goes. Should that get lost, Shaveet notices by itself after a while that nobody listens.
+// A page runs on for a while after this: one that still listened would hear that it is gone, and renew() would join again.
 addEventListener("pagehide", () => {
+  push?.close();
   if (me) leave(me);
+});
+
+// The browser may have kept the page as it was, and shows it again.
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted && me) enter(me.name, me.room).catch((error) => notice(error.message));
 });
 
 $("#name").value = sessionStorage.getItem("name") ?? "";

@@ -4,6 +4,7 @@ const NOTIFICATIONS_MAX = 100; // what the page keeps
 
 const $ = (selector) => document.querySelector(selector);
 let me = null; // { name, client_id, key } while we are signed in
+let push = null; // what brings us our notifications
 
 // --- the web application -------------------------------------------------------------------------------------------
 
@@ -30,7 +31,7 @@ async function signIn(name) {
   });
   const client = await join(name);
   // renew: Shaveet does not know us any more. It was started anew, or we were away for very long.
-  const push = new Shaveet({ ...client, url: SHAVEET, renew: () => join(me.name) });
+  push = new Shaveet({ ...client, url: SHAVEET, renew: () => join(me.name) });
   push.on(client.channel, hear);
 }
 
@@ -142,8 +143,15 @@ $("#leave").addEventListener("click", () => {
 });
 
 // Signs out when the page goes. Should that get lost, Shaveet notices by itself after a while that nobody listens.
+// A page runs on for a while after this: one that still listened would hear that it is gone, and renew() would sign in again.
 addEventListener("pagehide", () => {
+  push?.close();
   if (me) navigator.sendBeacon("leave", new Blob([JSON.stringify(me)], { type: "application/json" }));
+});
+
+// The browser may have kept the page as it was, and shows it again.
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted && me) signIn(me.name).catch(() => location.reload());
 });
 
 $("#name").value = sessionStorage.getItem("name") ?? "";
