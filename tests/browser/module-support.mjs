@@ -3,7 +3,7 @@
 
 import http from 'node:http';
 import net from 'node:net';
-import { withWorld } from './support.mjs';
+import { createClient, withWorld } from './support.mjs';
 
 export const TRANSPORTS = ['websocket', 'sse', 'longpoll', 'jsonp'];
 
@@ -30,58 +30,56 @@ export function withGate(work, args = ['--presence', 'off']) {
 async function startGate(world) {
   const fates = {}, counts = { websocket: 0, sse: 0, longpoll: 0, jsonp: 0 }, open = new Set();
 
-  /** Counts a connection until it is closed; cut() closes it. */
+  /** Counts a connection until it is closed; cut() closes it, silence() lets nothing more through. */
   function admit(kind, socket) {
-    counts[kind]++;
-    const entry = { kind, end: () => socket.destroy() };
-    open.add(entry);
-    socket.on('error', entry.end);
-    return () => open.delete(entry);
+    if (kind) counts[kind]++;
+    const entry = { kind, isSilent: false, end: () => socket.destroy() };
+    if (kind) open.add(entry);
+    socket.on('error', entry.end).on('close', () => open.delete(entry));
+    return entry;
   }
 
   const server = http.createServer((request, response) => {
     const kind = kindOf(request.url);
     if (fates[kind] === 'refuse') return response.writeHead(502, { 'Content-Type': 'text/html' }).end('<h1>Bad Gateway</h1>');
-    const leave = kind ? admit(kind, response) : () => {};
+    const entry = admit(kind, response);
     const { port } = world.server;
     const onward = http.request({ port, path: request.url, headers: request.headers, agent: false }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       let isCut = false; // what comes behind a cut is not to close the hole
       answer.on('error', () => response.destroy()).on('data', (piece) => {
-        if (isCut) return;
-        if (fates[kind] === 'buffer') return response.flushHeaders();
+        if (isCut || entry.isSilent) return;
+        if (fates[kind] === 'buffer') {
+          entry.isSilent = true; // it holds back the end too
+          return response.flushHeaders();
+        }
         if (fates[kind] === 'cut') {
           isCut = true;
           return response.write(piece.subarray(0, piece.length / 2), () => response.destroy());
         }
         response.write(piece);
         if (fates[kind] === 'end') response.end();
-      }).on('end', () => isCut || response.end());
+      }).on('end', () => isCut || entry.isSilent || response.end());
     });
     onward.on('error', () => response.destroy());
-    response.on('close', () => {
-      leave();
-      onward.destroy();
-    });
+    response.on('close', () => onward.destroy());
     onward.end();
   });
 
   server.on('upgrade', (request, inner) => {
     if (fates.websocket === 'refuse') return inner.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n');
-    const leave = admit('websocket', inner), outer = net.connect(world.server.port, '127.0.0.1');
+    const entry = admit('websocket', inner), outer = net.connect(world.server.port, '127.0.0.1');
     const lines = request.rawHeaders.flatMap((name, at, all) => (at % 2 ? [] : [`${name}: ${all[at + 1]}`]));
     outer.write([`GET ${request.url} HTTP/1.1`, ...lines, '', ''].join('\r\n'));
     let isBegun = false;
     outer.setNoDelay(true).on('error', () => inner.destroy()).on('close', () => inner.destroy()).on('data', (piece) => {
+      if (entry.isSilent) return;
       const end = isBegun ? 0 : piece.indexOf('\r\n\r\n') + 4;
       isBegun = true;
       if (fates.websocket !== 'buffer') inner.write(piece, () => fates.websocket === 'cut' && inner.destroy());
       else if (end) inner.write(piece.subarray(0, end));
     });
-    inner.setNoDelay(true).on('data', (piece) => outer.write(piece)).on('close', () => {
-      leave();
-      outer.destroy();
-    });
+    inner.setNoDelay(true).on('data', (piece) => outer.write(piece)).on('close', () => outer.destroy());
   });
 
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -97,6 +95,8 @@ async function startGate(world) {
     get open() { return open.size; },
     /** Ends all connections, or those of some transports. */
     cut,
+    /** Nothing more comes by the connections that are open; nobody is told. */
+    silence() { for (const entry of open) entry.isSilent = true; },
     stop: () => new Promise((resolve) => {
       server.close(resolve);
       cut();
@@ -109,6 +109,11 @@ function kindOf(url) {
   if (url.startsWith('/events')) return 'sse';
   if (url.startsWith('/message_updates')) return url.includes('callback=') ? 'jsonp' : 'longpoll';
   return null;
+}
+
+/** A client that is subscribed to these channels, or to `room`, as options of the module, with more of them. */
+export async function client(world, id, more = {}, ...channels) {
+  return { clientId: id, key: await createClient(world.server, id, ...channels.length ? channels : ['room']), ...more };
 }
 
 /** Opens a page with the module, which keeps in `got` what it gets of all channels, in `gaps`, `statuses` and `expired` what

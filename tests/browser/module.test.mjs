@@ -2,18 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { createClient, launchBrowser, publish, until } from './support.mjs';
-import { TRANSPORTS, arrived, begin, connected, openModule, publishAll, told, withGate } from './module-support.mjs';
+import { launchBrowser, publish, until } from './support.mjs';
+import { TRANSPORTS, arrived, begin, client, connected, openModule, publishAll, told, withGate } from './module-support.mjs';
 
 let browser;
 
 before(async () => { browser = await launchBrowser(); });
 after(async () => { await browser?.close(); });
-
-/** A client and the options for it. */
-async function client(world, id, more = {}, ...channels) {
-  return { clientId: id, key: await createClient(world.server, id, ...channels.length ? channels : ['room']), ...more };
-}
 
 for (const transport of TRANSPORTS) describe(transport, { concurrency: 3 }, () => {
   test(`${transport}: messages of any letters arrive whole, once and in order`, () =>
@@ -178,71 +173,6 @@ test('a reload goes on where the page was, if it is to', () =>
     await arrived(page, '3');
     assert.deepEqual(await told(page, 'got'), ['2', '3']);
     await page.close();
-  }));
-
-test('while the browser is offline nothing is tried, and it is connected again as soon as it is not', () =>
-  withGate(async (world) => {
-    const context = await browser.newContext();
-    const page = await openModule(context, world, await client(world, 'bob'));
-    await connected(page);
-    await context.setOffline(true);
-    world.gate.cut();
-    await page.waitForFunction(() => s.status.state === 'offline');
-    await publish(world.server, 'room', '1');
-    const tried = world.gate.counts.websocket;
-    await context.setOffline(false);
-    await arrived(page, '1');
-    assert.equal(world.gate.counts.websocket, tried + 1);
-    await context.close();
-  }));
-
-test('a computer that slept is connected again within a second of waking', () =>
-  withGate(async (world) => {
-    const context = await browser.newContext(), page = await context.newPage();
-    await page.clock.install();
-    await page.goto(world.pages.add('<!doctype html><title>test</title>'));
-    await begin(page, world.gate.url, await client(world, 'bob'));
-    await page.clock.runFor(1);
-    await connected(page);
-    await page.clock.pauseAt(await page.evaluate(() => Date.now() + 1000));
-    // Its connection has died without a word.
-    world.gate.fates.websocket = 'buffer';
-    await publish(world.server, 'room', '1');
-    world.gate.fates.websocket = 'pass';
-    await page.clock.fastForward(600_000);
-    await page.clock.runFor(1000);
-    await arrived(page, '1');
-    await context.close();
-  }));
-
-test('a page that is seen again does not wait for its next try', () =>
-  withGate(async (world) => {
-    const page = await openModule(browser, world, await client(world, 'bob', { transports: ['websocket'] }));
-    await connected(page);
-    world.gate.fates.websocket = 'refuse';
-    // As long as it may wait at most.
-    await page.evaluate(() => { Math.random = () => 0.999; });
-    world.gate.cut();
-    await page.waitForFunction(() => s.status.waitMs > 3000);
-    world.gate.fates.websocket = 'pass';
-    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
-    await connected(page);
-    assert.ok(!(await told(page, 'statuses')).some(({ waitMs }) => waitMs > 5000));
-    await page.close();
-  }));
-
-test('it waits as long as the server says', () =>
-  withGate(async (world) => {
-    const page = await openModule(browser, world, await client(world, 'bob', { transports: ['websocket'] }));
-    await connected(page);
-    // A server that stops tells each page when to come back: 500 to 5000 ms.
-    await page.evaluate(() => { Math.random = () => 0; });
-    await world.server.stop();
-    await page.waitForFunction(() => statuses.some(({ waitMs }) => waitMs > 0));
-    const [waitMs] = (await told(page, 'statuses')).map((status) => status.waitMs).filter(Boolean);
-    assert.ok(waitMs >= 500 && waitMs <= 5000, `${waitMs}`);
-    await page.close();
-    await world.restart();
   }));
 
 test('options that mean nothing are refused', () =>

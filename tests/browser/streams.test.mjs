@@ -112,3 +112,30 @@ test('a gap is told to a page that was away too long', () =>
       await line.stop();
     }
   }, ['--presence', 'off', '--history', '5']));
+
+test('an EventSource begins where its URL says, and then goes on from where it is', () =>
+  withWorld(async (world) => {
+    const line = await startLine(world.server.port);
+    try {
+      // Names of positions are names of clients too.
+      const key = await createClient(world.server, 'earliest', 'room');
+      const url = `${line.url}/events?client_id=earliest_!!_${key}`;
+      const poll = async (since) => (await fetch(`${url.replace('/events', '/message_updates')}&wait=0&since=${since}`)).json();
+      for (const text of ['one', 'two']) await publish(world.server, 'room', text);
+      await poll((await poll('')).since); // another page of the client has had them
+      const earliest = await open(world, 'events', `${url}&since=earliest`), empty = await open(world, 'events', `${url}&since=`);
+      await earliest.waitForFunction(() => got.length === 2);
+      await opened(empty, 1);
+      await publish(world.server, 'room', 'three');
+      for (const page of [earliest, empty]) await page.waitForFunction(() => got.includes('three'));
+      line.cut(false);
+      await publish(world.server, 'room', 'four');
+      for (const page of [earliest, empty]) await page.waitForFunction(() => got.includes('four'));
+      assert.deepEqual(await told(earliest, 'got'), ['one', 'two', 'three', 'four']);
+      assert.deepEqual(await told(empty, 'got'), ['three', 'four']);
+      await earliest.close();
+      await empty.close();
+    } finally {
+      await line.stop();
+    }
+  }, ['--presence', 'off']));

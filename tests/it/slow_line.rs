@@ -1,17 +1,17 @@
 //! Readers on a slow line: in a network of their own, whose one device lets through less than is published. Nobody else is
 //! held up, they cost the server nothing that grows, and what they miss they are told.
 //!
-//! Needs `unshare`, `nsenter`, `ip` and `tc`, and a kernel that lets one make namespaces.
+//! Needs `unshare`, `nsenter`, `ip`, `tc`, `curl` and `bash`, and a kernel that lets one make namespaces.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::support::crowd::memory;
-use crate::support::streams::WebSocket;
-use crate::support::{BINARY, Client, Nest, PATIENCE, Server, heard};
+use crate::support::streams::{HANDSHAKE, WebSocket, stream_path};
+use crate::support::{BINARY, Client, Nest, PATIENCE, Server, heard, request};
 use serde_json::Value;
 
 /// Becomes the server, in a network that passes on 375 kB a second, with as little memory for what is on the way as a cheap
@@ -34,7 +34,7 @@ fn readers_on_a_slow_line_harm_nobody_and_are_told_what_they_miss() {
     // The web application and the page next door come by the Unix socket, which knows no network.
     let server = Server::run(command, &[&listeners[..], &limits].concat());
     let (slow, other) = (server.subscriber("slow", &["room"]), server.subscriber("other", &["room"]));
-    let mut readers = [SlowReader::open(&slow), SlowReader::open(&slow)];
+    let mut readers = [SlowReader::of_events(&slow), SlowReader::of_socket(&slow)];
     let mut lively = WebSocket::open(&other, None);
     lively.object();
 
@@ -75,26 +75,34 @@ struct SlowReader {
     events: Receiver<Value>,
 }
 
+/// Says its second argument at the port that is its first, and shows the answer.
+const TALK: &str = "exec 3<>/dev/tcp/127.0.0.1/$0; printf %s \"$1\" >&3; exec cat <&3";
+
 impl SlowReader {
-    fn open(client: &Client<'_>) -> SlowReader {
-        let server = client.server;
-        let port = server.addresses()[1].as_socket().unwrap().port();
-        let url = format!("http://127.0.0.1:{port}/events?client_id={}_!!_{}", client.id, client.key);
-        let mut process = Command::new("nsenter")
-            .args(["--target", &server.pid().to_string(), "--user", "--preserve-credentials", "--net"])
-            .args(["curl", "--silent", "--no-buffer", &url])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let first = lines.next().expect("the stream begins").unwrap();
+    fn of_events(client: &Client<'_>) -> SlowReader {
+        let url = format!("http://127.0.0.1:{}{}", port(client.server), stream_path("events", &[client], None));
+        let mut process = in_network_of(client.server, &["curl", "--silent", "--no-buffer", &url]);
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let first = line(&mut output).expect("the stream begins");
         assert!(first.starts_with("retry: "), "{first}");
+        SlowReader::new(process, output, next_of_events)
+    }
+
+    fn of_socket(client: &Client<'_>) -> SlowReader {
+        let ask = request("GET", &stream_path("socket", &[client], None), &HANDSHAKE, "");
+        let mut process = in_network_of(client.server, &["bash", "-c", TALK, &port(client.server).to_string(), &ask]);
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let first = line(&mut output).expect("the server answers");
+        assert!(first.starts_with("HTTP/1.1 101 "), "{first}");
+        while line(&mut output).expect("the head has an end") != "\r\n" {}
+        SlowReader::new(process, output, next_of_socket)
+    }
+
+    fn new(process: Child, mut output: Output, next: fn(&mut Output) -> Option<Vec<Value>>) -> SlowReader {
         let (sender, events) = channel();
         std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let Some(data) = line.strip_prefix("data: ") else { continue };
-                if sender.send(serde_json::from_str(data).unwrap()).is_err() {
+            while let Some(news) = next(&mut output) {
+                if news.into_iter().any(|event| sender.send(event).is_err()) {
                     return;
                 }
             }
@@ -122,4 +130,57 @@ impl Drop for SlowReader {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+type Output = BufReader<ChildStdout>;
+
+fn port(server: &Server) -> u16 {
+    server.addresses()[1].as_socket().unwrap().port()
+}
+
+fn in_network_of(server: &Server, command: &[&str]) -> Child {
+    Command::new("nsenter")
+        .args(["--target", &server.pid().to_string(), "--user", "--preserve-credentials", "--net"])
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The next line with its end; `None` when there are no more.
+fn line(output: &mut Output) -> Option<String> {
+    let mut line = String::new();
+    (output.read_line(&mut line).ok()? > 0).then_some(line)
+}
+
+/// The message or the gap in the next line of an event stream, if it has one.
+fn next_of_events(output: &mut Output) -> Option<Vec<Value>> {
+    let line = line(output)?;
+    Some(line.strip_prefix("data: ").map(|data| serde_json::from_str(data).unwrap()).into_iter().collect())
+}
+
+/// The gaps and the messages in the next frame of a WebSocket, if it has any: in one channel a gap is before what is left.
+fn next_of_socket(output: &mut Output) -> Option<Vec<Value>> {
+    const TEXT: u8 = 0x81;
+    let mut head = [0; 2];
+    output.read_exact(&mut head).ok()?;
+    let (mut length, wide) = match head[1] {
+        126 => (0, 2),
+        127 => (0, 8),
+        length => (u64::from(length), 0),
+    };
+    for _ in 0..wide {
+        let mut byte = [0];
+        output.read_exact(&mut byte).ok()?;
+        length = length << 8 | u64::from(byte[0]);
+    }
+    let mut payload = Vec::new();
+    output.take(length).read_to_end(&mut payload).ok()?;
+    if head[0] != TEXT {
+        return Some(Vec::new());
+    }
+    let object: Value = serde_json::from_slice(&payload).unwrap();
+    let list = |name: &str| object[name].as_array().unwrap().clone();
+    Some([list("gaps"), list("messages")].concat())
 }
