@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::broker;
+use crate::cluster;
 use crate::http::{Exchange, Request, Response, Status};
 use crate::hub::{MEDIA, Tally, Usage};
 
@@ -91,6 +92,10 @@ pub struct BrokerEdge {
     pub pending: usize,
     /// What came by it that is none of ours.
     pub junk: u64,
+    /// The most steps in one turn of what is done bit by bit.
+    pub steps_most: usize,
+    /// What came of looking for clients for whom somebody polls.
+    pub lookups: cluster::Lookups,
     /// What it has counted.
     pub counts: broker::Counts,
 }
@@ -331,6 +336,11 @@ fn write_broker(page: &mut Exposition<'_>, broker: &BrokerEdge) {
         Duration::from_millis(times.sum).as_secs_f64(),
     );
     page.counter("shaveet_broker_junk", "What came from Redis and is none of ours: it was left out.").is(broker.junk);
+    page.gauge("shaveet_broker_turn_steps_max", "The most steps in one turn of what is done bit by bit for Redis.")
+        .is(broker.steps_most);
+    let cluster::Lookups { done, in_vain, put_off } = broker.lookups;
+    page.counter("shaveet_broker_lookups", "Clients that were looked for as somebody polled, by what came of it.")
+        .by("result", [("done", done), ("in_vain", in_vain), ("put_off", put_off)]);
     page.counter("shaveet_broker_dials", "How often a connection to Redis was begun.").is(*dials);
     page.counter("shaveet_broker_bytes", "Bytes from Redis and to it.")
         .by("direction", [("received", *received), ("sent", *sent)]);

@@ -79,6 +79,12 @@ pub struct Link {
     detours: u32,
     /// Sentinels want the password, too.
     sentinels_ask: bool,
+    /// It stays at a Sentinel and asks it now and then ([`watch`](super::watch)).
+    watches: bool,
+    /// What a Sentinel has said of the master, if nobody has taken it: how often there was another, as it counts, and where it is.
+    named: Option<(u64, Place)>,
+    /// The same count, of the master that is dialled.
+    master_epoch: u64,
     /// Why the places that were tried since the last wait cannot be used.
     tried: Vec<String>,
     /// How often all of them could not be used, one time after the other.
@@ -158,6 +164,9 @@ impl Link {
             detour: None,
             detours: 0,
             sentinels_ask: false,
+            watches: false,
+            named: None,
+            master_epoch: 0,
             tried: Vec::new(),
             failures: 0,
             why: Some("it has not answered yet".into()),
@@ -170,6 +179,13 @@ impl Link {
             counts: Counts::default(),
             random: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// One that stays at a Sentinel and asks it once a second where the master is; `None` if there are no Sentinels.
+    pub(super) fn at_sentinel(beside: &Link, now: Ms, seed: u64) -> Option<Link> {
+        let options = beside.options.clone();
+        options.address.master.as_ref()?;
+        Some(Link { watches: true, ..Link::new(options, now, seed) })
     }
 
     // --- what the cluster asks
@@ -248,6 +264,22 @@ impl Link {
     #[must_use]
     pub fn line(&self) -> Option<(u32, &Place)> {
         (!matches!(self.state, State::Away { .. })).then(|| (self.number, self.place()))
+    }
+
+    /// How often there was another master when the Sentinels named the one at the other end, as they count.
+    pub(super) fn master_epoch(&self) -> u64 {
+        self.master_epoch
+    }
+
+    /// What a Sentinel has said, once: that count, and where the master is.
+    pub(super) fn take_named(&mut self) -> Option<(u64, Place)> {
+        self.named.take()
+    }
+
+    /// The Sentinels have made another Redis the master: what is at the other end takes what nobody will know of.
+    pub(super) fn leave_for(&mut self, now: Ms, epoch: u64, master: Place) {
+        (self.now, self.master_epoch) = (now, epoch);
+        self.turn_to(master, "the Sentinels have another master,");
     }
 
     /// How whoever is at the other end proves who it is, if it has to.
@@ -331,7 +363,9 @@ impl Link {
         if self.frozen_at() > self.now {
             return;
         }
-        if self.owed.is_empty() {
+        if self.owed.is_empty() && self.watches {
+            self.ask_for_master();
+        } else if self.owed.is_empty() {
             self.ask(Asked::Ping, &[b"PING"]);
         } else {
             self.fail_silent();
@@ -438,8 +472,13 @@ impl Link {
         if self.detours > DETOURS_MAX {
             return self.fail(&format!("it sends on to {to}, and so do others, {DETOURS_MAX} times"));
         }
+        self.turn_to(to, "it sends on to");
+    }
+
+    /// The next line leads there.
+    fn turn_to(&mut self, to: Place, why: &str) {
         if self.is_live() {
-            let why = format!("{}: it sends on to {to}", self.place());
+            let why = format!("{}: {why} {to}", self.place());
             self.why = Some(why.as_str().into());
             self.drop_line();
             self.events.push_back(Event::Down(why.into()));

@@ -10,10 +10,12 @@ mod codec;
 pub mod library;
 mod link;
 mod value;
+mod watch;
 
 pub use address::{Address, Password, Place, Tls, shown};
 pub use link::{CALLS_MAX, Counts, Link, OUTPUT_BYTES_MAX, Options, RESULTS};
 pub use value::Value;
+pub use watch::Watch;
 
 use std::fmt;
 

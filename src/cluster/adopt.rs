@@ -23,6 +23,8 @@ pub(super) struct Adopting {
     pub(super) recovers: bool,
     /// It was asked for once more.
     is_again: bool,
+    /// Nobody knows of it but who polls for it.
+    is_named_by_visitors: bool,
 }
 
 /// A poll that waits for a client, and the key that it gave.
@@ -56,7 +58,7 @@ impl Cluster {
     pub(super) fn adopt_for(&mut self, now: Ms, id: &str, owner: Owner, key: &[u8]) -> Result<(), Failure> {
         let is_late = self.adopting.contains_key(id);
         if !is_late {
-            self.begin_adopting(now, id, false)?;
+            self.look_for(now, id)?;
         }
         if let Some(adopting) = self.adopting.get_mut(id) {
             adopting.visitors.push(Visitor { owner: owner.0, key: key.into(), is_late });
@@ -70,13 +72,26 @@ impl Cluster {
             return;
         }
         if !self.adopting.contains_key(id)
-            && let Err(failure) = self.begin_adopting(now, id, false)
+            && let Err(failure) = self.look_for(now, id)
         {
             return late.into_iter().for_each(|visitor| self.arrived(now, visitor.owner, Some(failure.clone())));
         }
         if let Some(adopting) = self.adopting.get_mut(id) {
             adopting.visitors.extend(late.into_iter().map(|visitor| Visitor { is_late: false, ..visitor }));
         }
+    }
+
+    /// Fetches a client that somebody has named who may have made it up.
+    fn look_for(&mut self, now: Ms, id: &str) -> Result<(), Failure> {
+        if !self.strangers.take(now) {
+            return Err(Failure::Crowded);
+        }
+        let begun = self.begin_adopting(now, id, false);
+        match self.adopting.get_mut(id) {
+            Some(adopting) if begun.is_ok() => adopting.is_named_by_visitors = true,
+            _ => self.strangers.note(false),
+        }
+        begun
     }
 
     pub(super) fn begin_adopting(&mut self, now: Ms, id: &str, recovers: bool) -> Result<(), Failure> {
@@ -93,12 +108,17 @@ impl Cluster {
             Err(Failure::Refused(error)) if error.starts_with("NOHUB") => {
                 return self.ask_again(now, hub, id, adopting);
             }
-            Err(failure) => return self.end_adopting(now, hub, &id, adopting, Some(failure.clone())),
+            Err(failure) => {
+                self.note_lookup(&adopting, false);
+                return self.end_adopting(now, hub, &id, adopting, Some(failure.clone()));
+            }
             Ok(Value::Null) if now < self.restoring_until => {
+                self.note_lookup(&adopting, false);
                 let failure = Failure::Refused("it has lost everything, and clients are being made again".into());
                 return self.end_adopting(now, hub, &id, adopting, Some(failure));
             }
             Ok(Value::Null) => {
+                self.note_lookup(&adopting, true);
                 let late = adopting.take_late(|_| true);
                 self.drop_client(now, hub, &id);
                 for visitor in &adopting.visitors {
@@ -113,6 +133,7 @@ impl Cluster {
                 Some(facts) if self.epoch == Some(facts.epoch) => facts,
                 Some(_) => return self.ask_again(now, hub, id, adopting),
                 None => {
+                    self.note_lookup(&adopting, false);
                     self.note_junk("look", REPLY);
                     let failure = Failure::Refused("it says of a client what is none of ours".into());
                     return self.end_adopting(now, hub, &id, adopting, Some(failure));
@@ -121,6 +142,8 @@ impl Cluster {
         };
         self.note_time(now, facts.time);
         hub.advance(facts.seq);
+        let is_somebodys = adopting.visitors.iter().any(|visitor| facts.key.matches(&visitor.key));
+        self.note_lookup(&adopting, !is_somebodys);
         let late = adopting.take_late(|key| !facts.key.matches(key));
         // Whoever gives a wrong key keeps nobody here, and brings nobody back (WIRE L4).
         let mut is_wanted = adopting.recovers || !adopting.comers.is_empty() || hub.find_client(&id).is_some();
@@ -156,6 +179,7 @@ impl Cluster {
         self.greet(now, hub);
         if std::mem::replace(&mut adopting.is_again, true) {
             // It may be that this node is not let in.
+            self.note_lookup(&adopting, false);
             let failure = Failure::Refused("it has just lost everything".into());
             return self.end_adopting(now, hub, &id, adopting, Some(failure));
         }
@@ -163,7 +187,17 @@ impl Cluster {
             Ok(_) => {
                 self.adopting.insert(id, adopting);
             }
-            Err(failure) => self.end_adopting(now, hub, &id, adopting, Some(failure)),
+            Err(failure) => {
+                self.note_lookup(&adopting, false);
+                self.end_adopting(now, hub, &id, adopting, Some(failure));
+            }
+        }
+    }
+
+    /// Whether it was in vain to look for a client, if that was for visitors alone.
+    fn note_lookup(&mut self, adopting: &Adopting, is_in_vain: bool) {
+        if adopting.is_named_by_visitors {
+            self.strangers.note(is_in_vain);
         }
     }
 
@@ -297,6 +331,7 @@ impl Cluster {
                 false
             }
         };
+        self.steps.note(filling.links.len());
         for (client, subscribing) in filling.links {
             if is_here {
                 subscribing.link(hub, client, &name);

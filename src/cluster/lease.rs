@@ -158,6 +158,10 @@ impl Cluster {
     }
 
     pub(super) fn say_position(&mut self, now: Ms, hub: &Hub, client: Key<Client>, function: &str) {
+        if self.anew.is_some() {
+            // It is of before, and so are all leases.
+            return;
+        }
         let Some(id) = hub.name_of(client) else { return };
         let (node, position) = (self.names.node.clone(), self.token(hub.acknowledged(client)));
         self.tell(now, function, &[node.as_bytes(), id.as_bytes(), position.as_bytes()]);

@@ -13,17 +13,20 @@
 //! One connection carries calls and pushes, so what Redis did in one order is heard in that order: with a reply, all that was
 //! published before it has been heard. That is why one number can be a position in all channels.
 //!
-//! `adopt.rs` is clients and their channels, `recover.rs` what is done when the link comes back, `lease.rs` who answers the
-//! original's polls, `upkeep.rs` what is told from time to time, `heal.rs` what is put back after a failover, `facts.rs` how all of
+//! `adopt.rs` is clients and their channels, `recover.rs` what is done when the link comes back, `anew.rs` when Redis has lost everything, `lease.rs` who answers the
+//! original's polls, `strangers.rs` how often Redis is asked for nobody, `upkeep.rs` what is told from time to time, `heal.rs` what is put back after a failover, `facts.rs` how all of
 //! it is written.
 
 mod adopt;
+mod anew;
 mod facts;
 mod heal;
 mod lease;
 pub mod limits;
 mod picture;
 mod recover;
+mod steps;
+mod strangers;
 mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
@@ -32,13 +35,18 @@ use log::{info, warn};
 
 use crate::broker::{Event, Failure, Link, Ticket, Value};
 use crate::clock::Ms;
-use crate::hub::{Client, Hub, Limits, Owner, Wish};
+use crate::hub::{Client, Former, Hub, Limits, Owner, Wish};
 use crate::slots::{Key, Slots};
 
+pub use strangers::Lookups;
+
 use adopt::{Adopting, Filling};
+use anew::{Anew, Lost};
 use facts::{Push, Reader};
 use heal::{Healing, RecentKeys};
-use recover::{Lost, Recovery};
+use recover::Recovery;
+use steps::Steps;
+use strangers::Strangers;
 use upkeep::Upkeep;
 
 /// What this node has to do with the others.
@@ -65,6 +73,8 @@ pub struct Cluster {
     questions: Slots<Question>,
     adopting: HashMap<Box<str>, Adopting>,
     filling: HashMap<Box<str>, Filling>,
+    strangers: Strangers,
+    steps: Steps,
     /// How many of its channels a client waits for.
     unsettled: HashMap<Key<Client>, usize>,
     /// Who waits for more than one thing.
@@ -78,10 +88,12 @@ pub struct Cluster {
     heard_up_to: Option<u64>,
     healing: Option<Healing>,
     recent_keys: RecentKeys,
-    /// Clients that are to be made again, and how many of them are on their way.
-    lost: VecDeque<Lost>,
-    restoring: usize,
-    restore_at: Ms,
+    anew: Option<Anew>,
+    /// How much of what is of before is let go of in one turn.
+    pub anew_steps: u32,
+    lost: Lost,
+    /// Polls that wait until all that is of before has gone.
+    held: VecDeque<u64>,
     upkeep: Upkeep,
     /// Visitors for whom what was wanted has come, or why not, until they come again.
     arrivals: HashMap<u64, Arrival>,
@@ -123,7 +135,7 @@ enum Question {
     /// The lease of this client, who is not here, is given up.
     Release(Box<str>),
     /// A client that was lost is made again.
-    Restore(Lost),
+    Restore(Former),
     /// Nothing is done with the reply.
     Tell,
     Sweep,
@@ -199,6 +211,8 @@ impl Cluster {
             questions: Slots::new(),
             adopting: HashMap::new(),
             filling: HashMap::new(),
+            strangers: Strangers::new(),
+            steps: Steps::default(),
             unsettled: HashMap::new(),
             visits: HashMap::new(),
             wanted: Vec::new(),
@@ -207,9 +221,10 @@ impl Cluster {
             heard_up_to: None,
             healing: None,
             recent_keys: RecentKeys::default(),
-            lost: VecDeque::new(),
-            restoring: 0,
-            restore_at: Ms::ZERO,
+            anew: None,
+            anew_steps: anew::STEPS_PER_TURN,
+            lost: Lost::new(),
+            held: VecDeque::new(),
             upkeep: Upkeep::new(limits),
             arrivals: HashMap::new(),
             answers: HashMap::new(),
@@ -240,6 +255,18 @@ impl Cluster {
         self.junk
     }
 
+    /// Steps of what is done bit by bit, of which a turn does some: the most in one turn, since the start.
+    #[must_use]
+    pub fn steps_most(&self) -> usize {
+        self.steps.most()
+    }
+
+    /// What came of looking for clients for whom somebody polls, since the start.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups {
+        self.strangers.lookups()
+    }
+
     /// Whether a poll for clients of these names and keys can be parked. It names a position up to `since`; `None` is one of another
     /// epoch.
     pub fn admit<'i>(
@@ -250,6 +277,9 @@ impl Cluster {
         ids_and_keys: impl Iterator<Item = (&'i str, &'i [u8])>,
         since: Option<u64>,
     ) -> Admission {
+        if self.anew.is_some() {
+            return self.hold(owner);
+        }
         let has_arrived = match self.arrivals.remove(&owner.0) {
             // Nothing is to be found out about it.
             Some(Arrival { failure: None, is_bad: true }) => return Admission::Ready,
@@ -286,6 +316,9 @@ impl Cluster {
     /// A client is about to be subscribed to something: what it has had must be known, as what was read to its end counts for
     /// nothing.
     pub fn tell_position(&mut self, now: Ms, hub: &mut Hub, id: &str) {
+        if self.anew.is_some() {
+            return;
+        }
         if let Some(client) = hub.find_client(id) {
             self.tell_positions(now, hub, &[client]);
         }
@@ -330,6 +363,7 @@ impl Cluster {
     /// The next event of the link is done with. False if there is none.
     pub fn hear_next(&mut self, now: Ms, hub: &mut Hub) -> bool {
         let Some(event) = self.link.next_event() else { return false };
+        self.steps.note(1);
         match event {
             Event::Up => {
                 if let Some((_, place)) = self.link.line() {
@@ -350,7 +384,9 @@ impl Cluster {
     /// Tells the broker what the hub has to say, and does what is due.
     pub fn turn(&mut self, now: Ms, hub: &mut Hub) {
         self.keep_alive(now, hub);
-        for wish in hub.take_wishes() {
+        let wishes = hub.take_wishes();
+        self.steps.note(wishes.len());
+        for wish in wishes {
             match wish {
                 Wish::Leases(clients) => self.take_leases(now, hub, clients),
                 Wish::Settled(client) => self.settled(now, hub, client),
@@ -371,8 +407,10 @@ impl Cluster {
             }
         }
         self.give_up_wanted(now, hub);
+        self.go_on_anew(now, hub);
         self.go_on_recovering(now, hub);
         self.keep_up(now, hub);
+        self.steps.end_turn();
     }
 
     /// This node stops: what it has to itself is anybody's. True when Redis has noted that, or cannot be told in time. Next, if it is
@@ -451,7 +489,7 @@ impl Cluster {
             }
             Question::Touch => self.hear_touched(now, hub, result),
             Question::Positions(clients) => self.hear_positions(now, hub, &clients, result),
-            Question::Restore(lost) => self.hear_restored(now, lost, &result),
+            Question::Restore(former) => self.hear_restored(now, former, &result),
             Question::Release(id) => self.hear_released(id, &result),
             Question::Take(node, named) => self.hear_taken(now, hub, &node, &named, result),
             Question::Tell => {
@@ -480,7 +518,9 @@ impl Cluster {
         };
         match push {
             Push::Says { epoch, before, once, message } => {
-                if self.epoch == Some(epoch) {
+                if self.epoch == Some(epoch) && self.anew.is_some() {
+                    // It is fetched when its channel is.
+                } else if self.epoch == Some(epoch) {
                     self.recent_keys.note(now, name, message.seq, once);
                     self.hear_message(now, hub, name, before, &message);
                 } else {
@@ -489,6 +529,8 @@ impl Cluster {
                     self.greet(now, hub);
                 }
             }
+            // What has become of its client is fetched with it.
+            Push::Tells(_) if self.anew.is_some() => {}
             Push::Tells(word) => self.hear_word(now, hub, name, word),
         }
     }

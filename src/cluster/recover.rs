@@ -1,15 +1,16 @@
 //! What is done when the link comes up: all that is followed is followed anew, and what was missed is fetched.
 //!
 //! Until all of it is there nobody is answered, as a position must not pass what is still to come. It is done in slices, so
-//! that a node with many clients neither floods Redis nor holds up its own loop.
+//! that a node with many clients neither floods Redis nor holds up its own loop. If Redis has lost everything meanwhile what is
+//! here is let go of first (`anew.rs`).
 
-use log::{debug, info, warn};
+use log::{info, warn};
 
 use super::facts::{Reader, epoch};
 use super::{Cluster, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
-use crate::hub::{ClientKey, Hub};
+use crate::hub::Hub;
 
 /// How far it has come.
 #[derive(Debug, Default)]
@@ -26,22 +27,18 @@ pub(super) struct Recovery {
     outstanding: usize,
 }
 
-/// A client that was lost with all else, and is to be made again.
-#[derive(Clone, Debug)]
-pub(super) struct Lost {
-    id: Box<str>,
-    key: ClientKey,
-    channels: Vec<Box<str>>,
+/// How far Redis has come, as it said when this node was let in; and up to where it has everything, while it heals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Welcome {
+    seq: u64,
+    whole: Option<u64>,
 }
 
 /// When all is lost each node makes the clients again that it has, in this time. Who is unknown then is not unknown for good.
 const RESTORING: Ms = Ms::from_secs(3);
 
 /// Questions on their way at a time.
-const OUTSTANDING_MAX: usize = 500;
-
-/// When clients are made again that could not be: Redis may be full, say.
-const RESTORE_AGAIN: Ms = Ms(200);
+pub(super) const OUTSTANDING_MAX: usize = 500;
 
 /// Clients looked at in one turn.
 const PLACES_PER_TURN: u32 = 256;
@@ -56,7 +53,9 @@ impl Cluster {
         let before = self.rename();
         let names = self.names.clone();
         let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
-        let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), hub.position().to_string());
+        // A position of before is none of this epoch's.
+        let seq = if self.anew.is_some() { 0 } else { hub.position() };
+        let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), seq.to_string());
         let arguments: [&[u8]; 8] = [
             names.node.as_bytes(),
             b"",
@@ -98,13 +97,23 @@ impl Cluster {
         };
         self.note_time(now, time);
         self.restoring_until = wiped_ago.map_or(Ms::ZERO, |ago| now + (RESTORING - ago));
-        if self.epoch.is_some_and(|known| known != epoch) {
+        let is_other = self.epoch.is_some_and(|known| known != epoch);
+        (self.epoch, self.life) = (Some(epoch), life);
+        if is_other {
             warn!(
                 "broker: it has lost everything; the clients of this node are made anew there, and their pages are told"
             );
-            self.begin_anew(now, hub);
+            self.begin_anew(hub);
         }
-        (self.epoch, self.life) = (Some(epoch), life);
+        let welcome = Welcome { seq, whole };
+        match &mut self.anew {
+            Some(anew) => anew.welcome = Some(welcome),
+            None => self.settle_in(now, hub, welcome),
+        }
+    }
+
+    /// What is here is of the epoch that there is: on from there.
+    pub(super) fn settle_in(&mut self, now: Ms, hub: &mut Hub, Welcome { seq, whole }: Welcome) {
         self.begin_healing(hub, whole);
         hub.advance(seq);
         // They were those of another name.
@@ -117,69 +126,16 @@ impl Cluster {
     pub(super) fn lose_link(&mut self, now: Ms, hub: &mut Hub) {
         hub.set_behind(true);
         (self.recovery, self.is_greeting) = (None, false);
+        if let Some(anew) = &mut self.anew {
+            anew.welcome = None;
+        }
         self.filling.clear();
         self.unsettled.clear();
         self.taking.clear();
+        self.strangers.give_all_back();
         for (_, adopting) in std::mem::take(&mut self.adopting) {
             for owner in adopting.visitors() {
                 self.arrived(now, owner, Some(Failure::Lost));
-            }
-        }
-    }
-
-    /// Nothing that is here is of the epoch that there is now. The clients whose pages are here are made again.
-    fn begin_anew(&mut self, now: Ms, hub: &mut Hub) {
-        let mut cursor = 0;
-        while let Some(client) = hub.next_followed(&mut cursor, &mut u32::MAX.clone()) {
-            let (Some(id), Some(key)) = (hub.name_of(client), hub.key_of(client)) else { continue };
-            let channels = hub.subscriptions_of(client).into_iter().map(|(channel, _)| channel).collect();
-            // Those that were lost before and are not made again come first: they know what they were subscribed to.
-            self.lost.push_back(Lost { id: id.into(), key, channels });
-        }
-        hub.begin_anew(now);
-        self.heard_up_to = None;
-        self.filling.clear();
-        self.unsettled.clear();
-    }
-
-    /// Has some more clients made again that were lost. False while there are more.
-    fn restore_some(&mut self, now: Ms) -> bool {
-        while self.restoring < OUTSTANDING_MAX
-            && self.restore_at <= now
-            && let Some(lost) = self.lost.pop_front()
-        {
-            let key = lost.key.hex();
-            let mut arguments: Vec<&[u8]> = vec![lost.id.as_bytes(), &key];
-            arguments.extend(lost.channels.iter().map(|channel| channel.as_bytes()));
-            if let Err(failure) = self.call(now, Question::Restore(lost.clone()), "restore", &arguments) {
-                debug!("{} cannot be made again now: {failure}", lost.id);
-                self.lost.push_front(lost);
-                self.restore_at = now + RESTORE_AGAIN;
-                return false;
-            }
-            self.restoring += 1;
-        }
-        self.lost.is_empty()
-    }
-
-    /// When there are some more to be made again.
-    pub(super) fn next_restoring(&self) -> Ms {
-        let may_go_on = self.recovery.is_some() && !self.lost.is_empty() && self.restoring < OUTSTANDING_MAX;
-        if may_go_on { self.restore_at } else { Ms::MAX }
-    }
-
-    /// A client has been made again, or not: then it is tried once more.
-    pub(super) fn hear_restored(&mut self, now: Ms, lost: Lost, result: &Result<Value, Failure>) {
-        self.restoring -= 1;
-        match result {
-            Ok(_) => {}
-            // There are too many by now.
-            Err(Failure::Refused(error)) if error.starts_with("FULL") => {
-                info!("broker: {:?} is not made again: {error}", lost.id);
-            }
-            Err(_) => {
-                self.lost.push_front(lost);
-                self.restore_at = now + RESTORE_AGAIN;
             }
         }
     }
@@ -244,6 +200,7 @@ impl Cluster {
             }
             hub.settle(client, false);
         }
+        self.steps.note((PLACES_PER_TURN - budget) as usize);
         let is_up_to_date = recovery.all_asked && recovery.outstanding == 0 && recovery.again.is_empty();
         if is_up_to_date && self.has_healed(now) {
             info!("broker: all that is followed is up to date");
@@ -271,6 +228,8 @@ impl Cluster {
     /// Whether there is more to ask for at once.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.recovery.as_ref().is_some_and(|recovery| !recovery.all_asked && recovery.outstanding < OUTSTANDING_MAX)
+        let asks_more =
+            |recovery: &Recovery| !recovery.all_asked && recovery.outstanding < OUTSTANDING_MAX && self.lost.is_empty();
+        self.anew.is_some() || !self.held.is_empty() || self.recovery.as_ref().is_some_and(asks_more)
     }
 }

@@ -51,7 +51,7 @@ struct Round {
 const CLIENTS_PER_CALL: usize = 64;
 
 /// Clients looked at in one turn.
-const PLACES_PER_TURN: u32 = 512;
+const PLACES_PER_TURN: u32 = 256;
 
 /// How often a round goes on, at the least and at the most: when some call's worth of clients is due.
 const PACE_MIN: Ms = Ms(20);
@@ -189,10 +189,12 @@ impl Cluster {
             self.upkeep.greet_at = None;
             self.greet(now, hub);
         }
-        if self.epoch.is_none() || self.upkeep.leave_by.is_some() {
+        if self.epoch.is_none() || self.upkeep.leave_by.is_some() || self.anew.is_some() {
             return;
         }
         if std::mem::take(&mut self.upkeep.is_again) {
+            let Upkeep { fetch_again, release_again, take_again, .. } = &self.upkeep;
+            self.steps.note(fetch_again.len() + release_again.len() + take_again.len());
             for id in std::mem::take(&mut self.upkeep.fetch_again) {
                 let is_wanted = hub.find_client(&id).is_some() && !self.adopting.contains_key(&id);
                 if is_wanted && self.begin_adopting(now, &id, false).is_err() {
@@ -211,6 +213,7 @@ impl Cluster {
             }
         }
         let comers = std::mem::take(&mut self.upkeep.comers);
+        self.steps.note(comers.len());
         self.touch(now, hub, &comers);
         if self.upkeep.round.at <= now {
             self.go_round(now, hub);
@@ -257,6 +260,7 @@ impl Cluster {
         let due = u64::from(places) * (now - began).min(every).0 / every.0;
         let due = u32::try_from(due).expect("it is a part of the places");
         let (mut budget, mut reached) = (due.saturating_sub(cursor).min(PLACES_PER_TURN), cursor);
+        self.steps.note(budget as usize);
         let needed = std::iter::from_fn(|| hub.next_needed(before, &mut reached, &mut budget)).collect::<Vec<_>>();
         let pace =
             Ms(every.0 * CLIENTS_PER_CALL as u64 / u64::from(places.max(1))).clamp(PACE_MIN, PACE_MAX).min(every);
@@ -343,6 +347,10 @@ impl Cluster {
     /// Who is unknown there has gone.
     pub(super) fn hear_touched(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
         let Ok(value) = result else { return };
+        if self.anew.is_some() {
+            // They are made again.
+            return;
+        }
         let Some(mut unknown) = Reader::of(&value) else { return self.note_junk("touch", REPLY) };
         while let Some(id) = unknown.next() {
             match id.text() {

@@ -12,6 +12,7 @@
 use crate::clock::Ms;
 use crate::slots::Key;
 
+use super::anew::Anew;
 use super::answer::News;
 use super::channel::Channel;
 use super::client::Client;
@@ -32,6 +33,8 @@ pub(super) struct Follower {
     revoked: u8,
     /// All clients are being looked at, some at a time.
     look: Option<Look>,
+    /// The broker has lost everything, and what is of before is being let go of.
+    pub(super) anew: Option<Anew>,
     /// What the broker is to be told.
     news: Vec<Wish>,
 }
@@ -69,6 +72,8 @@ pub(super) struct Standing(u8);
 impl Standing {
     /// A channel of it is being filled.
     const SETTLING: u8 = 1;
+    /// Nothing of it is known here.
+    pub(super) const NEW: Standing = Standing(Standing::SETTLING);
     /// Its lease has been asked for.
     const ASKED: u8 = 2;
     /// What it has had, or that it resumes, has not been told.
@@ -199,7 +204,7 @@ impl Hub {
     pub fn follow_broker(&mut self) {
         let clients: Vec<_> = self.clients.iter().map(|(key, _)| key).collect();
         for client in clients {
-            self.clients[client].standing = Standing(Standing::SETTLING);
+            self.clients[client].standing = Standing::NEW;
         }
         self.follower = Some(Box::new(Follower { is_behind: true, leases: 1, ..Follower::default() }));
     }
@@ -282,7 +287,7 @@ impl Hub {
         client.position = adoption.position;
         client.resumes = adoption.resumes;
         client.forgotten = adoption.forgotten;
-        client.standing = Standing(Standing::SETTLING);
+        client.standing = Standing::NEW;
         let key = self.clients.insert(client);
         self.client_names.insert(adoption.id, key);
         self.remind_of_expiry(key);
@@ -368,7 +373,8 @@ impl Hub {
 
     /// A client has come to this position, on whatever node.
     pub fn move_client(&mut self, now: Ms, client: Key<Client>, position: u64) {
-        if self.clients.contains(client) && position > self.clients[client].position {
+        let is_news = self.clients.get(client).is_some_and(|found| position > found.position);
+        if is_news && !self.is_beginning_anew() {
             self.advance(position);
             let is_untold = self.is_untold(client);
             if self.clients[client].acknowledge(now, position, false) {
@@ -448,19 +454,6 @@ impl Hub {
         while is_used_up && self.is_looking_at_all() {
             self.look_at_next();
         }
-    }
-
-    /// Forgets all channels that nobody is subscribed to.
-    pub fn forget_channels(&mut self) {
-        let deserted = self.channels.iter().filter(|(_, channel)| channel.is_deserted() && !channel.is_canary);
-        let deserted: Vec<_> = deserted.map(|(key, _)| key).collect();
-        for key in deserted {
-            let channel = self.channels.remove(key).expect("it was here a line ago");
-            self.channel_names.remove(channel.name(), key);
-            self.memory.bytes -= channel.held_messages().1;
-            self.memory.sweep_up(&channel, &self.channels);
-        }
-        self.draft.forget_origin();
     }
 
     /// The next channel that is followed, as [`Hub::next_needed`].
@@ -669,31 +662,6 @@ impl Hub {
         self.clients.get(client).map(|client| client.key)
     }
 
-    /// The broker has lost everything, and begins anew: all that is kept of channels is of another order of messages, as are
-    /// all positions. Clients stay, without subscriptions; who waits is told that it has lost something as soon as its client
-    /// has them again.
-    pub fn begin_anew(&mut self, now: Ms) {
-        let clients: Vec<_> = self.clients.iter().map(|(key, _)| key).collect();
-        for key in clients {
-            for at in (0..self.clients[key].subscriptions.len()).rev() {
-                if !self.clients[key].subscriptions[at].has_ended() {
-                    self.leave_seat(now, key, at);
-                }
-                self.unlink(now, key, at);
-            }
-            let client = &mut self.clients[key];
-            (client.position, client.moved_from, client.forgotten) = (0, 0, 0);
-            client.standing = Standing(Standing::SETTLING);
-        }
-        let waiters: Vec<_> = self.waiters.iter().map(|(key, _)| key).collect();
-        for key in waiters {
-            self.waiters[key].forget_position();
-        }
-        self.sweeps.clear();
-        self.forget_channels();
-        self.seq = 0;
-    }
-
     /// Messages from before a client was known here have its name: they are not for it.
     fn exclude_named(&mut self, client: Key<Client>, channel: Key<Channel>) {
         let Hub { clients, channels, .. } = self;
@@ -747,9 +715,10 @@ impl Hub {
                 }
                 false
             }
-            // It is told of what it has lost when that is known.
+            // It is told of what it has lost when that is known. A position of before is none by now.
             State::Over(Ending::Time | Ending::Stopping | Ending::Crowded)
-                if waiter.protocol == Protocol::Resume(Since::Lost) =>
+                if waiter.protocol == Protocol::Resume(Since::Lost)
+                    || !waiter.is_original() && self.is_beginning_anew() =>
             {
                 false
             }

@@ -21,6 +21,7 @@
 //! A client's position is one `seq` for all its channels, so a reader that is slow or away costs one number, never a
 //! queue.
 
+mod anew;
 mod answer;
 mod busiest;
 mod canary;
@@ -58,6 +59,7 @@ use crate::paged::Queue;
 use crate::slots::{Key, Slots};
 use crate::wheel::Wheel;
 
+pub use anew::Former;
 pub use answer::Answer;
 pub use channel::{Channel, Gap};
 pub use client::{Client, ClientKey};

@@ -184,6 +184,9 @@ impl Hub {
     /// Everything up to `position` has been had.
     fn acknowledge(&mut self, now: Ms, key: Key<Client>, position: u64, by_page: bool) {
         assert!(position <= self.seq, "nobody has had what is still to come");
+        if self.is_beginning_anew() {
+            return;
+        }
         if self.clients[key].acknowledge(now, position, by_page) {
             self.forget_read(now, key);
         }
@@ -493,6 +496,7 @@ impl Hub {
         if self.follower.is_some() {
             self.wish_settled(waiter);
         }
+        let upto = if self.is_beginning_anew() { 0 } else { upto };
         for at in waiter.clients() {
             let client = &mut self.clients[at];
             client.seen = now;

@@ -19,25 +19,34 @@ use super::look_up::LookUp;
 use super::peer::{Peer, Phase};
 use super::{INTEREST, Server, random};
 use crate::api::Epoch;
-use crate::broker::{Link, Options, Password, Place, Ticket};
+use crate::broker::{Link, Options, Password, Place, Ticket, Watch};
 use crate::clock::Ms;
 use crate::cluster::{Awake, Cluster};
 use crate::config::{Config, read_small};
 use crate::hub::{Hub, Owner};
 use crate::slots::Key;
 
-/// By which the kernel names its socket.
+/// By which the kernel names the sockets.
 pub(super) const BROKER: Token = Token(usize::MAX - 1);
+pub(super) const WATCH: Token = Token(usize::MAX - 2);
 
-/// The line that the link speaks by.
-#[derive(Debug, Default)]
+/// What the link speaks by, and what a watch at the Sentinels does.
+#[derive(Debug)]
 pub(super) struct Broker {
+    wire: Wire,
+    watch: Option<Box<(Watch, Wire)>>,
+    /// There is more to do at once.
+    is_left: bool,
+}
+
+/// The line that a link speaks by.
+#[derive(Debug)]
+struct Wire {
+    token: Token,
     line: Option<Line>,
     password_file: Option<PathBuf>,
     /// How many lines there were: of several addresses each begins with another one.
     lines: usize,
-    /// There is more to do at once.
-    is_left: bool,
 }
 
 /// A connection, or what is to become one.
@@ -74,11 +83,63 @@ impl Broker {
         if let Some(path) = &config.broker_password_file {
             read_password(path)?;
         }
-        Ok(Some(Box::new(Broker { password_file: config.broker_password_file.clone(), ..Broker::default() })))
+        let wire = Wire::new(BROKER, config.broker_password_file.clone());
+        Ok(Some(Box::new(Broker { wire, watch: None, is_left: false })))
+    }
+
+    /// Has the Sentinels asked whether this link is at the master, if there are any.
+    ///
+    /// # Errors
+    /// If the operating system has no random numbers.
+    pub(super) fn watch(&mut self, link: &Link, now: Ms) -> io::Result<()> {
+        let watch = Watch::beside(link, now, random()?);
+        self.watch = watch.map(|watch| Box::new((watch, Wire::new(WATCH, self.wire.password_file.clone()))));
+        Ok(())
+    }
+
+    /// How many it has at most.
+    pub(super) fn descriptors(&self) -> u64 {
+        1 + u64::from(self.watch.is_some())
+    }
+
+    /// The kernel says something about a socket.
+    pub(super) fn note_event(&mut self, token: Token, event: &mio::event::Event) {
+        match &mut self.watch {
+            Some(watch) if token == WATCH => watch.1.note_event(event),
+            _ => self.wire.note_event(event),
+        }
+    }
+
+    /// Goes on with the watch. A Sentinel says little: what it says beyond that waits for the next turn.
+    fn go_on_watching(&mut self, main: &mut Link, now: Ms, registry: &Registry, input: &mut [u8]) {
+        let Some((watch, wire)) = self.watch.as_deref_mut() else { return };
+        for _ in 0..WATCH_STEPS {
+            wire.keep_line(&mut watch.link, now, registry);
+            let mut is_left = wire.read(&mut watch.link, now, input);
+            watch.hear(now, main);
+            if !is_left && watch.link.next_timeout() <= now {
+                watch.link.handle_timeout(now);
+                is_left = true;
+            }
+            wire.write(&mut watch.link, now);
+            if !is_left {
+                return;
+            }
+        }
+        self.is_left = true;
+    }
+}
+
+/// Steps of the watch in one turn: it seldom takes more than one.
+const WATCH_STEPS: u32 = 4;
+
+impl Wire {
+    fn new(token: Token, password_file: Option<PathBuf>) -> Wire {
+        Wire { token, line: None, password_file, lines: 0 }
     }
 
     /// The kernel says something about the socket.
-    pub(super) fn note_event(&mut self, event: &mio::event::Event) {
+    fn note_event(&mut self, event: &mio::event::Event) {
         if let Some(line) = &mut self.line {
             line.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
             line.is_writable |= event.is_writable() || event.is_write_closed() || event.is_error();
@@ -96,7 +157,7 @@ impl Broker {
             let Some((number, place)) = wanted else { return };
             debug!("broker: dials {place}");
             let begun =
-                self.password().and_then(|password| Ok((password, Broker::begin_line(number, place, registry)?)));
+                self.password().and_then(|password| Ok((password, Line::begin(number, place, self.token, registry)?)));
             match begun {
                 Ok((password, line)) => {
                     self.line = Some(line);
@@ -109,7 +170,7 @@ impl Broker {
             }
         }
         if let Some(line) = self.line.take() {
-            match line.go_on(registry, self.lines, link) {
+            match line.go_on(registry, self.token, self.lines, link) {
                 Ok((line, is_connected)) => {
                     self.line = Some(line);
                     if is_connected {
@@ -119,21 +180,6 @@ impl Broker {
                 Err(error) => link.broken(now, &error),
             }
         }
-    }
-
-    fn begin_line(number: u32, place: &Place, registry: &Registry) -> Result<Line, String> {
-        let stage = match place {
-            Place::Unix(path) => {
-                let mut socket = Stream::Unix(UnixStream::connect(path).map_err(in_words)?);
-                registry.register(socket.source(), BROKER, INTEREST).map_err(in_words)?;
-                Stage::Connecting(socket, VecDeque::new())
-            }
-            Place::Host(host, port) => match host.parse() {
-                Ok(address) => connect(VecDeque::from([SocketAddr::new(address, *port)]), registry)?,
-                Err(_) => Stage::LookingUp(LookUp::begin(host, *port).map_err(in_words)?),
-            },
-        };
-        Ok(Line { number, stage, is_readable: false, is_writable: false })
     }
 
     fn password(&self) -> Result<Option<Password>, String> {
@@ -181,15 +227,30 @@ impl Broker {
 }
 
 impl Line {
+    fn begin(number: u32, place: &Place, token: Token, registry: &Registry) -> Result<Line, String> {
+        let stage = match place {
+            Place::Unix(path) => {
+                let mut socket = Stream::Unix(UnixStream::connect(path).map_err(in_words)?);
+                registry.register(socket.source(), token, INTEREST).map_err(in_words)?;
+                Stage::Connecting(socket, VecDeque::new())
+            }
+            Place::Host(host, port) => match host.parse() {
+                Ok(address) => connect(VecDeque::from([SocketAddr::new(address, *port)]), token, registry)?,
+                Err(_) => Stage::LookingUp(LookUp::begin(host, *port).map_err(in_words)?),
+            },
+        };
+        Ok(Line { number, stage, is_readable: false, is_writable: false })
+    }
+
     /// Goes on with becoming a connection, and says whether it has become one just now.
-    fn go_on(mut self, registry: &Registry, lines: usize, link: &Link) -> Result<(Line, bool), String> {
+    fn go_on(mut self, registry: &Registry, token: Token, lines: usize, link: &Link) -> Result<(Line, bool), String> {
         match self.stage {
             Stage::LookingUp(mut look_up) => match look_up.answer() {
                 Some(answer) => {
                     let mut addresses = VecDeque::from(answer?);
                     let first = lines % addresses.len();
                     addresses.rotate_left(first);
-                    self.stage = connect(addresses, registry)?;
+                    self.stage = connect(addresses, token, registry)?;
                     Ok((self, false))
                 }
                 None => Ok((Line { stage: Stage::LookingUp(look_up), ..self }, false)),
@@ -205,7 +266,7 @@ impl Line {
                 Err(_) => {
                     drop(stream);
                     (self.is_readable, self.is_writable) = (false, false);
-                    self.stage = connect(others, registry)?;
+                    self.stage = connect(others, token, registry)?;
                     Ok((self, false))
                 }
             },
@@ -215,14 +276,14 @@ impl Line {
 }
 
 /// Begins to connect to the first of the addresses that can be tried at all.
-fn connect(mut addresses: VecDeque<SocketAddr>, registry: &Registry) -> Result<Stage, String> {
+fn connect(mut addresses: VecDeque<SocketAddr>, token: Token, registry: &Registry) -> Result<Stage, String> {
     loop {
         let address = addresses.pop_front().expect("there is one");
         let begun = TcpStream::connect(address).and_then(|stream| {
             // Calls are gathered already.
             stream.set_nodelay(true)?;
             let mut stream = Stream::Tcp(stream);
-            registry.register(stream.source(), BROKER, INTEREST)?;
+            registry.register(stream.source(), token, INTEREST)?;
             Ok(stream)
         });
         match begun {
@@ -266,8 +327,8 @@ impl Server {
         let (now, hub) = (self.now, &mut self.api.hub);
         self.clock.begin(Work::Broker);
         loop {
-            broker.keep_line(&mut cluster.link, now, self.poll.registry());
-            broker.is_left = cluster.hear_next(now, hub) || broker.read(&mut cluster.link, now, &mut self.input);
+            broker.wire.keep_line(&mut cluster.link, now, self.poll.registry());
+            broker.is_left = cluster.hear_next(now, hub) || broker.wire.read(&mut cluster.link, now, &mut self.input);
             // Redis is late only if nothing of it is left unread: a loop that was held up may find what came in time.
             if !broker.is_left && cluster.link.next_timeout() <= now {
                 cluster.link.handle_timeout(now);
@@ -277,6 +338,7 @@ impl Server {
                 break;
             }
         }
+        broker.go_on_watching(&mut cluster.link, now, self.poll.registry(), &mut self.input);
         if let Some(epoch) = cluster.epoch() {
             self.api.epoch = Epoch::new(epoch);
         }
@@ -316,7 +378,8 @@ impl Server {
         Some(if broker.is_left || cluster.has_awake() || cluster.link.has_events() {
             self.now
         } else {
-            cluster.link.next_timeout().min(own)
+            let watch = broker.watch.as_ref().map_or(Ms::MAX, |watch| watch.0.link.next_timeout());
+            cluster.link.next_timeout().min(own).min(watch)
         })
     }
 
@@ -341,7 +404,7 @@ impl Server {
         if let (Some(broker), Some(cluster)) = (&mut self.broker, &mut self.api.cluster) {
             cluster.turn(self.now, &mut self.api.hub);
             broker.is_left |= cluster.has_more();
-            broker.write(&mut cluster.link, self.now);
+            broker.wire.write(&mut cluster.link, self.now);
         }
     }
 }

@@ -129,6 +129,8 @@ impl Server {
                     is_up: link.is_live(),
                     pending: link.pending(),
                     junk: cluster.junk(),
+                    steps_most: cluster.steps_most(),
+                    lookups: cluster.lookups(),
                     counts: link.counts().clone(),
                 }
             }),

@@ -54,7 +54,7 @@ pub use upgrade::{Beginning, VARIABLE as UPGRADE_VARIABLE};
 pub use verdict::Verdict;
 
 use accept::Door;
-use broker::{BROKER, Broker};
+use broker::{BROKER, Broker, WATCH};
 use drain::Stop;
 use handover::Inherited;
 use lines::Lines;
@@ -86,7 +86,7 @@ const SIGNALS: Token = Token(usize::MAX);
 
 /// The listeners' tokens go down from here. A peer's is its key: generation and index would both have to be near their
 /// end to reach them.
-const FIRST_LISTENER: usize = usize::MAX - 2;
+const FIRST_LISTENER: usize = usize::MAX - 3;
 
 const _: () = assert!(usize::BITS == 64, "a peer's key fills a token of 64 bits");
 
@@ -185,8 +185,11 @@ impl Server {
         if let Some(path) = &config.rpc_token_file {
             api.access.require(Secret::read(path).map_err(|error| BindError::Token(path.clone(), error))?);
         }
-        let broker = Broker::new(&config).map_err(BindError::BrokerPassword)?;
+        let mut broker = Broker::new(&config).map_err(BindError::BrokerPassword)?;
         api.cluster = broker::join(&config, now, &mut api.hub).map_err(BindError::Loop)?;
+        if let (Some(broker), Some(cluster)) = (&mut broker, &api.cluster) {
+            broker.watch(&cluster.link, now).map_err(BindError::Loop)?;
+        }
         let cors = Cors::new(&config);
         Ok(Server {
             api,
@@ -210,7 +213,7 @@ impl Server {
             output: Vec::new(),
             press: Press::new(cors),
             counts: Counts::default(),
-            own_descriptors: metrics::open_descriptors() + u64::from(broker.is_some()),
+            own_descriptors: metrics::open_descriptors() + broker.as_ref().map_or(0, |broker| broker.descriptors()),
             storage,
             broker,
             supervisor: Supervisor::of_this_process(now),
@@ -328,7 +331,7 @@ impl Server {
         for event in &self.events {
             match event.token() {
                 SIGNALS => signalled = true,
-                BROKER => self.broker.iter_mut().for_each(|broker| broker.note_event(event)),
+                token @ (BROKER | WATCH) => self.broker.iter_mut().for_each(|broker| broker.note_event(token, event)),
                 Token(token) if token > FIRST_LISTENER - self.door.width() => self.door.knock(FIRST_LISTENER - token),
                 Token(token) => {
                     let key = Key::unpack(token as u64);

@@ -186,6 +186,10 @@ impl Server {
     fn become_another(&mut self) -> io::Error {
         Supervisor::reloads();
         info!("upgrade: {} connections are handed over", self.peers.len());
+        if let Some(cluster) = &mut self.api.cluster {
+            // It knows nothing of a time before.
+            cluster.let_go_of_all(self.now, &mut self.api.hub);
+        }
         let handed =
             self.bequeath().and_then(|sockets| self.program.command(sockets, &(self.program.times + 1).to_string()));
         match handed {

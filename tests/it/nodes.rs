@@ -269,6 +269,43 @@ fn what_a_failover_has_lost_is_put_back() {
 }
 
 #[test]
+fn names_that_are_made_up_have_redis_asked_only_so_often_and_keep_nobody_out() {
+    let redis = Redis::start();
+    let [a, b] = nodes(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    let bob = b.subscriber("bob", &["room"]);
+    a.publish("room", "zero");
+    let first = alice.resume("");
+    let mut number = 0;
+    let mut strangers = || {
+        let names = (0..100).map(|at| format!("nobody{}_!!_{:032x}", number + at, 1)).collect::<Vec<_>>();
+        number += 100;
+        let pairs: Vec<(&str, &str)> = names.iter().map(|name| ("client_id", &**name)).chain([("since", "")]).collect();
+        a.get(&updates_path(&pairs)).status
+    };
+    // Who was looked for is not there; from some time on nobody is looked for, and nobody is told so.
+    let mut answers = Vec::new();
+    until("there are too many", || {
+        answers.push(strangers());
+        answers.ends_with(&[503])
+    });
+    assert!(answers.len() > 20 && answers[..answers.len() - 1].iter().all(|&status| status == 404), "{answers:?}");
+    // All the while those who are known go on, and who comes new gets in a moment later.
+    a.publish("room", "one");
+    assert_eq!(said(&alice.resume(&since(&first))), ["one"]);
+    until("the other one gets in", || {
+        strangers();
+        let path = updates_path(&[("client_id", &bob.credential()), ("since", ""), ("wait", "0")]);
+        a.get(&path).status == 200
+    });
+    let mut scraper = Scraper::new(&a);
+    let (in_vain, put_off) =
+        (scraper.get("broker_lookups_total{result=in_vain}"), scraper.get("broker_lookups_total{result=put_off}"));
+    assert!(in_vain >= 2000.0 && put_off > 0.0, "{in_vain} in vain, {put_off} put off");
+    assert_eq!(a.log().matches("are asked to come again").count(), 1, "{}", a.log());
+}
+
+#[test]
 fn junk_that_somebody_publishes_is_refused_and_logged() {
     let redis = Redis::start();
     let a = node(&redis, &SILENT);

@@ -6,7 +6,8 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::audience::{Audience, Doors, Plan, is_bounded};
+use crate::support::audience::{Audience, Doors, Plan};
+use crate::support::bounds::Bounds;
 use crate::support::redis::Redis;
 use crate::support::{Server, Signal, until};
 
@@ -23,15 +24,17 @@ fn is_up(node: &Server) -> bool {
 }
 
 /// What happens to them.
-fn trouble(servers: &mut Vec<Server>, redis: &mut Redis, nodes: &Doors, round: usize) {
+fn trouble(servers: &mut Vec<Server>, redis: &mut Redis, nodes: &Doors, bounds: &Bounds, round: usize) {
     let pause = || thread::sleep(Duration::from_millis(1500));
     pause();
     // One is killed, and another takes its place elsewhere.
     let killed = servers.remove(round % servers.len());
     nodes.shut(&killed);
+    bounds.bury(&killed);
     killed.kill();
     pause();
     let other = node(redis);
+    bounds.watch_also(&other);
     until("it is up", || is_up(&other));
     nodes.open(&other);
     servers.push(other);
@@ -57,14 +60,15 @@ fn a_thousand_pages_get_everything_once_whatever_happens_to_nodes_and_redis() {
     let mut servers: Vec<Server> = (0..3).map(|_| node(&redis)).collect();
     servers.iter().for_each(|node| until("it is up", || is_up(node)));
     let nodes = Doors::of(&servers);
+    let bounds = Bounds::watch(&servers);
     let audience = Audience::gather(&PLAN, &nodes, &nodes);
     // All of it happens once, or as often as somebody wants.
     let rounds = std::env::var("TEST_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"));
     for round in 0..rounds {
-        trouble(&mut servers, &mut redis, &nodes, round);
+        trouble(&mut servers, &mut redis, &nodes, &bounds, round);
     }
     audience.end();
-    servers.iter().for_each(is_bounded);
+    bounds.end(&servers);
     for node in servers {
         assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");
     }

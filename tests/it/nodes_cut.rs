@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::audience::{Audience, Doors, Plan, is_bounded};
+use crate::support::audience::{Audience, Doors, Plan};
+use crate::support::bounds::Bounds;
 use crate::support::network::{self, Loss, Networks};
 use crate::support::redis::Redis;
 use crate::support::{BINARY, Client, Connection, Nest, Server, poll_path, said, since, until, updates_path};
@@ -143,6 +144,7 @@ fn pages_get_everything_once_whichever_nodes_are_cut_off_in_whatever_way() {
     let networks = &parts.networks;
     let doors = Doors::of(&parts.nodes);
     let plan = Plan { pages: 1000, originals: 0, channels: 20, pause: 0..80 };
+    let bounds = Bounds::watch(&parts.nodes);
     let audience = Audience::gather(&plan, &doors, &doors);
     let pause = |seconds| thread::sleep(Duration::from_secs(seconds));
     let all_ready = || parts.nodes.iter().for_each(|node| until("it is green again", || is_ready(node)));
@@ -176,7 +178,7 @@ fn pages_get_everything_once_whichever_nodes_are_cut_off_in_whatever_way() {
     all_ready();
     pause(1);
     audience.end();
-    parts.nodes.iter().for_each(is_bounded);
+    bounds.end(&parts.nodes);
     for node in parts.nodes {
         assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");
     }

@@ -7,7 +7,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::audience::{Audience, Doors, Plan, is_bounded};
+use crate::support::audience::{Audience, Doors, Plan};
+use crate::support::bounds::Bounds;
 use crate::support::metrics::Scraper;
 use crate::support::nginx::{LISTEN, Nginx, RECIPE, SHAVEET, put, surroundings};
 use crate::support::redis::Redis;
@@ -47,12 +48,14 @@ fn three_nodes_behind_nginx_of_which_any_is_killed_and_redis_is_restarted_lose_a
     let mut nodes: Vec<Server> = (2..5).map(|host| node(&redis, &format!("127.0.0.{host}:0"))).collect();
     let nginx = before(&nodes);
     let application = Doors::of(&nodes);
+    let bounds = Bounds::watch(&nodes);
     let audience = Audience::gather(&PLAN, &application, &Doors::to([&nginx.address].into_iter()));
     let pause = || thread::sleep(Duration::from_millis(1000));
     for turn in 0..3 {
         pause();
         let listener = nodes[0].address().as_socket().expect("TCP").to_string();
         Scraper::new(&nodes[0]).until("clients", |clients| clients > 50.0);
+        bounds.bury(&nodes[0]);
         nodes.remove(0).kill();
         match turn {
             // At once, so that many a page comes to it that nginx has not yet led elsewhere.
@@ -67,6 +70,7 @@ fn three_nodes_behind_nginx_of_which_any_is_killed_and_redis_is_restarted_lose_a
             }
         }
         nodes.push(node(&redis, &listener));
+        bounds.watch_also(&nodes[2]);
         pause();
         // As an administrator does it.
         redis.shut_down();
@@ -76,7 +80,7 @@ fn three_nodes_behind_nginx_of_which_any_is_killed_and_redis_is_restarted_lose_a
     }
     pause();
     audience.end();
-    nodes.iter().for_each(is_bounded);
+    bounds.end(&nodes);
     for node in nodes {
         assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");
     }

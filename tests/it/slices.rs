@@ -45,6 +45,39 @@ fn publish(hub: &mut Hub, channel: &str) {
 }
 
 #[test]
+fn a_broker_that_begins_anew_has_100_000_clients_let_go_of_in_slices() {
+    const CLIENTS: usize = 100_000;
+    const SLICE: u32 = 512;
+    let mut hub = hub_with(CLIENTS, "big");
+    (0..CLIENTS as u64).for_each(|at| park(&mut hub, at, &format!("big{at}")));
+    for _ in 0..100 {
+        publish(&mut hub, "big");
+    }
+    hub.follow_broker();
+    hub.begin_anew();
+    let (mut slices, mut formers) = (0, 0);
+    while hub.is_beginning_anew() {
+        let (mut budget, before) = (SLICE, formers);
+        while let Some(former) = hub.next_former(NOW, &mut budget) {
+            assert_eq!(former.channels.len(), 1);
+            formers += 1;
+        }
+        slices += 1;
+        // Of each a place and a subscription.
+        assert!(formers - before <= SLICE as usize / 2, "{} clients in a slice", formers - before);
+        assert!(hub.next_answer(NOW, &mut 100).is_none(), "nobody is told where it is meanwhile");
+    }
+    assert_eq!(
+        (formers, hub.stats().clients, hub.stats().waiters, hub.stats().channels),
+        (CLIENTS, CLIENTS, CLIENTS, 0)
+    );
+    // A place of each poll and each client, a subscription, and what the channels hold.
+    let most = 3 * CLIENTS / SLICE as usize + 10;
+    assert!((most - 10..=most).contains(&slices), "{slices} slices");
+    hub.check();
+}
+
+#[test]
 fn a_channel_of_one_is_answered_while_one_of_100_000_is_swept() {
     let mut hub = hub_with(100_000, "big");
     hub.create_client(NOW, "one", ClientKey::new([7; 16])).unwrap();

@@ -21,10 +21,12 @@ mod judge;
 mod keyspace;
 mod model;
 mod node;
+mod pair;
 mod redis;
 #[path = "../simulation/seeds.rs"]
 mod seeds;
 mod step;
+mod strangers;
 mod upkeep;
 mod world;
 

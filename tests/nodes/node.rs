@@ -172,9 +172,12 @@ impl Node {
         let address: Address = "redis://127.0.0.1".parse().expect("it is an address");
         let options = Options { address, prefix: PREFIX.into(), timeout: TIMEOUT, name: name.into() };
         let link = Link::new(options, Ms::ZERO, seed);
+        let mut cluster = Cluster::new(link, PREFIX, name, limits, seed);
+        // So that others have turns in between.
+        cluster.anew_steps = fastrand::Rng::with_seed(seed).u32(4..=20);
         Node {
             hub: Hub::following(Ms::ZERO, limits.clone()),
-            cluster: Cluster::new(link, PREFIX, name, limits, seed),
+            cluster,
             name: name.to_owned(),
             born: now,
             line: Line::None,
@@ -307,7 +310,7 @@ impl Node {
             self.to_redis.extend_from_slice(output);
             let count = output.len();
             self.cluster.link.sent(count);
-            if is_quiet {
+            if is_quiet || self.is_beginning_anew() {
                 return std::mem::take(&mut self.told);
             }
         }
@@ -395,6 +398,11 @@ impl Node {
             moved = true;
         }
         moved
+    }
+
+    /// Whether it lets go of what is of before: anything can happen between two turns of that.
+    pub(crate) fn is_beginning_anew(&self) -> bool {
+        self.hub.is_beginning_anew()
     }
 
     /// Whether bytes have come that it has not read.

@@ -485,7 +485,7 @@ impl World {
             moved |= self.work(usize::MAX);
             for seat in &mut self.seats {
                 moved |= seat.node.carry(&mut self.redis, false, !seat.is_deaf && !seat.is_cut);
-                moved |= !seat.is_hung && seat.node.is_called();
+                moved |= !seat.is_hung && (seat.node.is_called() || seat.node.is_beginning_anew());
             }
             if !moved {
                 return;

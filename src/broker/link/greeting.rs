@@ -17,6 +17,8 @@ pub(super) enum Step {
     Revision,
     /// That it takes ours.
     Library,
+    /// How often there was another master, as Sentinels count.
+    Epoch,
     /// Where the master is.
     Master,
 }
@@ -51,10 +53,18 @@ impl Link {
         match step {
             Step::Hello => match self.unfit(&value) {
                 Some(why) => self.fail(&why),
+                None if self.watches => {
+                    self.go_live();
+                    self.ask_for_master();
+                }
                 None if self.asks_sentinel() => self.ask_for_master(),
                 None => self.ask_for_revision(),
             },
+            Step::Epoch => self.master_epoch = config_epoch(&value).unwrap_or(0),
             Step::Master => match master(&value) {
+                Some((host, port)) if self.watches => {
+                    self.named = Some((self.master_epoch, Place::named(&host, port, self.place())));
+                }
                 Some((host, port)) => self.send_on(Place::named(&host, port, self.place())),
                 None => {
                     let name = self.options.address.master.clone().unwrap_or_default();
@@ -77,6 +87,8 @@ impl Link {
                 self.drop_line();
                 self.dial();
             }
+            // Its user may not ask, say: then all masters count alike.
+            (Step::Epoch, _) => self.master_epoch = 0,
             (Step::Master, Some("ERR")) => self.fail("it is no Sentinel: a Redis is named by redis://"),
             (Step::Library, _) => self.fail(&format!("it does not take our functions: {}", explained(error))),
             (Step::Database, _) => {
@@ -114,8 +126,9 @@ impl Link {
         }
     }
 
-    fn ask_for_master(&mut self) {
+    pub(super) fn ask_for_master(&mut self) {
         let name = self.options.address.master.clone().unwrap_or_default();
+        self.ask(Asked::Greeting(Step::Epoch), &[b"SENTINEL", b"MASTER", name.as_bytes()]);
         self.ask(Asked::Greeting(Step::Master), &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.as_bytes()]);
     }
 
@@ -154,6 +167,12 @@ fn master(value: &Value) -> Option<(String, u16)> {
     let [host, port] = value.list()? else { return None };
     let host = String::from_utf8(host.bytes()?.to_vec()).ok()?;
     Some((host, std::str::from_utf8(port.bytes()?).ok()?.parse().ok()?))
+}
+
+/// As Sentinel answers to SENTINEL MASTER: it grows with each failover.
+fn config_epoch(value: &Value) -> Option<u64> {
+    let pairs = value.list()?.chunks_exact(2);
+    pairs.filter(|pair| pair[0].bytes() == Some(b"config-epoch")).find_map(|pair| pair[1].number())
 }
 
 /// What an error of Redis means for us, and what to do.

@@ -385,6 +385,9 @@ fn nodes_that_send_each_other_on_are_left() {
     assert!(link.why_down().is_some_and(|why| why.contains("sends on to b:1")), "{:?}", link.why_down());
 }
 
+/// What a Sentinel is asked.
+const WHERE: &str = "*3 $8 SENTINEL $6 MASTER $4 main *3 $8 SENTINEL $23 GET-MASTER-ADDR-BY-NAME $4 main ";
+
 /// A Sentinel of Redis 7.
 const SENTINEL: &str = "%2 +version +7.0.0 +mode +sentinel ";
 
@@ -398,8 +401,8 @@ fn sentinels_are_asked_one_after_the_other_and_their_master_is_dialled() {
     link.connected(Ms(0));
     assert_eq!(said(&mut link), "*4 $5 HELLO $1 3 $7 SETNAME $9 shaveet-1 ", "the password is not a Sentinel's");
     hear(&mut link, 0, SENTINEL);
-    assert_eq!(said(&mut link), "*3 $8 SENTINEL $23 GET-MASTER-ADDR-BY-NAME $4 main ");
-    hear(&mut link, 0, "*2 $8 10.0.0.9 $4 6379 ");
+    assert_eq!(said(&mut link), WHERE);
+    hear(&mut link, 0, "%1 $12 config-epoch $1 3 *2 $8 10.0.0.9 $4 6379 ");
     assert_eq!(place(&link), "10.0.0.9:6379");
     link.connected(Ms(0));
     assert!(said(&mut link).contains("AUTH $7 default $2 pw"));
@@ -417,6 +420,7 @@ fn all_that_is_wrong_in_a_round_is_told_together() {
     link.broken(Ms(0), "connection refused");
     link.connected(Ms(0));
     hear(&mut link, 0, SENTINEL);
+    link.receive(Ms(0), b"-ERR No such master with that name\r\n");
     hear(&mut link, 0, "_ ");
     link.connected(Ms(0));
     let events = hear(&mut link, 0, HELLO);

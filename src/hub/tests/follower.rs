@@ -205,8 +205,7 @@ fn who_waits_when_the_broker_begins_anew_is_told_so_once() {
     assert_eq!(world.hub.next_answer(now, &mut 100).map(|answer| answer.waiter()), Some(stream));
     world.resume(2, "a", Since::At(7));
     world.hub.set_behind(true);
-    world.hub.begin_anew(now);
-    world.hub.check();
+    assert_eq!(world.begin_anew(u32::MAX), [former("a", &["hall", "room"])]);
     world.hub.delivered(now, stream);
     assert!(world.hear_resumed().is_none());
     world.hub.fill_channel(now, "room", &ChannelFacts::default(), []);
@@ -221,6 +220,75 @@ fn who_waits_when_the_broker_begins_anew_is_told_so_once() {
     assert_eq!(world.told("room", 3, &fact(4, 2, "2")), Ok(()));
     let heard = world.hear_resumed().unwrap();
     assert_eq!((heard.owner, heard.gaps, heard.ids.len()), (1, vec![], 1));
+}
+
+#[test]
+fn a_crowd_is_let_go_of_bit_by_bit_and_nobody_comes_to_a_position_of_before_meanwhile() {
+    let (mut world, clients) = crowd(100);
+    let now = world.now;
+    for (at, channel) in ["hall", "yard", "lane"].into_iter().enumerate() {
+        world.hub.fill_channel(now, channel, &ChannelFacts::default(), []);
+        world.hub.link_at(clients[7], channel, at as u64, 0);
+    }
+    world.hub.lease(now, clients[3], true, 0);
+    assert_eq!(world.told("room", 0, &fact(700, 1, "1")), Ok(()));
+    let sent = world.hub.next_answer(now, &mut 1000).unwrap().waiter();
+    let resumes = world.resume(500, "c5", Since::At(700));
+    let events = [("c6", &*key_of("c6").to_string())];
+    let stream = world.hub.stream(now, Owner(501), events, Since::At(700), Transport::Events).unwrap();
+    world.hub.begin_anew();
+    let (mut turns, mut all) = (0, Vec::new());
+    while world.hub.is_beginning_anew() {
+        turns += 1;
+        let mut budget = 10;
+        while let Some(former) = world.hub.next_former(now, &mut budget) {
+            all.push(former);
+        }
+        world.hub.check();
+        // An answer of before arrives, and one is asked for whose time is up: neither says where anybody is now.
+        if turns == 12 {
+            world.hub.delivered(now, sent);
+            world.hub.heard(now, stream, 600);
+            world.hub.move_client(now, clients[99], 650);
+            world.hub.end_waiting(resumes, Ending::Time);
+        }
+        assert!(world.hear_resumed().is_none());
+        // One leaves whose turn is still to come.
+        if turns == 22 {
+            world.hub.lose_client(now, "c80");
+            assert_eq!(world.hear_resumed().map(|heard| heard.owner), Some(80), "that it is gone");
+        }
+        if turns == 15 {
+            world.hub.begin_anew();
+        }
+    }
+    // Places of 102 polls and 100 clients, 103 subscriptions, 4 channels and what they hold.
+    assert!((30..40).contains(&turns), "{turns} turns of 10 steps");
+    all.sort_by_key(|former| former.id[1..].parse::<u32>().unwrap());
+    let expected: Vec<Former> = (0..100)
+        .filter(|at| *at != 80)
+        .map(|at| former(&format!("c{at}"), if at == 7 { &["lane", "yard", "hall", "room"] } else { &["room"] }))
+        .collect();
+    assert_eq!(all, expected);
+    assert_eq!((world.hub.position(), world.hub.stats().channels, world.hub.stats().clients), (0, 0, 99));
+    assert!(clients.iter().all(|&client| world.hub.acknowledged(client) == 0));
+}
+
+impl World {
+    /// What is let go of, with so many steps at a time.
+    fn begin_anew(&mut self, steps: u32) -> Vec<Former> {
+        self.hub.begin_anew();
+        let mut all = Vec::new();
+        while self.hub.is_beginning_anew() {
+            all.extend(self.hub.next_former(self.now, &mut steps.clone()));
+            self.hub.check();
+        }
+        all
+    }
+}
+
+fn former(id: &str, channels: &[&str]) -> Former {
+    Former { id: id.into(), key: key_of(id), channels: channels.iter().map(|&channel| channel.into()).collect() }
 }
 
 /// Clients whose pages poll by the original's protocol, with a message for each.

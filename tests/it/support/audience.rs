@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use socket2::{SockAddr, Socket, Type};
 
-use super::metrics::Scraper;
 use super::{Server, updates_path};
 
 /// How long a page waits for an answer before it tries elsewhere: longer than a poll is held.
@@ -316,25 +315,3 @@ fn ask(to: &SockAddr, request: &str, patience: Duration) -> Option<(u16, Vec<u8>
     let status = head[9..12].parse().ok()?;
     (Some(answer.len() - end) == length).then(|| (status, answer.split_off(end)))
 }
-
-/// Holds if a node that has been through it has kept nothing: no call without a reply, no poll whose page has gone, no junk, and no
-/// more memory than its copies take.
-pub(crate) fn is_bounded(node: &Server) {
-    let mut scraper = Scraper::new(node);
-    scraper.until("broker_pending_calls", |calls| calls < 10.0);
-    let samples = scraper.read();
-    let get = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("there is no {name}"));
-    assert_eq!(get("broker_junk_total"), 0.0);
-    let turns = samples.iter().filter_map(|(name, &count)| {
-        let bound = name.strip_prefix("turn_duration_seconds_bucket{le=")?.strip_suffix('}')?.parse::<f64>().ok()?;
-        (count == get("turn_duration_seconds_count")).then_some(bound)
-    });
-    let (longest, memory) = (turns.fold(f64::INFINITY, f64::min), get("process_resident_memory_bytes"));
-    let (clients, parked) = (get("clients"), get("parked{transport=poll}"));
-    let mib = memory / f64::from(1 << 20);
-    println!("a node: {clients} clients, {parked} polls parked, {mib:.1} MiB, no turn of more than {longest} s");
-    assert!(memory < f64::from(MEMORY_MAX), "it has {samples:?}");
-}
-
-/// What a node may have when it has some hundred pages and some thousand messages, built for debugging.
-const MEMORY_MAX: u32 = 40 << 20;

@@ -46,9 +46,14 @@ pub(crate) fn take_answer(inbox: &mut Vec<u8>) -> Option<(u16, Vec<u8>)> {
 
 /// How much memory of its own a process has, in bytes.
 pub(crate) fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the server runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
-    line.trim().strip_suffix(" kB").and_then(|kb| kb.parse::<u64>().ok()).expect("a number of kB") << 10
+    memory_of(pid).expect("the server runs")
+}
+
+/// The same of one that may have ended.
+pub(crate) fn memory_of(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().expect("a number of kB") << 10)
 }
 
 /// How many descriptors a process has open.

@@ -12,6 +12,7 @@
 
 pub(crate) mod ambiguous;
 pub(crate) mod audience;
+pub(crate) mod bounds;
 pub(crate) mod crowd;
 pub(crate) mod metrics;
 pub(crate) mod network;
