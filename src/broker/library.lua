@@ -31,7 +31,7 @@
 local FORMAT = '1'
 
 -- Of these functions: a node that knows a newer one loads its own.
-local REVISION = 2
+local REVISION = 3
 
 -- A failover may have lost what somebody has seen. Numbers skip so far ahead that none of them is given twice.
 local SEQS_SKIPPED = 1000000
@@ -72,6 +72,7 @@ local UNKNOWN_CHANNEL = { err = 'UNKNOWNCHANNEL there is no channel of that name
 local OK = { ok = 'OK' }
 local HEALING = { err = 'HEALING another Redis has the data now, and nodes put back what it may have lost' }
 local NO_HUB = { err = 'NOHUB nothing is here: say hello first' }
+local ANOTHER_HUB = { err = 'NOHUB all was lost, and another epoch has begun: say hello first' }
 
 -- The fields of a channel by kind, and by ring: the first is for the application's messages, or for all.
 local NEWEST = { [0] = 'newest0', 'newest1' }
@@ -1270,13 +1271,13 @@ local function restore(hub, id, key, ...)
   return redis.status_reply('OK')
 end
 
--- look(id) -> nil, or what adopt says, and nothing has happened
+-- look(epoch, id) -> nil, or what adopt says, and nothing has happened
 local function look(hub, id)
   local client = client_named(hub, id)
   return client and record_of(hub, client) or false
 end
 
--- revive(id) -> the same, and it is here again if it had departed
+-- revive(epoch, id) -> the same, and it is here again if it had departed
 local function revive(hub, id)
   local client = client_named(hub, id)
   if client and client.departed then
@@ -1326,7 +1327,7 @@ local function follow(hub, name, after, most)
   }
 end
 
--- touch(span, id...) -> the ids that are not here: each was seen so many ms from now. Who waits will be seen until it is said again;
+-- touch(epoch, span, id...) -> the ids that are not here: each was seen so many ms from now. Who waits will be seen until it is said again;
 -- of who does not the span is less than 0, and who was seen later elsewhere stays so
 local function touch(hub, span, ...)
   local told, ids, unknown, key = {}, { ... }, {}, hub.prefix .. 'seen'
@@ -1351,8 +1352,8 @@ local function touch(hub, span, ...)
   return unknown
 end
 
--- acknowledge_each(id, position, resumes, id, position, resumes, ...) -> the ids that are not here: what each has had; `resumes` is 1
--- if one of its pages speaks the resume protocol
+-- acknowledge_each(epoch, id, position, resumes, id, position, resumes, ...) -> the ids that are not here: what each has had; `resumes`
+-- is 1 if one of its pages speaks the resume protocol
 local function acknowledge_each(hub, ...)
   local arguments, unknown = { ... }, {}
   for at = 1, #arguments, 3 do
@@ -1695,6 +1696,17 @@ local function register(name, callback, ...)
   })
 end
 
+-- What says of clients that they are not here. The caller says first of which epoch it speaks, or '' for any: since it has heard of
+-- that all may have been lost, and its clients are to be made again, not given up.
+local function of_epoch(callback)
+  return function(hub, epoch, ...)
+    if epoch ~= '' and epoch ~= hub.epoch then
+      return ANOTHER_HUB
+    end
+    return callback(hub, ...)
+  end
+end
+
 redis.register_function({
   function_name = 'shaveet1_revision',
   callback = function()
@@ -1717,15 +1729,15 @@ register('broadcast', broadcast)
 register('subscribe_each', each(subscribe))
 register('unsubscribe_each', each(unsubscribe))
 register('adopt', adopt)
-register('revive', revive)
-register('look', look, 'no-writes')
+register('revive', of_epoch(revive))
+register('look', of_epoch(look), 'no-writes')
 register('follow', follow, 'no-writes')
 register('restore', restore)
 register('heal', heal, 'heals')
 register('heal_client', heal_client, 'heals')
 register('healed', healed, 'heals')
-register('touch', touch, 'heals')
-register('acknowledge_each', acknowledge_each, 'heals')
+register('touch', of_epoch(touch), 'heals')
+register('acknowledge_each', of_epoch(acknowledge_each), 'heals')
 register('alive', alive, 'heals')
 register('leave', leave, 'heals')
 register('take', take, 'heals')

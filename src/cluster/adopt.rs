@@ -94,9 +94,15 @@ impl Cluster {
         begun
     }
 
+    /// Asks for a client as it is in the epoch that is known here: of another one it would not be known that it is to come yet.
+    fn ask_for(&mut self, now: Ms, function: &'static str, id: &str) -> Result<(), Failure> {
+        let epoch = self.known_epoch();
+        self.call(now, Question::Adopt(id.into()), function, &[epoch.as_bytes(), id.as_bytes()]).map(drop)
+    }
+
     pub(super) fn begin_adopting(&mut self, now: Ms, id: &str, recovers: bool) -> Result<(), Failure> {
         self.link.follow(self.names.tells(id).as_bytes());
-        self.call(now, Question::Adopt(id.into()), "look", &[id.as_bytes()])?;
+        self.ask_for(now, "look", id)?;
         self.adopting.insert(id.into(), Adopting { recovers, ..Adopting::default() });
         Ok(())
     }
@@ -112,7 +118,8 @@ impl Cluster {
                 self.note_lookup(&adopting, false);
                 return self.end_adopting(now, hub, &id, adopting, Some(failure.clone()));
             }
-            Ok(Value::Null) if now < self.restoring_until => {
+            // It was asked in whatever epoch there is, which may not be known here yet.
+            Ok(Value::Null) if adopting.is_again || now < self.restoring_until => {
                 self.note_lookup(&adopting, false);
                 let failure = Failure::Refused("it has lost everything, and clients are being made again".into());
                 return self.end_adopting(now, hub, &id, adopting, Some(failure));
@@ -183,7 +190,7 @@ impl Cluster {
             let failure = Failure::Refused("it has just lost everything".into());
             return self.end_adopting(now, hub, &id, adopting, Some(failure));
         }
-        match self.call(now, Question::Adopt(id.clone()), "look", &[id.as_bytes()]) {
+        match self.call(now, Question::Adopt(id.clone()), "look", &[b"", id.as_bytes()]) {
             Ok(_) => {
                 self.adopting.insert(id, adopting);
             }
@@ -205,7 +212,7 @@ impl Cluster {
     pub(super) fn revive_for(&mut self, now: Ms, id: Box<str>, owner: u64) {
         if !self.adopting.contains_key(&id) {
             self.link.follow(self.names.tells(&id).as_bytes());
-            if let Err(failure) = self.call(now, Question::Adopt(id.clone()), "revive", &[id.as_bytes()]) {
+            if let Err(failure) = self.ask_for(now, "revive", &id) {
                 return self.arrived(now, owner, Some(failure));
             }
             self.adopting.insert(id.clone(), Adopting::default());
@@ -454,7 +461,7 @@ impl Cluster {
         hub.settle(client, false);
         // Who departs loses its lease.
         hub.lease(now, client, false, 0);
-        match self.call(now, Question::Adopt(id.clone()), "revive", &[id.as_bytes()]) {
+        match self.ask_for(now, "revive", &id) {
             Ok(_) => {
                 self.adopting.insert(id, adopting);
             }

@@ -52,7 +52,7 @@ impl Cluster {
         hub.set_behind(true);
         let before = self.rename();
         let names = self.names.clone();
-        let known = self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"));
+        let known = self.known_epoch();
         // A position of before is none of this epoch's.
         let seq = if self.anew.is_some() { 0 } else { hub.position() };
         let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), seq.to_string());
@@ -72,6 +72,11 @@ impl Cluster {
         self.is_greeting = self.call(now, Question::Hello, "hello", &arguments).is_ok();
         // Nobody need wait for the leases of before.
         self.tell(now, "alive", &[before.as_bytes(), b"1"]);
+    }
+
+    /// The epoch that is known here, as Redis writes it; empty before the first hello.
+    pub(super) fn known_epoch(&self) -> String {
+        self.epoch.map_or(String::new(), |epoch| format!("{epoch:016x}"))
     }
 
     pub(super) fn hear_hello(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {

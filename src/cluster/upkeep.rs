@@ -288,10 +288,11 @@ impl Cluster {
             let span = i64::try_from(span.0).unwrap_or(i64::MAX);
             by_span.entry(if waits { span } else { -span }).or_default().push(id);
         }
+        let epoch = self.known_epoch();
         for (span, ids) in by_span {
             let span = span.to_string();
             for ids in ids.chunks(CLIENTS_PER_CALL) {
-                let arguments = std::iter::once(&*span).chain(ids.iter().copied());
+                let arguments = [&*epoch, &*span].into_iter().chain(ids.iter().copied());
                 let arguments: Vec<&[u8]> = arguments.map(str::as_bytes).collect();
                 if self.call(now, Question::Touch, "touch", &arguments).is_err() {
                     return false;
@@ -305,7 +306,8 @@ impl Cluster {
     pub(super) fn tell_positions(&mut self, now: Ms, hub: &mut Hub, clients: &[Key<Client>]) -> bool {
         let untold: Vec<Key<Client>> = clients.iter().copied().filter(|&client| hub.is_untold(client)).collect();
         for some in untold.chunks(CLIENTS_PER_CALL) {
-            let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(3 * some.len());
+            let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(1 + 3 * some.len());
+            arguments.push(self.known_epoch().into_bytes());
             for &client in some {
                 let id = hub.name_of(client).expect("it is untold, so it is here");
                 let resumes = if hub.resumes(client) { b"1" } else { b"0" };
@@ -346,6 +348,9 @@ impl Cluster {
 
     /// Who is unknown there has gone.
     pub(super) fn hear_touched(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
+        if matches!(&result, Err(Failure::Refused(error)) if error.starts_with("NOHUB")) {
+            return self.greet(now, hub);
+        }
         let Ok(value) = result else { return };
         if self.anew.is_some() {
             // They are made again.

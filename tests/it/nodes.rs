@@ -1,6 +1,7 @@
 //! Several nodes that share one Redis: a page polls any of them, the web application calls any of them, and it is as if there
 //! were one.
 
+use crate::support::crowd::{newcomers, raise_descriptor_limit};
 use crate::support::metrics::Scraper;
 use crate::support::redis::Redis;
 use crate::support::{Client, Connection, Nest, Server, Signal, heard, joins, said, since, until, updates_path};
@@ -208,6 +209,42 @@ fn a_redis_that_loses_everything_is_a_told_gap() {
         b.get(&updates_path(&[("client_id", "nobody_!!_00000000000000000000000000000000"), ("since", "")])).status,
         503
     );
+}
+
+#[test]
+fn of_a_crowd_nobody_is_taken_for_gone_when_redis_loses_everything() {
+    raise_descriptor_limit();
+    let redis = Redis::start();
+    // Who waits is told of three times a second: some of it comes between the loss and the word of it.
+    let nodes: [Server; 2] = nodes(&redis, &["--presence", "off", "--max-idle", "1s", "--min-alive", "1m"]);
+    let ids: Vec<String> = (0..1500).map(|number| format!("page{number}")).collect();
+    let keys = newcomers(&nodes[0], &ids);
+    nodes[0].publish("room", "one");
+    let pages = ids.iter().zip(keys).enumerate();
+    let pages = pages.map(|(at, (id, key))| Client { server: &nodes[at % 2], id: id.clone(), key });
+    let mut polls: Vec<(Client<'_>, Connection)> = pages
+        .map(|page| {
+            let poll = park(&page, &since(&page.resume("")));
+            (page, poll)
+        })
+        .collect();
+    for round in 0..3 {
+        redis.ask(&["FLUSHALL"]);
+        for (page, poll) in &mut polls {
+            let answer = poll.answer();
+            assert_eq!(answer.status, 200, "{} in round {round}: {}", page.id, answer.text());
+            let told = answer.json();
+            assert_eq!(told["gaps"][0]["reason"], "restart", "{}: {told}", page.id);
+            *poll = park(page, &since(&told));
+        }
+        until("all are known again", || {
+            nodes[0].call("channel_info", json!(["room"]))["subscribers"] == json!(ids.len())
+        });
+    }
+    nodes[0].publish("room", "again");
+    for (page, poll) in &mut polls {
+        assert_eq!(said(&poll.answer().json()), ["again"], "{}", page.id);
+    }
 }
 
 #[test]

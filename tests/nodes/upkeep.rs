@@ -14,7 +14,7 @@ fn waiting_clients_are_told_of_evenly_and_no_more_than_has_to_be() {
     pair.pass(2 * MAX_IDLE / 3);
     pair.deeds.clear();
     pair.pass(MAX_IDLE / 3 + 1000);
-    let told = pair.named("touch", |arguments| arguments[1..].to_vec());
+    let told = pair.named("touch", |arguments| arguments[2..].to_vec());
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     told.iter().for_each(|(_, id)| *times.entry(id).or_default() += 1);
     assert_eq!(times.len() as u64, CLIENTS, "each is told of in a third of --max-idle, or a second more");
@@ -36,7 +36,7 @@ fn waiting_clients_are_told_of_evenly_and_no_more_than_has_to_be() {
     }
     pair.deeds.clear();
     pair.pass(MAX_IDLE);
-    let positions = pair.named("acknowledge_each", |arguments| arguments.iter().step_by(3).cloned().collect());
+    let positions = pair.named("acknowledge_each", |arguments| arguments[1..].iter().step_by(3).cloned().collect());
     let names: BTreeSet<String> = positions.iter().map(|(_, id)| id.clone()).collect();
     assert_eq!((positions.len(), names.len()), (reads.len(), reads.len()), "once, in three rounds");
     assert!(!pair.named("sweep", <[String]>::to_vec).is_empty(), "it was swept meanwhile");

@@ -307,7 +307,7 @@ fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     let (id, channel) = (call.name(0)?, call.name(1)?);
     let message = call.number(2, 0)? as u64;
     let wanted = Wanted::Client { channel: channel.as_ref().into(), id: message };
-    begin(call, "look", &[id.as_bytes()], &id, wanted)
+    begin(call, "look", &[b"", id.as_bytes()], &id, wanted)
 }
 
 /// What a failure is to the caller. `name` is of whom or what it is.

@@ -55,6 +55,12 @@ fn nobody_is_served_before_hello_and_after_all_was_lost_the_world_begins_anew() 
     assert_eq!(publish(&mut node, "room", "\"x\""), [1, 3]);
     let anew = node.ask("seq", &[]);
     assert_ne!(anew[0], EPOCH);
+    // Who speaks of the one before is not told that a client is unknown, which is to be made again.
+    for (function, more) in [("look", &["alice"][..]), ("revive", &["alice"]), ("touch", &["0", "alice"])] {
+        assert_eq!(node.refused(function, &[&[EPOCH], more].concat()), "NOHUB");
+    }
+    assert_eq!(node.refused("acknowledge_each", &[EPOCH, "alice", "", "1"]), "NOHUB");
+    assert_eq!(node.ask("touch", &[&anew[0], "0", "alice"]), ["alice"]);
     assert_eq!(node.hello("run", &limits())[0], anew[0]);
 }
 
@@ -146,7 +152,7 @@ fn large_numbers_are_written_out() {
     node.call("create_client", &["alice", "k"]);
     node.call("subscribe", &["alice", "room", ""]);
     assert_eq!(publish(&mut node, "room", "\"x\""), [2, seen + 4]);
-    assert!(node.ask("acknowledge_each", &["alice", &(seen + 4).to_string(), "1"]).is_empty());
+    assert!(node.ask("acknowledge_each", &["", "alice", &(seen + 4).to_string(), "1"]).is_empty());
     assert_eq!(node.ask("client_info", &["alice"])[2], (seen + 4).to_string());
     let followed = node.call("follow", &["room", &(seen + 3).to_string()]);
     assert_eq!(followed.list()[9].list()[0].list()[0].number(), seen + 4);
@@ -172,15 +178,15 @@ fn a_client_is_told_of_before_its_channels_are() {
     let stale = START + 3_600_000;
     let end = format!("alice is told: ended 2 2 7 0 4 {stale} a room");
     assert_eq!(told(&mut node), [&*end, "a room: unsubscribed"]);
-    node.call("acknowledge_each", &["alice", "7", "1"]);
-    node.call("acknowledge_each", &["alice", "7", "1"]);
+    node.call("acknowledge_each", &["", "alice", "7", "1"]);
+    node.call("acknowledge_each", &["", "alice", "7", "1"]);
     node.call("rotate_key", &["alice", "other key"]);
     assert_eq!(told(&mut node), ["alice is told: position 7", "alice is told: key other key"]);
     node.turn_clock(START + 600_000);
     node.call("sweep", &["100"]);
     assert_eq!(told(&mut node), ["alice is told: departed", "other: expired"]);
-    assert_eq!(node.ask("touch", &["0", "alice", "nobody"]), ["alice", "nobody"]);
-    node.call("revive", &["alice"]);
+    assert_eq!(node.ask("touch", &["", "0", "alice", "nobody"]), ["alice", "nobody"]);
+    node.call("revive", &["", "alice"]);
     assert_eq!(told(&mut node), ["alice is told: returned", "other: returned"]);
     node.call("kill_client", &["alice"]);
     assert_eq!(told(&mut node), ["alice is told: killed", "other: killed"]);
@@ -193,7 +199,7 @@ fn what_was_read_and_ended_is_told_as_unsubscribed() {
     let mut node = Node::new(&limits());
     node.call("create_client", &["alice", "key"]);
     node.call("subscribe", &["alice", "room", ""]);
-    node.call("acknowledge_each", &["alice", "3", "0"]);
+    node.call("acknowledge_each", &["", "alice", "3", "0"]);
     node.heard();
     node.call("unsubscribe", &["alice", "room"]);
     assert_eq!(told(&mut node), ["alice is told: unsubscribed 3 room", "room: unsubscribed"]);
@@ -202,14 +208,14 @@ fn what_was_read_and_ended_is_told_as_unsubscribed() {
 #[test]
 fn a_client_is_made_again_with_its_subscriptions_if_it_is_gone() {
     let mut node = Node::new(&limits());
-    assert_eq!(node.call("look", &["alice"]), Reply::Nil);
+    assert_eq!(node.call("look", &["", "alice"]), Reply::Nil);
     for key in ["key", "another"] {
         assert_eq!(node.call("restore", &["alice", key, "one", "two"]), Reply::Text("OK".into()));
     }
     assert_eq!(node.ask("channels_of", &["alice"]), ["one", "two"]);
     assert_eq!(node.ask("channel_info", &["one"])[4], "2");
     let before = node.hash("client:alice");
-    let seen = node.call("look", &["alice"]);
+    let seen = node.call("look", &["", "alice"]);
     assert_eq!((seen.list()[0].text(), node.hash("client:alice")), ("key", before));
 }
 
@@ -220,11 +226,11 @@ fn an_ended_subscription_that_was_read_makes_room_for_another() {
     for channel in ["one", "two"] {
         node.call("subscribe", &["alice", channel, ""]);
     }
-    node.call("acknowledge_each", &["alice", "", "1"]);
+    node.call("acknowledge_each", &["", "alice", "", "1"]);
     node.call("unsubscribe", &["alice", "one"]);
     assert_eq!(node.refused("subscribe", &["alice", "three", ""]), "FULL subscriptions 2");
     assert_eq!(node.hash("ended:alice").len(), 1);
-    node.call("acknowledge_each", &["alice", "6", "1"]);
+    node.call("acknowledge_each", &["", "alice", "6", "1"]);
     assert_eq!(node.call("subscribe", &["alice", "three", ""]), Reply::Text("OK".into()));
     assert_eq!((node.hash("ended:alice").len(), &*node.hash("client:alice")["forgotten"]), (0, "3"));
 }
@@ -262,7 +268,7 @@ fn nobody_has_had_what_is_still_to_come() {
     let mut node = Node::new(&limits());
     node.call("create_client", &["alice", "key"]);
     publish(&mut node, "room", "\"x\"");
-    node.call("acknowledge_each", &["alice", "99", "1"]);
+    node.call("acknowledge_each", &["", "alice", "99", "1"]);
     assert_eq!(node.ask("client_info", &["alice"])[2], "3");
 }
 
@@ -448,8 +454,8 @@ fn nobody_is_stuck_whose_channels_somebody_has_deleted_by_hand() {
     assert_eq!(node.ask("stats", &[])[..2], ["0", "1"]);
     delete(&mut node);
     assert!(
-        matches!(node.call("revive", &["bob"]), Reply::List(_))
-            || matches!(node.call("revive", &["carol"]), Reply::List(_))
+        matches!(node.call("revive", &["", "bob"]), Reply::List(_))
+            || matches!(node.call("revive", &["", "carol"]), Reply::List(_))
     );
 }
 
@@ -513,13 +519,13 @@ fn who_waits_somewhere_is_not_idle_and_is_collected_when_nobody_says_so_any_more
         node.call("create_client", &[id, "key"]);
         node.call("subscribe", &[id, "room", ""]);
     }
-    assert!(node.ask("touch", &["10000", "waits", "left"]).is_empty());
+    assert!(node.ask("touch", &["", "10000", "waits", "left"]).is_empty());
     let idle = |node: &mut Node, id| node.ask("client_info", &[id])[1].clone();
     node.turn_clock(START + 10_000);
     assert_eq!(["waits", "left", "polls"].map(|id| idle(&mut node, id)), ["0", "0", "10000"]);
     // One node says when its page left; another one's waits, and that stands.
-    node.call("touch", &["10000", "waits"]);
-    assert_eq!(node.ask("touch", &["-2000", "waits", "polls", "nobody"]), ["nobody"]);
+    node.call("touch", &["", "10000", "waits"]);
+    assert_eq!(node.ask("touch", &["", "-2000", "waits", "polls", "nobody"]), ["nobody"]);
     node.turn_clock(START + 20_000);
     assert_eq!(["waits", "left", "polls"].map(|id| idle(&mut node, id)), ["0", "10000", "12000"]);
     for (pass, left) in [(38_000, 3), (38_001, 2), (40_000, 2), (40_001, 1), (50_000, 1), (50_001, 0)] {

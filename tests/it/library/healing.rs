@@ -69,7 +69,7 @@ fn nothing_new_is_done_before_all_nodes_have_put_back_what_they_have() {
         ("kill_client", &["alice"]),
         ("subscribe", &["alice", "other", ""]),
         ("unsubscribe", &["alice", "room"]),
-        ("revive", &["alice"]),
+        ("revive", &["", "alice"]),
         ("sweep", &["100"]),
     ];
     for (function, arguments) in waits {
@@ -78,7 +78,7 @@ fn nothing_new_is_done_before_all_nodes_have_put_back_what_they_have() {
     assert_eq!(node.heard(), []);
     // What is there can be read, and told.
     assert_eq!(node.ask("channel_info", &["room"])[4], (whole - 1).to_string(), "no id is skipped yet");
-    assert_eq!(node.call("touch", &["1000", "alice"]), Reply::List(Vec::new()));
+    assert_eq!(node.call("touch", &["", "1000", "alice"]), Reply::List(Vec::new()));
     // Each is waited for, under whatever name it has come back.
     assert_eq!(done(&mut node, "near#2"), 4000);
     node.turn_clock(START + 1500);

@@ -259,7 +259,7 @@ impl Twin {
         let now = self.now();
         let Ok(info) = self.hub.client_info(now, client) else {
             assert_eq!(self.node.call("adopt", &[client]), Reply::Nil);
-            assert_eq!(self.node.ask("touch", &["0", client]), [client]);
+            assert_eq!(self.node.ask("touch", &["", "0", client]), [client]);
             return;
         };
         // Some clients have only ever spoken the original's protocol.
@@ -271,11 +271,12 @@ impl Twin {
         };
         self.steps.push(format!("poll {client} {protocol:?}, which is {info:?}"));
         if !info.here {
-            assert_eq!(self.node.ask("touch", &["0", client]), [client]);
-            let record = self.node.call("revive", &[client]);
+            assert_eq!(self.node.ask("touch", &["", "0", client]), [client]);
+            let record = self.node.call("revive", &["", client]);
             assert_eq!((record.list()[0].text(), record.list()[5].text()), (&*key, ""));
         }
-        let mut arguments = [client.to_string(), String::new(), u8::from(protocol != Protocol::Original).to_string()];
+        let mut arguments =
+            [String::new(), client.to_string(), String::new(), u8::from(protocol != Protocol::Original).to_string()];
         let usual = &mut Key::unpack(0);
         let waiter = self.hub.wait(now, Owner(0), usual, [(client, &key)], protocol, Ms::MAX).expect("it is known");
         if protocol == Protocol::Original {
@@ -284,16 +285,16 @@ impl Twin {
                 self.hub.delivered(now, waiter);
             }
             let position = self.hub.client_info(now, client).expect("it is here").position;
-            arguments[1] = position.to_string();
+            arguments[2] = position.to_string();
         } else {
             while self.hub.next_answer(now, &mut 1000).is_some() {}
             if let Protocol::Resume(Since::At(position)) = protocol {
-                arguments[1] = position.to_string();
+                arguments[2] = position.to_string();
             }
         }
         self.hub.cancel(now, waiter);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        assert!(self.node.ask("touch", &["0", client]).is_empty());
+        assert!(self.node.ask("touch", &["", "0", client]).is_empty());
         assert!(self.node.ask("acknowledge_each", &arguments).is_empty());
     }
 

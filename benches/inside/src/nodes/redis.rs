@@ -151,7 +151,7 @@ impl Redis {
                 ("seq", 10.0)
             }
             "look" => {
-                let client: usize = arguments[0][1..].parse().expect("a client's number");
+                let client: usize = arguments[1][1..].parse().expect("a client's number");
                 let room = format!("r{}", self.rooms.of(client));
                 out.push_str("*11\r\n");
                 list(out, &[&format!("{client:032x}"), &time, "0", "1", "0", "", &time, EPOCH, &seq]);
@@ -170,11 +170,11 @@ impl Redis {
             }
             "touch" => {
                 out.push_str("*0\r\n");
-                ("touch", 8.0 + 2.1 * (arguments.len() - 1) as f64)
+                ("touch", 8.0 + 2.1 * (arguments.len() - 2) as f64)
             }
             "acknowledge_each" => {
                 out.push_str("*0\r\n");
-                ("acknowledge_each", 8.0 + 17.0 * (arguments.len() / 3) as f64)
+                ("acknowledge_each", 8.0 + 17.0 * ((arguments.len() - 1) / 3) as f64)
             }
             "sweep" => {
                 out.push_str("*2\r\n");
