@@ -422,7 +422,7 @@ impl Cluster {
                 hub.advance(made.saturating_sub(1));
                 self.link_up(now, hub, client, &LinkFacts { channel, made, begin, end: None });
             }
-            Word::Ended { end, channel } => self.end_link(now, hub, client, channel, Some(end)),
+            Word::Ended(link) => self.link_has_ended(now, hub, client, &link),
             Word::Unsubscribed { channel } => self.end_link(now, hub, client, channel, None),
             Word::Key(key) => hub.change_key(id, key),
             Word::Killed => self.drop_client(now, hub, id),
@@ -431,6 +431,21 @@ impl Cluster {
             Word::Wanted(node) => self.lease_wanted(now, hub, client, node),
             Word::Free(position) => self.lease_free(now, hub, client, position),
             Word::Returned => {}
+        }
+    }
+
+    /// The end of the subscription that is live, or of one before it, which another node has put back after a failover.
+    fn link_has_ended(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, link: &LinkFacts<'_>) {
+        let is_live = |&LinkFacts { channel, made, end, .. }: &LinkFacts<'_>| {
+            (channel, made) == (link.channel, link.made) && end.is_none()
+        };
+        let is_to_come = self.filling.get(link.channel).is_some_and(|filling| {
+            filling.links.iter().any(|(of, subscribing)| *of == client && subscribing.made == link.made)
+        });
+        if is_to_come || hub.links_of(client).any(|known| is_live(&known)) {
+            self.end_link(now, hub, client, link.channel, link.end);
+        } else {
+            self.link_up(now, hub, client, link);
         }
     }
 

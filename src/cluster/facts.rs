@@ -50,10 +50,7 @@ pub(super) enum Word<'a> {
         begin: u64,
         channel: &'a str,
     },
-    Ended {
-        end: EndFacts,
-        channel: &'a str,
-    },
+    Ended(LinkFacts<'a>),
     Unsubscribed {
         channel: &'a str,
     },
@@ -247,7 +244,8 @@ impl<'a> Word<'a> {
             "ended" => {
                 let (numbers, channel) = fields(6)?;
                 let stale = clock.future(numbers[5].max(1));
-                Word::Ended { end: EndFacts { until: numbers[2], newest: [numbers[3], numbers[4]], stale }, channel }
+                let end = EndFacts { until: numbers[2], newest: [numbers[3], numbers[4]], stale };
+                Word::Ended(LinkFacts { channel, made: numbers[0], begin: numbers[1], end: Some(end) })
             }
             "unsubscribed" => Word::Unsubscribed { channel: fields(1)?.1 },
             "key" => Word::Key(ClientKey::parse(rest)?),

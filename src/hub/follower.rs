@@ -586,15 +586,21 @@ impl Hub {
         self.look_at_polls(client);
     }
 
-    /// A client that is adopted was subscribed to a channel, and is no more; something of it may still be read.
+    /// A client was subscribed to a channel, and is no more; something of it may still be read. It is known already: nothing
+    /// happens.
     pub fn link_ended(&mut self, client: Key<Client>, channel: &str, made: u64, begin: u64, end: EndFacts) {
         let Some(channel) = self.channel_named(channel).filter(|_| self.clients.contains(client)) else { return };
+        let mut ends = self.clients[client].subscriptions.iter().filter(|subscription| subscription.has_ended());
+        if ends.any(|subscription| subscription.channel == channel && subscription.made == made) {
+            return;
+        }
         self.advance(end.until.max(made));
         let seat = Seat::Ended(Box::new(End { until: end.until, newest: end.newest, stale: end.stale }));
         self.add_subscription(client, Subscription { channel, made, begin: begin.min(made), seat });
         self.clients[client].ended += 1;
         self.channels[channel].ended += 1;
         self.exclude_named(client, channel);
+        self.look_at_polls(client);
     }
 
     fn add_subscription(&mut self, client: Key<Client>, subscription: Subscription) {

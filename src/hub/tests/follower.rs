@@ -195,6 +195,22 @@ fn what_nobody_needs_is_left_to_the_broker() {
 }
 
 #[test]
+fn a_subscription_that_has_ended_is_known_once_however_often_it_is_told() {
+    let mut world = World::following();
+    let client = world.adopted("a", &["room"]);
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    let end = EndFacts { until: 3, newest: [3, 0], stale: world.now + Ms::from_secs(100) };
+    world.hub.end_at(world.now, client, "room", Some(end));
+    world.hub.link_at(client, "room", 4, 4);
+    for _ in 0..2 {
+        world.hub.link_ended(client, "room", 0, 0, end);
+        world.hub.check();
+    }
+    let links: Vec<_> = world.hub.links_of(client).map(|link| (link.made, link.end.is_some())).collect();
+    assert_eq!(links, [(0, true), (4, false)]);
+}
+
+#[test]
 fn who_waits_when_the_broker_begins_anew_is_told_so_once() {
     let mut world = World::following();
     let client = world.adopted("a", &["room", "hall"]);
