@@ -52,6 +52,8 @@ struct Subscription {
     channel: String,
     begin: u64,
     until: Option<u64>,
+    /// When it ended: the `seq` of the newest message of its channel.
+    newest: u64,
     /// From then on nobody need find anything of it.
     stale: u64,
 }
@@ -87,6 +89,12 @@ pub(crate) enum Basis {
         epoch: u64,
         seq: u64,
     },
+    /// The same, and of a subscription that ended behind it everything was read, and may be forgotten: what it has missed nobody
+    /// knows, and it may be told so and given everything that is there.
+    BehindForgotten {
+        epoch: u64,
+        seq: u64,
+    },
     /// In the epoch that its node knew when it came.
     Acknowledged {
         epoch: Option<u64>,
@@ -94,6 +102,16 @@ pub(crate) enum Basis {
     Earliest {
         epoch: Option<u64>,
     },
+}
+
+impl Subscription {
+    fn live(channel: String, begin: u64) -> Subscription {
+        Subscription { channel, begin, until: None, newest: u64::MAX, stale: u64::MAX }
+    }
+
+    fn end(&mut self, until: u64, newest: u64, stale: u64) {
+        (self.until, self.newest, self.stale) = (Some(until), newest, stale);
+    }
 }
 
 impl Truth {
@@ -173,13 +191,15 @@ impl Truth {
         let channel = fields[count].to_owned();
         let subscriptions = &mut self.clients.get_mut(id).expect("it is known").subscriptions;
         match until.map(number) {
-            None => subscriptions.push(Subscription { channel, begin: number(1), until: None, stale: u64::MAX }),
+            None => subscriptions.push(Subscription::live(channel, number(1))),
             Some(until) => {
-                let stale = if count == 6 { number(5) } else { 0 };
-                match subscriptions.iter_mut().find(|one| one.until.is_none() && one.channel == channel) {
-                    Some(live) => (live.until, live.stale) = (Some(until), stale),
-                    None => subscriptions.push(Subscription { channel, begin: number(1), until: Some(until), stale }),
-                }
+                let (newest, stale) = if count == 6 { (number(3).max(number(4)), number(5)) } else { (0, 0) };
+                let at = subscriptions.iter().position(|one| one.until.is_none() && one.channel == channel);
+                let at = at.unwrap_or_else(|| {
+                    subscriptions.push(Subscription::live(channel, number(1)));
+                    subscriptions.len() - 1
+                });
+                subscriptions[at].end(until, newest, stale);
             }
         }
     }
@@ -206,22 +226,18 @@ impl Truth {
                 assert_eq!((made, begin), (self.seq, self.seq), "it begins here");
                 let channel = fields.next().expect("a name").to_owned();
                 let client = self.clients.get_mut(id).expect("it is known");
-                client.subscriptions.push(Subscription { channel, begin, until: None, stale: u64::MAX });
+                client.subscriptions.push(Subscription::live(channel, begin));
             }
             "ended" => {
                 let (_, _, until) = (number(), number(), number());
                 assert_eq!(until, self.seq);
-                let stale = {
-                    number();
-                    number();
-                    number()
-                };
-                self.end(id, fields.last().expect("a name"), stale);
+                let (newest, stale) = (number().max(number()), number());
+                self.end(id, fields.last().expect("a name"), newest, stale);
             }
             "unsubscribed" => {
                 assert_eq!(number(), self.seq);
                 let channel = rest.split_once(' ').expect("a name").1;
-                self.end(id, channel, 0);
+                self.end(id, channel, 0, 0);
             }
             "key" => self.clients.get_mut(id).expect("it is known").key = rest.into(),
             "killed" => {
@@ -232,12 +248,11 @@ impl Truth {
         }
     }
 
-    fn end(&mut self, id: &str, channel: &str, stale: u64) {
+    fn end(&mut self, id: &str, channel: &str, newest: u64, stale: u64) {
         let seq = self.seq;
         let subscriptions = &mut self.clients.get_mut(id).expect("it is known").subscriptions;
         let live = subscriptions.iter_mut().find(|one| one.until.is_none() && one.channel == channel);
-        let live = live.expect("it is subscribed");
-        (live.until, live.stale) = (Some(seq), stale);
+        live.expect("it is subscribed").end(seq, newest, stale);
     }
 
     fn is_subscribed(&self, id: &str, channel: &str) -> bool {
@@ -249,6 +264,25 @@ impl Truth {
     pub(crate) fn was_killed(&self, id: &str, key: &str) -> bool {
         let is_here = self.clients.get(id).is_some_and(|client| client.key == key);
         !is_here && self.dead.iter().any(|(other, client)| other == id && client.key == key)
+    }
+
+    /// Whether a subscription of a client, or of one that was killed and had its name, may be forgotten that ended behind `seq`.
+    fn may_be_forgotten(&self, now: u64, id: &str, seq: u64) -> bool {
+        let dead = self.dead.iter().filter(|(other, _)| other == id).map(|(_, client)| client);
+        let mut subscriptions = dead.chain(self.clients.get(id)).flat_map(|client| &client.subscriptions);
+        subscriptions.any(|one| one.until.is_some() && one.newest > seq && one.stale <= now)
+    }
+
+    /// Who is given again what it has had, up to `seq`, is told why: that it may have missed something.
+    fn check_told(&self, members: &[&str], given: &Given, seq: u64) {
+        let ends_in = |channel: &str| {
+            let persons = members.iter().filter_map(|id| self.clients.get(*id));
+            persons.flat_map(|client| &client.subscriptions).any(|one| one.channel == channel && one.until.is_some())
+        };
+        for got in given.messages.iter().filter(|got| got.seq <= seq && !ends_in(&got.channel)) {
+            let is_told = given.gaps.iter().any(|gap| gap.channel == got.channel && !gap.is_system);
+            assert!(is_told, "{got:?} comes again to who has had everything up to {seq}, and nobody says why");
+        }
     }
 
     /// The channels of a client.
@@ -410,6 +444,16 @@ impl Judge {
         self.replicate();
     }
 
+    /// From where a poll goes on that is parked now, and names this position.
+    pub(crate) fn basis(&self, now: u64, members: &[&str], epoch: u64, seq: u64) -> Basis {
+        let truth = self.truths.get(&epoch);
+        if truth.is_some_and(|truth| members.iter().any(|id| truth.may_be_forgotten(now, id, seq))) {
+            Basis::BehindForgotten { epoch, seq }
+        } else {
+            Basis::Behind { epoch, seq }
+        }
+    }
+
     /// A page names a position.
     pub(crate) fn acknowledge(&mut self, client: &str, epoch: u64, seq: u64) {
         let newest = self.acknowledged.entry((epoch, client.into())).or_default();
@@ -458,7 +502,7 @@ impl Judge {
         };
         let (after, is_lost) = match basis {
             Basis::Behind { epoch, seq } if epoch == given.epoch => (seq, false),
-            Basis::Behind { .. } => (0, true),
+            Basis::Behind { .. } | Basis::BehindForgotten { .. } => (0, true),
             // It came before everything was lost.
             Basis::Acknowledged { epoch } | Basis::Earliest { epoch } => (0, epoch != Some(given.epoch)),
         };
@@ -477,8 +521,14 @@ impl Judge {
         let got: BTreeSet<u64> = given.messages.iter().map(|got| got.seq).collect();
         let floor = |id: &str| match basis {
             Basis::Acknowledged { .. } => self.acknowledged.get(&(given.epoch, id.to_owned())).copied().unwrap_or(0),
+            Basis::BehindForgotten { epoch, seq } if epoch == given.epoch => seq,
             _ => after,
         };
+        if let Basis::BehindForgotten { epoch, seq } = basis
+            && epoch == given.epoch
+        {
+            truth.check_told(&members.iter().map(|member| member.id).collect::<Vec<_>>(), given, seq);
+        }
         for member in members.iter().filter(|member| member.is_current) {
             for (channel, message) in truth.must_find(now, member.id, floor(member.id)) {
                 if message.seq > upto {
@@ -501,6 +551,15 @@ impl Judge {
             !told && truth.channels.contains_key(channel)
         });
         assert!(given.more || untold.is_empty(), "{untold:?} is lost, and nobody says so");
+        if !is_lost {
+            self.check_gaps(now, truth, given, after, &untold_before);
+        }
+        self.deliveries += given.messages.len();
+        untold
+    }
+
+    /// Each gap that is told is of something that is lost behind `after`, or was passed over before.
+    fn check_gaps(&self, now: u64, truth: &Truth, given: &Given, after: u64, untold_before: &[(String, bool)]) {
         for gap in &given.gaps {
             let messages = truth.channels.get(&gap.channel).map_or(&[][..], |messages| messages);
             let is_reason = |message: &Message| {
@@ -513,10 +572,8 @@ impl Judge {
                 let is_behind = untold_before.contains(&(gap.channel.clone(), message.is_system));
                 is_behind || is_reason(message)
             };
-            assert!(is_lost || messages.iter().any(is_reason), "{gap:?} is told, and nothing is lost behind {after}");
+            assert!(messages.iter().any(is_reason), "{gap:?} is told, and nothing is lost behind {after}");
         }
-        self.deliveries += given.messages.len();
-        untold
     }
 
     /// A page of the original's protocol has had this, for those of its clients that it still has the key of. `excused` says of what it
@@ -584,12 +641,15 @@ impl Judge {
         let (Some(epoch), Some(truth)) = (self.current, self.truth()) else { return };
         for client in clients {
             let after = match basis {
-                Basis::Behind { epoch: of, seq } if of == epoch => seq,
+                Basis::Behind { epoch: of, seq } | Basis::BehindForgotten { epoch: of, seq } if of == epoch => seq,
                 Basis::Acknowledged { epoch: Some(of) } if of == epoch => {
                     self.acknowledged.get(&(epoch, (*client).to_owned())).copied().unwrap_or(0)
                 }
                 // Of another epoch: it is told as soon as its client is subscribed to anything.
-                Basis::Behind { .. } | Basis::Acknowledged { .. } | Basis::Earliest { .. } => 0,
+                Basis::Behind { .. }
+                | Basis::BehindForgotten { .. }
+                | Basis::Acknowledged { .. }
+                | Basis::Earliest { .. } => 0,
             };
             for (channel, message) in truth.must_find(now, client, after) {
                 assert!(

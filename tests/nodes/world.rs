@@ -353,12 +353,17 @@ impl World {
             Told::Called { owner, result } => self.called(owner, result),
             Told::Parked { owner, is_lost } => {
                 let at = find(&self.pages, owner).expect("it is its page's");
-                let poll = self.pages[at].poll.as_mut().expect("it polls");
+                let now = self.redis_now();
+                let page = &mut self.pages[at];
+                let poll = page.poll.as_mut().expect("it polls");
                 poll.is_parked = true;
                 let known = self.seats[node].node.cluster.epoch();
                 match &mut poll.basis {
                     Basis::Acknowledged { epoch } | Basis::Earliest { epoch } => *epoch = known,
-                    Basis::Behind { .. } => {}
+                    &mut (Basis::Behind { epoch, seq } | Basis::BehindForgotten { epoch, seq }) => {
+                        let members: Vec<&str> = page.members.iter().map(|&member| CLIENTS[member]).collect();
+                        poll.basis = self.judge.basis(now, &members, epoch, seq);
+                    }
                 }
                 let Start::Behind { epoch, seq } = poll.start else { return };
                 let is_same = self.seats[node].node.cluster.epoch() == Some(epoch);
@@ -680,7 +685,10 @@ impl World {
             if !members.iter().all(|client| truth.clients.contains_key(*client)) {
                 continue;
             }
-            let poll = page.poll.as_ref().unwrap_or_else(|| panic!("page {at} cannot poll"));
+            let Some(poll) = &page.poll else {
+                assert!(page.members.iter().any(|&member| self.is_crowded(member)), "page {at} cannot poll");
+                continue;
+            };
             assert!(poll.is_parked && poll.answer.is_none(), "page {at} waits for nothing: {:?}", poll.start);
             if page.medium != Medium::Original {
                 // For who was killed and made anew it waits no more, and for the others it goes on.
@@ -710,6 +718,15 @@ impl World {
                 assert!(hub.is_settled(client), "{id:?} settles for ever at node {node}");
             }
         }
+    }
+
+    /// Whether a client has as many polls at one node as it may: then its pages only take turns.
+    fn is_crowded(&self, client: usize) -> bool {
+        (0..self.seats.len()).any(|node| {
+            let polls =
+                self.pages.iter().filter(|page| page.members.contains(&client)).filter_map(|page| page.poll.as_ref());
+            polls.filter(|poll| poll.node == node).count() >= self.setup.limits.polls_per_client
+        })
     }
 }
 
