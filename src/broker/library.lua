@@ -7,7 +7,7 @@
 --
 -- Each function has one key, `{shaveet}:hub`; all others begin as it does, so all are in one slot:
 --
---   hub                the format, the epoch, the newest seq, whose Redis it is, the limits
+--   hub                the format, the epoch, the newest seq, whose Redis it is, the limits, when a client was last made again
 --   client:ID          a hash: key, position, when it was made
 --   subscriptions:ID   a hash: channel -> "MADE BEGIN"
 --   ended:ID           a hash: number -> "MADE BEGIN UNTIL NEWEST0 NEWEST1 STALE CHANNEL", while something is to be read
@@ -43,6 +43,9 @@ local HEALING_MS = 4000
 local SILENT_MS = 5000
 local FORGOTTEN_MS = 60 * 1000
 
+-- When all was lost the nodes make the clients again that they have. Who is not here is to come yet, until so long after the last of them.
+local RESTORING_MS = 3000
+
 -- How long it is remembered what was published with a key: longer than anybody retries one call.
 local ONCE_MS = 5 * 60 * 1000
 
@@ -71,6 +74,7 @@ local UNKNOWN_CLIENT = { err = 'UNKNOWNCLIENT no client of that name is here' }
 local UNKNOWN_CHANNEL = { err = 'UNKNOWNCHANNEL there is no channel of that name' }
 local OK = { ok = 'OK' }
 local HEALING = { err = 'HEALING another Redis has the data now, and nodes put back what it may have lost' }
+local RESTORING = { err = 'RESTORING all was lost, and clients are being made again' }
 local NO_HUB = { err = 'NOHUB nothing is here: say hello first' }
 local ANOTHER_HUB = { err = 'NOHUB all was lost, and another epoch has begun: say hello first' }
 
@@ -175,7 +179,9 @@ open_hub = function(key, is_reading)
       return nil, NO_HUB
     end
     begin_hub(key, redis.sha1hex(table.concat(call('TIME'), ' ') .. key):sub(1, 16), incarnation or '', limits_sent[key])
-    return open_hub(key)
+    local hub = open_hub(key)
+    call('HSET', key, 'wiped', text(hub.now))
+    return hub
   end
   if digest ~= limits_digest then
     limits_known, limits_digest = decode_limits(call('HGET', key, 'limits')), digest
@@ -1042,7 +1048,7 @@ local function skip_ahead(hub, least)
 end
 
 -- hello(node, run_id or '', candidate_epoch, limits, epoch_seen or '', seq_seen, server_seen, generation_seen) -> [epoch, seq, time,
--- generation, ms since a node has found that all was lost or '', server, up to which seq nothing is missing while it heals or ''].
+-- generation, server, up to which seq nothing is missing while it heals or ''].
 -- What it has seen is what the last hello of the node said.
 local function hello(key, arguments)
   local node, run_id, candidate, limits, epoch_seen, seq_seen, server_seen, generation_seen = unpack(arguments)
@@ -1082,9 +1088,8 @@ local function hello(key, arguments)
   if epoch_seen ~= '' and epoch_seen ~= epoch then
     call('HSET', key, 'wiped', text(hub.now))
   end
-  local wiped, whole = unpack(call('HMGET', key, 'wiped', 'whole'))
-  local wiped_ago = wiped and text(hub.now - number(wiped)) or ''
-  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), wiped_ago, run_id, hub.healing and whole or '' }
+  local whole = hub.healing and call('HGET', key, 'whole') or ''
+  return { epoch, text(position_of(hub)), text(hub.now), text(hub.generation), run_id, whole }
 end
 
 -- seq() -> [epoch, seq, time]
@@ -1258,6 +1263,7 @@ local function restore(hub, id, key, ...)
   if client_named(hub, id) then
     return redis.status_reply('OK')
   end
+  call('HSET', hub.key, 'wiped', text(hub.now))
   local made = create_client(hub, id, key)
   if type(made) == 'table' and made.err then
     return made
@@ -1271,10 +1277,16 @@ local function restore(hub, id, key, ...)
   return redis.status_reply('OK')
 end
 
+-- Of a client that is not here: nil, or that it may come yet.
+local function absent(hub)
+  local wiped = call('HGET', hub.key, 'wiped')
+  return wiped and hub.now < number(wiped) + RESTORING_MS and RESTORING or false
+end
+
 -- look(epoch, id) -> nil, or what adopt says, and nothing has happened
 local function look(hub, id)
   local client = client_named(hub, id)
-  return client and record_of(hub, client) or false
+  return client and record_of(hub, client) or absent(hub)
 end
 
 -- revive(epoch, id) -> the same, and it is here again if it had departed
@@ -1283,7 +1295,7 @@ local function revive(hub, id)
   if client and client.departed then
     come_back(hub, client)
   end
-  return adopt(hub, id)
+  return client and adopt(hub, id) or absent(hub)
 end
 
 -- follow(channel, after, most or none) -> nil, or what is known of a channel and its messages after a seq, in order, so many

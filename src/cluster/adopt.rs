@@ -118,10 +118,10 @@ impl Cluster {
                 self.note_lookup(&adopting, false);
                 return self.end_adopting(now, hub, &id, adopting, Some(failure.clone()));
             }
-            // It was asked in whatever epoch there is, which may not be known here yet.
-            Ok(Value::Null) if adopting.is_again || now < self.restoring_until => {
+            // It was asked in whatever epoch there is, which is not known here yet.
+            Ok(Value::Null) if adopting.is_again => {
                 self.note_lookup(&adopting, false);
-                let failure = Failure::Refused("it has lost everything, and clients are being made again".into());
+                let failure = Failure::Refused("it has just lost everything".into());
                 return self.end_adopting(now, hub, &id, adopting, Some(failure));
             }
             Ok(Value::Null) => {

@@ -64,8 +64,6 @@ pub struct Cluster {
     life: (String, String),
     /// Draws an epoch where there is none.
     random: fastrand::Rng,
-    /// Until then clients may come to be known again.
-    restoring_until: Ms,
     /// It has been asked how far the world has come.
     is_greeting: bool,
     /// How far Redis's clock is ahead of the hub's, in milliseconds.
@@ -205,7 +203,6 @@ impl Cluster {
             epoch: None,
             life: Default::default(),
             random: fastrand::Rng::with_seed(seed),
-            restoring_until: Ms::ZERO,
             is_greeting: false,
             ahead: 0,
             questions: Slots::new(),

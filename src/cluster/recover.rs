@@ -34,9 +34,6 @@ pub(super) struct Welcome {
     whole: Option<u64>,
 }
 
-/// When all is lost each node makes the clients again that it has, in this time. Who is unknown then is not unknown for good.
-const RESTORING: Ms = Ms::from_secs(3);
-
 /// Questions on their way at a time.
 pub(super) const OUTSTANDING_MAX: usize = 500;
 
@@ -92,16 +89,14 @@ impl Cluster {
         let read = |value: &Value| {
             let mut reply = Reader::of(value)?;
             let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
-            let (generation, wiped_ago, server) = (reply.text()?, reply.next()?.number().map(Ms), reply.text()?);
-            let whole = reply.next()?.number();
-            Some((epoch, seq, time, (server.to_owned(), generation.to_owned()), wiped_ago, whole))
+            let (generation, server, whole) = (reply.text()?, reply.text()?, reply.next()?.number());
+            Some((epoch, seq, time, (server.to_owned(), generation.to_owned()), whole))
         };
-        let Some((epoch, seq, time, life, wiped_ago, whole)) = read(&value) else {
+        let Some((epoch, seq, time, life, whole)) = read(&value) else {
             self.note_junk("hello", REPLY);
             return self.upkeep.greet_again(now);
         };
         self.note_time(now, time);
-        self.restoring_until = wiped_ago.map_or(Ms::ZERO, |ago| now + (RESTORING - ago));
         let is_other = self.epoch.is_some_and(|known| known != epoch);
         (self.epoch, self.life) = (Some(epoch), life);
         if is_other {

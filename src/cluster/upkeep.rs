@@ -348,9 +348,6 @@ impl Cluster {
 
     /// Who is unknown there has gone.
     pub(super) fn hear_touched(&mut self, now: Ms, hub: &mut Hub, result: Result<Value, Failure>) {
-        if matches!(&result, Err(Failure::Refused(error)) if error.starts_with("NOHUB")) {
-            return self.greet(now, hub);
-        }
         let Ok(value) = result else { return };
         if self.anew.is_some() {
             // They are made again.

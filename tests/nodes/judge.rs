@@ -382,7 +382,7 @@ impl Judge {
         if let Reply::Error(error) = &deed.reply {
             let word = error.split(' ').next().unwrap_or_default();
             assert!(
-                ["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "HEALING"].contains(&word),
+                ["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "RESTORING", "HEALING"].contains(&word),
                 "{} says {error}",
                 deed.function
             );

@@ -232,7 +232,10 @@ impl World {
             Ok(_) => {}
             Err(Failure::Refused(error)) => {
                 let word = error.split(' ').next().unwrap_or_default();
-                assert!(["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "OOM", "HEALING"].contains(&word), "{error}");
+                assert!(
+                    ["UNKNOWNCLIENT", "UNKNOWNCHANNEL", "NOHUB", "RESTORING", "OOM", "HEALING"].contains(&word),
+                    "{error}"
+                );
             }
             // With a key to publish by only once it is safe to try again.
             Err(_) if parts[0] == "publish" && !parts[6].is_empty() => self.retries.push(parts),

@@ -127,7 +127,7 @@ fn numbers_that_another_life_of_the_data_has_skipped_to_are_not_given_again() {
     let mut seen = |server: &str, generation: &str| {
         let run = "a replica that has not seen the other's start";
         let said = node.ask("hello", &["node", run, "other", &limits, EPOCH, "1000001", server, generation]);
-        (said[1].clone(), said[3].clone(), said[5] == run)
+        (said[1].clone(), said[3].clone(), said[4] == run)
     };
     // A node has heard as much of one that is no more: what that has said has these numbers, too.
     assert_eq!(seen("the other", "1"), ("2000004".into(), "2".into(), true));
@@ -217,6 +217,17 @@ fn a_client_is_made_again_with_its_subscriptions_if_it_is_gone() {
     let before = node.hash("client:alice");
     let seen = node.call("look", &["", "alice"]);
     assert_eq!((seen.list()[0].text(), node.hash("client:alice")), ("key", before));
+    // Others are to come yet, until nobody has been made again for three seconds.
+    node.turn_clock(START + 2500);
+    node.call("restore", &["bob", "key"]);
+    for later in [2500, 5499] {
+        node.turn_clock(START + later);
+        assert_eq!(node.refused("look", &["", "carol"]), "RESTORING");
+        assert_eq!(node.refused("revive", &["", "carol"]), "RESTORING");
+    }
+    node.turn_clock(START + 5500);
+    assert_eq!(node.call("look", &["", "carol"]), Reply::Nil);
+    assert_eq!(node.call("revive", &["", "carol"]), Reply::Nil);
 }
 
 #[test]

@@ -137,8 +137,8 @@ impl Redis {
         let list = |out: &mut String, texts: &[&str]| texts.iter().for_each(|text| write(out, text));
         match function {
             "hello" => {
-                out.push_str("*7\r\n");
-                list(out, &[EPOCH, &seq, &time, "0", "", "run", ""]);
+                out.push_str("*6\r\n");
+                list(out, &[EPOCH, &seq, &time, "0", "run", ""]);
                 ("hello", 60.0)
             }
             "alive" => {
