@@ -62,7 +62,8 @@ impl Visitors {
         // They are counted all the same: a change may bound them.
         let is_bounded = !self.unbounded.iter().any(|net| address.is_some_and(|address| net.contains(&address)));
         if now >= self.until {
-            self.new.clear();
+            // Not cleared: a table that a crowd has made large would stay so, and take as long to clear each second.
+            self.new = HashMap::new();
             self.until = now + SECOND;
         }
         let new = self.new.entry(visitor).or_default();
@@ -92,10 +93,21 @@ impl Visitors {
             *open -= 1;
             if *open == 0 {
                 self.open.remove(&visitor);
+                shrink(&mut self.open);
             }
         }
     }
 }
+
+/// Gives memory back when a crowd has left: seldom, and when few are there to be moved.
+fn shrink(open: &mut HashMap<IpAddr, u32>) {
+    if open.capacity() > OPEN_KEPT && open.len() * 8 < open.capacity() {
+        open.shrink_to(open.len() * 4);
+    }
+}
+
+/// Room for so many addresses is kept.
+const OPEN_KEPT: usize = 64;
 
 /// As whom it is counted.
 fn visitor(address: Option<IpAddr>) -> Option<IpAddr> {
@@ -154,5 +166,20 @@ mod tests {
         assert!(visitors.open.is_empty());
         assert_eq!(visitors.come(Ms(9000), from("192.0.2.2")), Ok(()));
         assert_eq!(visitors.new.len(), 1);
+    }
+
+    #[test]
+    fn a_crowd_leaves_no_room_behind() {
+        let mut visitors = visitors();
+        let crowd = |from: u32| (from..10_000).map(|at| Some(IpAddr::V4(at.into())));
+        crowd(0).for_each(|address| assert_eq!(visitors.come(Ms(1), address), Ok(())));
+        crowd(3).for_each(|address| visitors.leave(address));
+        assert!(visitors.open.capacity() <= 2 * OPEN_KEPT, "{}", visitors.open.capacity());
+        assert_eq!(visitors.come(Ms(5000), from("192.0.2.1")), Ok(()));
+        assert!(visitors.new.capacity() <= OPEN_KEPT, "{}", visitors.new.capacity());
+        // Who is left is still counted.
+        assert_eq!(visitors.open.len(), 4);
+        (0..2).for_each(|_| assert_eq!(visitors.come(Ms(5000), from("0.0.0.2")), Ok(())));
+        assert_eq!(visitors.come(Ms(5000), from("0.0.0.2")), Err(Excess::Open));
     }
 }
