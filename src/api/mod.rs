@@ -222,6 +222,11 @@ impl Api {
         self.pace.count(now, habit.client());
     }
 
+    /// Gives back what nobody needs any more, now that it is so late.
+    pub fn forget(&mut self, now: Ms) {
+        self.pace.forget(now);
+    }
+
     fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {
         if let Err(refusal) = self.access.check(&visit, request) {
             self.complain(visit, &refusal);

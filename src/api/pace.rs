@@ -5,7 +5,7 @@
 //! polls are counted. Of those a client has so many a second and two seconds' worth in a row; whoever is beyond that is sent
 //! away for a while, or waits for its answer.
 //!
-//! Only clients that were counted lately are remembered, in two tables that take turns: nothing has to be cleaned up. A table
+//! Only clients that were counted lately are remembered, in two tables that take turns: nothing has to be looked for. A table
 //! that is full has its turn at once, as when a crowd leaves: no step of it takes long, and nobody's past is worth more memory.
 
 use std::collections::HashMap;
@@ -68,6 +68,13 @@ impl Pace {
         }
         let spent = self.spent_by(client).max(us(now)) + self.cost_us;
         self.spent.insert(client, spent.min(us(now + AHEAD_MAX)));
+    }
+
+    /// Gives the tables back when nobody owes anything any more.
+    pub(super) fn forget(&mut self, now: Ms) {
+        if now >= self.turns_at + REMEMBERED && self.spent.capacity() + self.spent_before.capacity() > 0 {
+            (self.spent, self.spent_before) = (HashMap::new(), HashMap::new());
+        }
     }
 
     /// Whether it may poll.
@@ -155,5 +162,19 @@ mod tests {
             pace.count(Ms(40_000), Key::unpack(other));
         }
         assert!(pace.spent.len() <= REMEMBERED_MAX && pace.spent_before.len() <= REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn a_crowd_that_has_gone_leaves_no_room_behind() {
+        let mut pace = counted(401);
+        (2..1000).for_each(|other| pace.count(Ms(1000), Key::unpack(other)));
+        for now in [1000, 6999, 7000, 12_999] {
+            let turn = pace.turn(Ms(now), client());
+            pace.forget(Ms(now));
+            assert_eq!(pace.turn(Ms(now), client()), turn, "it owes what it owed");
+        }
+        assert!(pace.spent.capacity() >= 1000);
+        pace.forget(Ms(13_000));
+        assert_eq!(pace.spent.capacity() + pace.spent_before.capacity(), 0);
     }
 }

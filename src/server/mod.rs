@@ -395,6 +395,7 @@ impl Server {
                 break;
             }
         }
+        self.api.forget(self.now);
     }
 
     fn look_at_deadline(&mut self, key: Key<Peer>) {
