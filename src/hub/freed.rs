@@ -3,17 +3,29 @@
 //! Ids of a name never go backwards (WIRE C5), and who begins in the past (`subscribe` with `since`) is told what it
 //! cannot have any more. Of each name some numbers are kept under its hash, and no more than so many: of what is beyond,
 //! only the newest `seq` is known, and every new channel is taken for one that may have had messages up to there.
+//!
+//! A crowd's channels leave as many as there may be, for as long as the server runs. So they are written as bytes, one
+//! behind the other, some 22 for each. Each says how far before it the last one is whose hash has the same end; whoever looks
+//! for a name goes back from one to the next. What falls out at the front needs no other change: who comes to a place
+//! that is before the first one has come to the end.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 
-use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 
 use crate::paged::Queue;
 
 use super::record::FreedRecord;
 
-/// Names that are remembered, at some 60 bytes each.
+/// Names that are remembered.
 const NAMES_MAX: usize = if cfg!(test) { 100 } else { 5_000 };
+
+/// Ends of hashes that are told apart, at 8 bytes each: whoever looks for a name passes two or three others. The tests have
+/// longer ways.
+const ENDS: usize = if cfg!(test) { 4 } else { 2048 };
+
+// The remainder is a mask.
+const _: () = assert!(ENDS.is_power_of_two());
 
 /// What a channel had when it was freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,22 +41,13 @@ pub(super) struct Trace {
 #[derive(Debug, Default)]
 pub(super) struct Freed {
     hasher: Seeded,
-    /// Who was freed first in front; of a name that is in use again a leftover without a trace.
-    names: Queue<Name>,
-    /// How many have left `names` at its front: the number of the first one there.
-    first: u32,
-    /// The numbers of the names that have a trace, by their hash. They go round: what is kept is far less than 2^32.
-    numbers: HashTable<u32>,
+    names: Written,
+    /// How many names have a trace.
+    known: usize,
     /// The newest `seq` of what is not remembered any more.
     floor: u64,
     /// So many ids a name may have had of which nothing is known here. Not written down: whoever stops writes all names.
     unseen: u64,
-}
-
-#[derive(Debug)]
-struct Name {
-    hash: u64,
-    trace: Option<Trace>,
 }
 
 /// Hashes as nobody can foresee who does not know the seed, and as can be done again who does.
@@ -76,35 +79,27 @@ impl Freed {
         if trace.last_id == 0 {
             return;
         }
-        self.remember(Name { hash: self.hasher.hash_one(name), trace: Some(trace) });
+        self.remember(self.hasher.hash_one(name), trace);
     }
 
-    fn remember(&mut self, name: Name) {
-        let Freed { names, first, numbers, floor, .. } = self;
-        let hash = name.hash;
-        let number = first.wrapping_add(u32::try_from(names.len()).expect("no more than so many are kept"));
-        names.push_back(name);
-        numbers.insert_unique(hash, number, |&number| names[index(*first, number)].hash);
-        while numbers.len() > NAMES_MAX || names.len() > 2 * NAMES_MAX {
-            let oldest = names.front().expect("there are more than so many");
-            if let Some(Trace { newest, .. }) = oldest.trace {
-                let found = numbers.find_entry(oldest.hash, |number| number == first);
-                found.unwrap_or_else(|_| unreachable!("who has a trace has its number here")).remove();
-                *floor = newest[0].max(newest[1]).max(*floor);
+    fn remember(&mut self, hash: u64, trace: Trace) {
+        self.names.push(hash, trace);
+        self.known += 1;
+        while self.known > NAMES_MAX || self.names.count > 2 * NAMES_MAX {
+            if let Some(Trace { newest, .. }) = self.names.pop() {
+                self.known -= 1;
+                self.floor = newest[0].max(newest[1]).max(self.floor);
             }
-            names.pop_front();
-            *first = first.wrapping_add(1);
         }
     }
 
     /// What is written down of it.
     pub(super) fn record(&self) -> FreedRecord {
-        let of_name = |name: &Name| name.trace.map(|trace| (name.hash, trace.last_id, trace.newest, trace.fallen));
         FreedRecord {
             seed: self.hasher.0,
             probe: self.hasher.hash_one(PROBE),
             floor: self.floor,
-            names: self.names.iter().filter_map(of_name).collect(),
+            names: self.names.iter().map(|(hash, trace)| (hash, trace.last_id, trace.newest, trace.fallen)).collect(),
         }
     }
 
@@ -115,7 +110,7 @@ impl Freed {
         let is_same = freed.hasher.hash_one(PROBE) == record.probe;
         for &(hash, last_id, newest, fallen) in &record.names {
             if is_same {
-                freed.remember(Name { hash, trace: Some(Trace { last_id, newest, fallen }) });
+                freed.remember(hash, Trace { last_id, newest, fallen });
             } else {
                 freed.floor = newest[0].max(newest[1]).max(freed.floor);
             }
@@ -126,11 +121,11 @@ impl Freed {
     /// Every name may have had so many ids more than is known.
     pub(super) fn skip_ids(&mut self, count: u64) {
         self.unseen += count;
-        for at in 0..self.names.len() {
-            if let Some(trace) = &mut self.names[at].trace {
-                trace.last_id += count;
-            }
+        let mut names = Written::default();
+        for (hash, trace) in self.names.iter() {
+            names.push(hash, Trace { last_id: trace.last_id + count, ..trace });
         }
+        self.names = names;
     }
 
     /// So many ids a name may have had that has no trace.
@@ -140,21 +135,127 @@ impl Freed {
 
     /// A channel of that name is made: what there was before.
     pub(super) fn take(&mut self, name: &str) -> Trace {
-        let Freed { hasher, names, first, numbers, floor, .. } = self;
-        let hash = hasher.hash_one(name);
-        match numbers.find_entry(hash, |&number| names[index(*first, number)].hash == hash) {
-            Ok(found) => {
-                let (number, _) = found.remove();
-                names[index(*first, number)].trace.take().expect("whose number is here has a trace")
+        match self.names.take(self.hasher.hash_one(name)) {
+            Some(trace) => {
+                self.known -= 1;
+                trace
             }
-            Err(_) => Trace { last_id: 0, newest: [*floor, 0], fallen: [*floor, 0] },
+            None => Trace { last_id: 0, newest: [self.floor, 0], fallen: [self.floor, 0] },
         }
     }
 }
 
-/// Where in the queue a name's number is, behind the number of the first.
-fn index(first: u32, number: u32) -> usize {
-    number.wrapping_sub(first) as usize
+/// Hashes with their traces, in the order in which they were put in: for each its length, and an [`Entry`] in postcard's bytes.
+#[derive(Debug, Default)]
+struct Written {
+    bytes: Queue<u8>,
+    /// How many there are, with those whose trace was taken.
+    count: usize,
+    /// How many bytes have left at the front. The place of an entry is how many bytes have come with its first one, so the
+    /// places of those that are here are greater than this.
+    first: u64,
+    /// The place of the last one whose hash has this end, or 0. Empty before there is one.
+    last: Box<[u64]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    hash: [u8; 8],
+    /// How many places before it the last one of the same end is; 0 if there is none.
+    back: u64,
+    last_id: u64,
+    newest: [u64; 2],
+    /// By how much `fallen` is less than `newest`: mostly they are the same.
+    behind: [u64; 2],
+}
+
+/// An entry's longest form: six numbers of up to ten bytes, and the hash.
+const ENTRY_BYTES_MAX: usize = 8 + 6 * 10;
+
+/// Stands in the length of one whose trace was taken.
+const TAKEN: u8 = 0x80;
+
+const _: () = assert!(ENTRY_BYTES_MAX < TAKEN as usize);
+
+impl Written {
+    fn push(&mut self, hash: u64, Trace { last_id, newest, fallen }: Trace) {
+        if self.last.is_empty() {
+            self.last = vec![0; ENDS].into();
+        }
+        let behind = std::array::from_fn(|kind| newest[kind].wrapping_sub(fallen[kind]));
+        let place = self.first + self.bytes.len() as u64 + 1;
+        let before = std::mem::replace(&mut self.last[end(hash)], place);
+        let back = if before > self.first { place - before } else { 0 };
+        let entry = Entry { hash: hash.to_le_bytes(), back, last_id, newest, behind };
+        let mut buffer = [0; ENTRY_BYTES_MAX];
+        let written = postcard::to_slice(&entry, &mut buffer).expect("there is room for the longest");
+        self.bytes.push_back(u8::try_from(written.len()).expect("asserted above"));
+        written.iter().for_each(|&byte| self.bytes.push_back(byte));
+        self.count += 1;
+    }
+
+    /// Takes the first one out, if there is one: its trace, if it still had it.
+    fn pop(&mut self) -> Option<Trace> {
+        let (entry, is_taken, bytes) = self.read(0)?;
+        (0..bytes).for_each(|_| _ = self.bytes.pop_front());
+        self.first += bytes as u64;
+        self.count -= 1;
+        (!is_taken).then(|| entry.trace())
+    }
+
+    /// Takes the trace of the hash, if it has one.
+    fn take(&mut self, hash: u64) -> Option<Trace> {
+        let mut place = *self.last.get(end(hash))?;
+        while place > self.first {
+            let at = usize::try_from(place - self.first - 1).expect("it is in the queue");
+            let (entry, is_taken, _) = self.read(at).expect("an entry is there as long as its place");
+            if !is_taken && entry.hash == hash.to_le_bytes() {
+                self.bytes[at] |= TAKEN;
+                return Some(entry.trace());
+            }
+            if entry.back == 0 {
+                break;
+            }
+            place -= entry.back;
+        }
+        None
+    }
+
+    /// Those that have their trace, the first first.
+    fn iter(&self) -> impl Iterator<Item = (u64, Trace)> {
+        let mut at = 0;
+        let all = std::iter::from_fn(move || {
+            let (entry, is_taken, bytes) = self.read(at)?;
+            at += bytes;
+            Some((entry, is_taken))
+        });
+        all.filter(|(_, is_taken)| !is_taken).map(|(entry, _)| (u64::from_le_bytes(entry.hash), entry.trace()))
+    }
+
+    /// The entry that begins there, whether it was taken, and how many bytes it has with its length; `None` at the end.
+    fn read(&self, at: usize) -> Option<(Entry, bool, usize)> {
+        if at == self.bytes.len() {
+            return None;
+        }
+        let (length, is_taken) = (usize::from(self.bytes[at] & !TAKEN), self.bytes[at] & TAKEN > 0);
+        let mut buffer = [0; ENTRY_BYTES_MAX];
+        for (to, byte) in buffer[..length].iter_mut().enumerate() {
+            *byte = self.bytes[at + 1 + to];
+        }
+        let entry = postcard::from_bytes(&buffer[..length]).expect("it was written here");
+        Some((entry, is_taken, 1 + length))
+    }
+}
+
+impl Entry {
+    fn trace(&self) -> Trace {
+        let fallen = std::array::from_fn(|kind| self.newest[kind].wrapping_sub(self.behind[kind]));
+        Trace { last_id: self.last_id, newest: self.newest, fallen }
+    }
+}
+
+fn end(hash: u64) -> usize {
+    usize::try_from(hash % ENDS as u64).expect("the remainder is small")
 }
 
 #[cfg(test)]
@@ -178,13 +279,77 @@ mod tests {
         for seq in 1..1000 {
             freed.note("room", trace(seq));
             assert_eq!(freed.take("room"), trace(seq));
-            assert!(freed.names.len() <= 2 * NAMES_MAX);
+            assert!(freed.names.count <= 2 * NAMES_MAX);
         }
         for seq in 1000..=1000 + NAMES_MAX as u64 {
             freed.note(&seq.to_string(), trace(seq));
         }
-        assert_eq!((freed.numbers.len(), freed.floor), (NAMES_MAX, 1000));
+        assert_eq!((freed.known, freed.floor), (NAMES_MAX, 1000));
         assert_eq!(freed.take("1000"), Trace { last_id: 0, newest: [1000, 0], fallen: [1000, 0] });
         assert_eq!(freed.take("1001"), trace(1001));
+    }
+
+    /// The same promises kept the plain way.
+    #[derive(Default)]
+    struct Twin {
+        names: Vec<(String, Option<Trace>)>,
+        floor: u64,
+    }
+
+    impl Twin {
+        fn known(&self) -> usize {
+            self.names.iter().filter(|(_, trace)| trace.is_some()).count()
+        }
+
+        fn note(&mut self, name: &str, trace: Trace) {
+            self.names.push((name.to_owned(), Some(trace)));
+            while self.known() > NAMES_MAX || self.names.len() > 2 * NAMES_MAX {
+                let (_, trace) = self.names.remove(0);
+                self.floor = trace.map_or(0, |trace| trace.newest[0].max(trace.newest[1])).max(self.floor);
+            }
+        }
+
+        fn take(&mut self, name: &str) -> Trace {
+            let found = self.names.iter_mut().filter(|(other, _)| other == name).find_map(|(_, trace)| trace.take());
+            found.unwrap_or(Trace { last_id: 0, newest: [self.floor, 0], fallen: [self.floor, 0] })
+        }
+    }
+
+    #[test]
+    fn it_remembers_what_a_list_does() {
+        for seed in 0..50 {
+            println!("seed {seed}");
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut freed, mut twin) = (Freed::default(), Twin::default());
+            let names = rng.u32(50..150);
+            for _ in 0..1000 {
+                let name = rng.u32(..names).to_string();
+                assert_eq!(freed.take(&name), twin.take(&name));
+                // Of any length.
+                let mut number = || rng.u64(..) >> rng.u32(1..64);
+                let trace = Trace { last_id: 1 + number(), newest: [number(), number()], fallen: [number(), number()] };
+                if rng.u32(..3) > 0 {
+                    freed.note(&name, trace);
+                    twin.note(&name, trace);
+                }
+                if rng.u32(..100) == 0 {
+                    freed = Freed::restored(&freed.record());
+                    freed.skip_ids(1);
+                    twin.names.retain(|(_, trace)| trace.is_some());
+                    twin.names.iter_mut().for_each(|(_, trace)| trace.as_mut().unwrap().last_id += 1);
+                }
+                assert_eq!((freed.known, freed.floor), (twin.known(), twin.floor));
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_takes_few_bytes() {
+        let mut freed = Freed::default();
+        for seq in 1_000_000..1_001_000 {
+            freed.note(&seq.to_string(), Trace { last_id: 2, newest: [seq, seq - 1], fallen: [seq, seq - 1] });
+        }
+        let bytes = freed.names.bytes.len();
+        assert!(bytes <= NAMES_MAX * 22, "{bytes}");
     }
 }
