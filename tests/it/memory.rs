@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "the test looks at the clock only to give up")]
 
 use crate::support::crowd::memory;
+use crate::support::metrics::Scraper;
 use crate::support::{Connection, Server, post};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
@@ -135,5 +136,35 @@ fn what_a_crowd_took_is_given_back() {
     let grown_max = peaks[0] * GROWTH_PERCENT / 100 + 2 * MANY as u64 * REMINDERS_BYTES;
     assert!(peaks[2] <= peaks[0] + grown_max, "{peaks:?}");
     // A debug build looks through all its lists at the end.
+    assert_eq!(application.server.stop().code(), Some(0));
+}
+
+/// Clients of a first crowd that leaves as much behind as any: it has more channels than are remembered when they are freed.
+const FIRST: usize = 6_000;
+
+/// More than three times as many.
+const LATER: usize = 20_000;
+
+/// What is in use may be so much of what it was.
+const USED_MAX: f64 = 1.2;
+
+/// What was asked of the allocator, and not how much of it lies where the system cannot have it back.
+#[test]
+fn what_is_in_use_is_what_it_was_before_a_crowd() {
+    let short =
+        ["--sweep-interval", "200ms", "--channel-idle", "200ms", "--departed-age", "200ms", "--history-age", "1s"];
+    let server = Server::with(&[&short[..], &["--min-alive", "6s", "--max-idle", "6s"]].concat());
+    let mut scraper = Scraper::new(&server);
+    let mut application = Application::before(server);
+    let [first, with_all] = [("first", FIRST), ("later", LATER)].map(|(name, count)| {
+        ids(name, count).chunks(BATCH).for_each(|ids| application.come(ids));
+        let used = scraper.get("memory_used_bytes");
+        // They are collected and forgotten by reminders, which have all come when nobody is left.
+        application.is_deserted();
+        if name == "first" { scraper.get("memory_used_bytes") } else { used }
+    });
+    println!("{first} bytes before, {with_all} with all of them");
+    assert!(with_all > 2.0 * first, "a crowd is to be seen: {first} bytes before it, {with_all} with it");
+    scraper.until("memory_used_bytes", |used| used <= USED_MAX * first);
     assert_eq!(application.server.stop().code(), Some(0));
 }
