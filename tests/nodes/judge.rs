@@ -23,6 +23,8 @@ pub(crate) struct Truth {
     pub(crate) clients: BTreeMap<String, Person>,
     /// Those that were killed: a node may not have heard of it.
     dead: Vec<(String, Person)>,
+    /// By name and key: those whose kill a failover has undone. A node that had heard of it does not have them back for who waits.
+    undead: BTreeSet<(String, String)>,
     /// What was published with a key to publish it by only once.
     once: BTreeMap<String, u64>,
 }
@@ -44,6 +46,8 @@ struct Message {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Person {
     pub(crate) key: String,
+    /// Keys that it had before: who has one of them still has had what this client has had.
+    former_keys: Vec<String>,
     subscriptions: Vec<Subscription>,
 }
 
@@ -104,6 +108,12 @@ pub(crate) enum Basis {
     },
 }
 
+impl Person {
+    fn new(key: String) -> Person {
+        Person { key, former_keys: Vec::new(), subscriptions: Vec::new() }
+    }
+}
+
 impl Subscription {
     fn live(channel: String, begin: u64) -> Subscription {
         Subscription { channel, begin, until: None, newest: u64::MAX, stale: u64::MAX }
@@ -120,14 +130,14 @@ impl Truth {
         let argument = |at: usize| String::from_utf8(deed.arguments[at].clone()).expect("UTF-8");
         let is_done = !matches!(deed.reply, Reply::Error(_));
         if is_done && matches!(&*deed.function, "create_client" | "restore") {
-            self.clients.entry(argument(0)).or_insert_with(|| Person { key: argument(1), subscriptions: Vec::new() });
+            self.clients.entry(argument(0)).or_insert_with(|| Person::new(argument(1)));
         }
         let heals = matches!(&*deed.function, "heal_client" | "healed");
         if heals && let Reply::Error(error) = &deed.reply {
             panic!("{} says {error}", deed.function);
         }
         if deed.function == "heal_client" && matches!(&deed.reply, Reply::Text(made) if made == b"1") {
-            self.clients.entry(argument(0)).or_insert_with(|| Person { key: argument(2), subscriptions: Vec::new() });
+            self.clients.entry(argument(0)).or_insert_with(|| Person::new(argument(2)));
         }
         for (channel, payload) in &deed.published {
             let channel = std::str::from_utf8(channel).expect("UTF-8").strip_prefix("{shaveet}:").expect("our prefix");
@@ -239,7 +249,11 @@ impl Truth {
                 let channel = rest.split_once(' ').expect("a name").1;
                 self.end(id, channel, 0, 0);
             }
-            "key" => self.clients.get_mut(id).expect("it is known").key = rest.into(),
+            "key" => {
+                let client = self.clients.get_mut(id).expect("it is known");
+                let former = std::mem::replace(&mut client.key, rest.into());
+                client.former_keys.push(former);
+            }
             "killed" => {
                 let client = self.clients.remove(id).expect("it is known");
                 self.dead.push((id.to_owned(), client));
@@ -262,8 +276,14 @@ impl Truth {
 
     /// Whether the client that had this key was killed; there may be another one of its name.
     pub(crate) fn was_killed(&self, id: &str, key: &str) -> bool {
-        let is_here = self.clients.get(id).is_some_and(|client| client.key == key);
+        let has = |client: &Person| client.key == key || client.former_keys.iter().any(|former| former == key);
+        let is_here = self.clients.get(id).is_some_and(has);
         !is_here && self.dead.iter().any(|(other, client)| other == id && client.key == key)
+    }
+
+    /// Whether the kill of the client with this key was undone by a failover.
+    pub(crate) fn is_undead(&self, id: &str, key: &str) -> bool {
+        self.undead.contains(&(id.to_owned(), key.to_owned()))
     }
 
     /// Whether a subscription of a client, or of one that was killed and had its name, may be forgotten that ended behind `seq`.
@@ -413,6 +433,9 @@ impl Judge {
         let (epoch, mut truth) = self.replica.clone();
         if let Some(epoch) = epoch {
             let now = self.truths.remove(&epoch).expect("a replica has had it from the master");
+            let was_killed = |(id, client): &(&String, &Person)| now.was_killed(id, &client.key);
+            let undead = truth.clients.iter().filter(was_killed).map(|(id, client)| (id.clone(), client.key.clone()));
+            truth.undead = now.undead.iter().cloned().chain(undead).collect();
             for (name, messages) in now.channels {
                 let kept = truth.channels.entry(name).or_default();
                 let newest = kept.last().map_or(0, |message| message.seq);

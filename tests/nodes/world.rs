@@ -1,6 +1,6 @@
 //! The world: several nodes, one Redis, the web application, pages, a clock; and the judge of every answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shaveet::broker::Failure;
 use shaveet::hub::{Ending, WaitError};
@@ -103,6 +103,8 @@ struct Page {
 struct Poll {
     owner: u64,
     node: usize,
+    /// When it came.
+    at: u64,
     start: Start,
     basis: Basis,
     is_slow: bool,
@@ -274,8 +276,17 @@ impl World {
         }
         let owner = self.owner();
         self.note(|| format!("page {at} polls {node} as {owner}: {start:?}"));
-        self.pages[at].poll =
-            Some(Poll { owner, node, start, basis, is_slow, is_parked: false, answer: None, untold: Untold::new() });
+        self.pages[at].poll = Some(Poll {
+            owner,
+            node,
+            at: self.now,
+            start,
+            basis,
+            is_slow,
+            is_parked: false,
+            answer: None,
+            untold: Untold::new(),
+        });
         self.seats[node].node.ask(Request::Poll { owner, asking });
     }
 
@@ -392,10 +403,10 @@ impl World {
     fn given(&mut self, node: usize, at: usize, given: Given) {
         self.note(|| format!("page {at} is given by {node}: {given:?}"));
         let now = self.redis_now();
-        let clients = self.judge.truth().map(|truth| &truth.clients);
+        let came = self.pages[at].poll.as_ref().expect("it polls").at;
         let member = |(&at, key): (&usize, &String)| Member {
             id: CLIENTS[at],
-            is_current: clients.is_some_and(|clients| clients.get(CLIENTS[at]).is_some_and(|one| one.key == *key)),
+            is_current: self.is_current(CLIENTS[at], key, came),
         };
         let keys = self.pages[at].keys.as_ref().expect("it was loaded");
         let members: Vec<Member<'_>> = self.pages[at].members.iter().zip(keys).map(member).collect();
@@ -413,6 +424,14 @@ impl World {
         if !is_slow {
             self.read(at);
         }
+    }
+
+    /// Whether a poll that came `at` is still for the client that it has this key of. Whose kill a failover has undone is dead for a
+    /// poll of before that.
+    fn is_current(&self, id: &str, key: &str, at: u64) -> bool {
+        let Some(truth) = self.judge.truth() else { return false };
+        let is_of_before = self.lost_at.is_some_and(|lost| at <= lost);
+        truth.clients.get(id).is_some_and(|client| client.key == key) && !(is_of_before && truth.is_undead(id, key))
     }
 
     fn told_gone(&mut self, at: usize) {
@@ -568,13 +587,18 @@ impl World {
         }
     }
 
-    /// What the next master lacks and nodes have that nothing is wrong with.
+    /// What the next master lacks and nodes have that nothing is wrong with, of channels that somebody there is subscribed
+    /// to: what is left of others they may let go of before they come to it.
     fn note_lost(&mut self) {
         let replicated = self.judge.replicated();
         let well = self.seats.iter().filter(|seat| !seat.is_troubled() && !seat.node.hub.is_behind());
         let messages = well.flat_map(|seat| {
-            CHANNELS.iter().flat_map(move |&channel| {
-                let (messages, _) = seat.node.hub.messages_behind(channel, replicated);
+            let hub = &seat.node.hub;
+            let clients: Vec<_> = CLIENTS.iter().filter_map(|id| hub.find_client(id)).collect();
+            let subscriptions = clients.into_iter().flat_map(|client| hub.subscriptions_of(client));
+            let needed: BTreeSet<String> = subscriptions.map(|(channel, _)| channel.into()).collect();
+            CHANNELS.iter().filter(move |&&channel| needed.contains(channel)).flat_map(move |&channel| {
+                let (messages, _) = hub.messages_behind(channel, replicated);
                 messages.into_iter().map(move |message| (channel, message.seq)).collect::<Vec<_>>()
             })
         });
@@ -696,7 +720,7 @@ impl World {
             if page.medium != Medium::Original {
                 // For who was killed and made anew it waits no more, and for the others it goes on.
                 let keys = page.keys.as_ref().expect("it was loaded");
-                let is_current = |&(id, key): &(&&str, &String)| truth.clients[*id].key == *key;
+                let is_current = |&(id, key): &(&&str, &String)| self.is_current(id, key, poll.at);
                 let current: Vec<&str> = members.iter().zip(keys).filter(is_current).map(|(id, _)| *id).collect();
                 self.judge.check_nothing_due(now, &current, poll.basis);
             }
@@ -715,7 +739,7 @@ impl World {
             assert!(!hub.is_behind(), "node {node} is behind");
             for id in CLIENTS {
                 let Some(client) = hub.find_client(id) else { continue };
-                let here: std::collections::BTreeSet<String> =
+                let here: BTreeSet<String> =
                     hub.subscriptions_of(client).into_iter().map(|(channel, _)| channel.into()).collect();
                 assert_eq!(here, truth.channels_of(id), "node {node} has other subscriptions of {id:?} than Redis");
                 assert!(hub.is_settled(client), "{id:?} settles for ever at node {node}");
