@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 
+use crate::support::link::{comes_up, goes_down, says};
 use crate::support::metrics::Scraper;
 use crate::support::program::{ended, shaveet};
 use crate::support::redis::{Redis, free_port};
@@ -18,26 +19,6 @@ fn node(url: &str) -> Server {
 fn node_with(url: &str, more: &[&str]) -> Server {
     let arguments = [&["--broker", url, "--broker-timeout", "1m"], more].concat();
     Server::with(&arguments)
-}
-
-fn is_ready(server: &Server) -> bool {
-    server.get("/ready").status == 200
-}
-
-fn comes_up(server: &Server) {
-    until("it is ready", || is_ready(server));
-}
-
-/// It is red, says so in no more words than everybody may read, and lives.
-fn goes_down(server: &Server) {
-    until("it is not ready", || !is_ready(server));
-    let ready = server.get("/ready");
-    assert_eq!((ready.status, ready.text()), (503, "not ready: the link to Redis is down; the log says why\n"));
-    assert_eq!(server.get("/health").text(), "ok\n");
-}
-
-fn says(server: &Server, what: &str) {
-    until(what, || server.log().contains(what));
 }
 
 /// Lines about the link that an operator sees without asking for more.
@@ -317,45 +298,4 @@ fn nothing_that_is_told_of_the_configuration_has_the_password() {
     server.signal(Signal::HUP);
     says(&server, "broker: redis://u:***@127.0.0.1:1 -> redis://u:***@127.0.0.1:2");
     assert!(!server.log().contains("s3cret"), "{}", server.log());
-}
-
-#[test]
-#[ignore = "the program has to be built with the feature tls, as tests/run does last"]
-fn by_tls_it_speaks_to_whom_somebody_vouches_for_and_to_nobody_else() {
-    let nest = Nest::new("broker-tls");
-    let names = nest.file("names", "subjectAltName = DNS:localhost, IP:127.0.0.1\n").display().to_string();
-    let path = |name: &str| names.replace("/names", &format!("/{name}"));
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl").args(arguments.split(' ')).output().expect("openssl runs");
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    let [ca, ca_key, other, key, request, certificate] =
-        ["ca.pem", "ca.key", "other.pem", "key", "request", "certificate"].map(path);
-    let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=ca -keyout {ca_key} -out {ca}"));
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=other -keyout {} -out {other}", path("other.key")));
-    openssl(&format!("req {new} -subj /CN=redis -keyout {key} -out {request}"));
-    openssl(&format!("x509 -req -in {request} -CA {ca} -CAkey {ca_key} -days 2 -extfile {names} -out {certificate}"));
-    let port = free_port().to_string();
-    let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
-    let redis = Redis::with(&[&["--tls-port", &port, "--tls-auth-clients", "no"][..], &files].concat());
-    for host in ["localhost", "127.0.0.1"] {
-        let server = node(&format!("rediss://{host}:{port}?ca={ca}"));
-        comes_up(&server);
-        assert_eq!(redis.nodes(), 1);
-        assert_eq!(server.stop().code(), Some(0));
-        until("Redis has seen it go", || redis.nodes() == 0);
-    }
-    for (url, told) in [
-        (format!("rediss://localhost:{port}?ca={other}"), "nobody whom we trust vouches for its certificate"),
-        (format!("rediss://localhost:{port}"), "nobody whom we trust vouches for its certificate"),
-        (format!("rediss://localhost:{port}?ca={names}"), "cannot read the certificates in"),
-        (format!("rediss://[::ffff:127.0.0.1]:{port}?ca={ca}"), "TLS: invalid peer certificate"),
-        (format!("rediss://localhost:{}?ca={ca}", redis.port), "localhost"),
-    ] {
-        // A Redis that takes TLS for the beginning of a long line is late.
-        let server = Server::with(&["--broker", &url, "--broker-timeout", "1s"]);
-        says(&server, told);
-        goes_down(&server);
-    }
 }

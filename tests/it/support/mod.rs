@@ -14,6 +14,7 @@ pub(crate) mod ambiguous;
 pub(crate) mod audience;
 pub(crate) mod bounds;
 pub(crate) mod crowd;
+pub(crate) mod link;
 pub(crate) mod metrics;
 pub(crate) mod network;
 pub(crate) mod nginx;
