@@ -13,9 +13,10 @@
 //! One connection carries calls and pushes, so what Redis did in one order is heard in that order: with a reply, all that was
 //! published before it has been heard. That is why one number can be a position in all channels.
 //!
-//! `adopt.rs` is clients and their channels, `recover.rs` what is done when the link comes back, `anew.rs` when Redis has lost everything, `lease.rs` who answers the
-//! original's polls, `strangers.rs` how often Redis is asked for nobody, `upkeep.rs` what is told from time to time, `heal.rs` what is put back after a failover, `facts.rs` how all of
-//! it is written.
+//! `adopt.rs` is clients and their channels, `strangers.rs` how often Redis is asked for nobody, `recover.rs` what is done when the link
+//! comes back, `anew.rs` when Redis has lost everything, `heal.rs` what is put back after a failover, `lease.rs` who answers the
+//! original's polls, `upkeep.rs` what is told from time to time, `steps.rs` how much a turn has done, `facts.rs` how all of it is
+//! written.
 
 mod adopt;
 mod anew;
