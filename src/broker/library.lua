@@ -31,7 +31,7 @@
 local FORMAT = '1'
 
 -- Of these functions: a node that knows a newer one loads its own.
-local REVISION = 3
+local REVISION = 4
 
 -- A failover may have lost what somebody has seen. Numbers skip so far ahead that none of them is given twice.
 local SEQS_SKIPPED = 1000000
@@ -978,7 +978,7 @@ end
 -- Questions
 
 -- What a node that takes a client over has to know.
-local function record_of(hub, client)
+local function record_of(hub, client, position)
   local subscriptions, ends = {}, {}
   each_subscription(client, function(name, made, begin)
     subscriptions[#subscriptions + 1] = { name, text(made), text(begin) }
@@ -995,7 +995,7 @@ local function record_of(hub, client)
     client.departed and text(client.departed) or '',
     text(hub.now),
     hub.epoch,
-    text(position_of(hub)),
+    text(position or position_of(hub)),
     subscriptions,
     ends,
   }
@@ -1246,18 +1246,6 @@ local function broadcast(hub, from, text_json, ttl, excluded, once, ...)
   return places
 end
 
--- adopt(id) -> nil, or what is known of a client, which is seen if it is here
-local function adopt(hub, id)
-  local client = client_named(hub, id)
-  if not client then
-    return false
-  end
-  if not client.departed then
-    see(hub, id, hub.now)
-  end
-  return record_of(hub, client)
-end
-
 -- restore(id, key, channel...) -> OK: a client that a node still has when all was lost is made again, with its subscriptions
 local function restore(hub, id, key, ...)
   if client_named(hub, id) then
@@ -1283,19 +1271,25 @@ local function absent(hub)
   return wiped and hub.now < number(wiped) + RESTORING_MS and RESTORING or false
 end
 
--- look(epoch, id) -> nil, or what adopt says, and nothing has happened
+-- look(epoch, id) -> nil, or what is known of a client
 local function look(hub, id)
   local client = client_named(hub, id)
   return client and record_of(hub, client) or absent(hub)
 end
 
--- revive(epoch, id) -> the same, and it is here again if it had departed
+-- revive(epoch, id) -> the same, and it is here: it comes back if it had departed. What its channels are told of that comes to the
+-- caller after the reply (as of Redis 7.2), so the seq is the one of before.
 local function revive(hub, id)
-  local client = client_named(hub, id)
-  if client and client.departed then
-    come_back(hub, client)
+  local client, position = client_named(hub, id), position_of(hub)
+  if not client then
+    return absent(hub)
   end
-  return client and adopt(hub, id) or absent(hub)
+  if client.departed then
+    come_back(hub, client)
+  else
+    see(hub, id, hub.now)
+  end
+  return record_of(hub, client, position)
 end
 
 -- follow(channel, after, most or none) -> nil, or what is known of a channel and its messages after a seq, in order, so many
@@ -1740,7 +1734,6 @@ register('publish', publish)
 register('broadcast', broadcast)
 register('subscribe_each', each(subscribe))
 register('unsubscribe_each', each(unsubscribe))
-register('adopt', adopt)
 register('revive', of_epoch(revive))
 register('look', of_epoch(look), 'no-writes')
 register('follow', follow, 'no-writes')

@@ -15,10 +15,11 @@
 //!
 //! `adopt.rs` is clients and their channels, `strangers.rs` how often Redis is asked for nobody, `recover.rs` what is done when the link
 //! comes back, `anew.rs` when Redis has lost everything, `heal.rs` what is put back after a failover, `lease.rs` who answers the
-//! original's polls, `upkeep.rs` what is told from time to time, `steps.rs` how much a turn has done, `facts.rs` how all of it is
-//! written.
+//! original's polls, `upkeep.rs` what is told from time to time, `again.rs` what has failed, `steps.rs` how much a turn has done,
+//! `facts.rs` how all of it is written.
 
 mod adopt;
+mod again;
 mod anew;
 mod facts;
 mod heal;
@@ -158,6 +159,8 @@ struct Visit {
     failure: Option<Failure>,
     /// One of its clients is unknown, or the key is not its own: nothing is to happen to the others.
     is_bad: bool,
+    /// It was asked how far Redis has come after this poll came. A position beyond that is none.
+    is_in_step: bool,
     /// Clients that have departed, and are to come back when all are known.
     departed: Vec<Box<str>>,
 }
@@ -168,6 +171,8 @@ struct Arrival {
     failure: Option<Failure>,
     /// As [`Visit::is_bad`]: it is refused.
     is_bad: bool,
+    /// As [`Visit::is_in_step`].
+    is_in_step: bool,
 }
 
 /// Somebody for whom what was wanted has come.
@@ -278,11 +283,11 @@ impl Cluster {
         if self.anew.is_some() {
             return self.hold(owner);
         }
-        let has_arrived = match self.arrivals.remove(&owner.0) {
+        let is_in_step = match self.arrivals.remove(&owner.0) {
             // Nothing is to be found out about it.
-            Some(Arrival { failure: None, is_bad: true }) => return Admission::Ready,
+            Some(Arrival { failure: None, is_bad: true, .. }) => return Admission::Ready,
             Some(Arrival { failure: Some(failure), .. }) => return Admission::Failed(failure),
-            arrival => arrival.is_some(),
+            arrival => arrival.is_some_and(|arrival| arrival.is_in_step),
         };
         let mut visit = Visit::default();
         for (id, key) in ids_and_keys {
@@ -297,10 +302,11 @@ impl Cluster {
                 visit.left += 1;
             }
         }
-        // Of another epoch it may be that Redis has begun one and nobody has said so here.
-        if visit.left == 0 && !has_arrived && since.is_none_or(|since| since > hub.position()) {
+        // Of another epoch it may be that Redis has begun one and nobody has said so here. That its clients have come says nothing:
+        // they may have been asked for before it had heard what it has.
+        if visit.left == 0 && !is_in_step && since.is_none_or(|since| since > hub.position()) {
             match self.call(now, Question::Sync(owner.0), "seq", &[]) {
-                Ok(_) => visit.left += 1,
+                Ok(_) => (visit.left, visit.is_in_step) = (1, true),
                 Err(failure) => return Admission::Failed(failure),
             }
         }
@@ -546,8 +552,8 @@ impl Cluster {
             visit.left = departed.len();
             return departed.into_iter().for_each(|id| self.revive_for(now, id, owner));
         }
-        if let Some(Visit { failure, is_bad, .. }) = self.visits.remove(&owner) {
-            self.arrivals.insert(owner, Arrival { failure, is_bad });
+        if let Some(Visit { failure, is_bad, is_in_step, .. }) = self.visits.remove(&owner) {
+            self.arrivals.insert(owner, Arrival { failure, is_bad, is_in_step });
         }
         self.awake.push(Awake::Visitor(Owner(owner)));
     }

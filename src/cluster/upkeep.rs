@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::again::{Again, Failed};
 use super::facts::{Reader, epoch};
 use super::lease::NODE_TTL;
 use super::{Cluster, Question, REPLY};
@@ -29,11 +30,7 @@ pub(super) struct Upkeep {
     greet_at: Option<Ms>,
     /// It leaves: until then at the latest.
     leave_by: Option<Ms>,
-    /// What has failed is to be tried again.
-    is_again: bool,
-    fetch_again: Vec<Box<str>>,
-    take_again: Vec<Vec<Key<Client>>>,
-    release_again: Vec<Box<str>>,
+    again: Again,
 }
 
 /// A walk through the table of clients, spread over [`Upkeep::touch_every`], that tells of each that it is still needed.
@@ -81,10 +78,7 @@ impl Upkeep {
             sweep_at: Ms::ZERO,
             greet_at: None,
             leave_by: None,
-            is_again: false,
-            fetch_again: Vec::new(),
-            take_again: Vec::new(),
-            release_again: Vec::new(),
+            again: Again::new(),
         }
     }
 
@@ -104,7 +98,6 @@ impl Upkeep {
         // Whatever was told before may be lost.
         self.round = Round { began: now, before: Ms::ZERO, cursor: 0, at: now };
         self.is_alive = false;
-        self.release_again.clear();
     }
 
     /// When there is something to tell. Who is not let in has only to ask again.
@@ -114,7 +107,7 @@ impl Upkeep {
             leave_by
         } else if !is_let_in {
             again
-        } else if !self.comers.is_empty() {
+        } else if !self.comers.is_empty() || self.again.is_due() {
             Ms::ZERO
         } else {
             self.alive_at.min(self.round.at).min(self.sweep_at).min(again)
@@ -149,7 +142,7 @@ impl Upkeep {
 
     /// A client could not be fetched whole.
     pub(super) fn fetch_again(&mut self, id: &str) {
-        self.fetch_again.push(id.into());
+        self.again.note(Failed::Fetch(id.into()));
     }
 
     /// A client's page has come here.
@@ -159,12 +152,12 @@ impl Upkeep {
 
     /// The lease of a client could not be given up.
     pub(super) fn release_again(&mut self, id: Box<str>) {
-        self.release_again.push(id);
+        self.again.note(Failed::Release(id));
     }
 
     /// The leases of these clients could not be had.
     pub(super) fn take_again(&mut self, clients: Vec<Key<Client>>) {
-        self.take_again.push(clients);
+        clients.into_iter().for_each(|client| self.again.note(Failed::Take(client)));
     }
 }
 
@@ -179,7 +172,7 @@ impl Cluster {
         if self.epoch.is_some() && self.upkeep.alive_at <= now && self.upkeep.leave_by.is_none() {
             self.upkeep.alive_at = now + ALIVE_EVERY;
             self.say_alive(now);
-            self.upkeep.is_again = true;
+            self.upkeep.again.begin_round();
         }
     }
 
@@ -192,26 +185,7 @@ impl Cluster {
         if self.epoch.is_none() || self.upkeep.leave_by.is_some() || self.anew.is_some() {
             return;
         }
-        if std::mem::take(&mut self.upkeep.is_again) {
-            let Upkeep { fetch_again, release_again, take_again, .. } = &self.upkeep;
-            self.steps.note(fetch_again.len() + release_again.len() + take_again.len());
-            for id in std::mem::take(&mut self.upkeep.fetch_again) {
-                let is_wanted = hub.find_client(&id).is_some() && !self.adopting.contains_key(&id);
-                if is_wanted && self.begin_adopting(now, &id, false).is_err() {
-                    self.upkeep.fetch_again(&id);
-                }
-            }
-            for id in std::mem::take(&mut self.upkeep.release_again) {
-                if !hub.find_client(&id).is_some_and(|client| hub.has_lease(client)) {
-                    self.release_unseen(now, &id);
-                }
-            }
-            for client in std::mem::take(&mut self.upkeep.take_again).into_iter().flatten() {
-                if !hub.has_lease(client) {
-                    hub.lease(now, client, false, 0);
-                }
-            }
-        }
+        self.try_again(now, hub);
         let comers = std::mem::take(&mut self.upkeep.comers);
         self.steps.note(comers.len());
         self.touch(now, hub, &comers);
@@ -221,6 +195,30 @@ impl Cluster {
         if self.upkeep.sweep_at <= now {
             self.upkeep.sweep_at = now + self.upkeep.sweep_every;
             let _ = self.call(now, Question::Sweep, "sweep", &[SWEEP_COUNT]);
+        }
+    }
+
+    /// Tries some of what has failed.
+    fn try_again(&mut self, now: Ms, hub: &mut Hub) {
+        let some = self.upkeep.again.take_some();
+        self.steps.note(some.len());
+        for failed in some {
+            match failed {
+                Failed::Fetch(id) => {
+                    let is_wanted = hub.find_client(&id).is_some() && !self.adopting.contains_key(&id);
+                    if is_wanted && self.begin_adopting(now, &id, false).is_err() {
+                        self.upkeep.fetch_again(&id);
+                    }
+                }
+                Failed::Take(client) if !hub.has_lease(client) => hub.lease(now, client, false, 0),
+                Failed::Take(_) => {}
+                Failed::Release(id) => {
+                    let is_used = |client| hub.has_lease(client) || self.taking.contains_key(&client);
+                    if !hub.find_client(&id).is_some_and(is_used) {
+                        self.release_unseen(now, &id);
+                    }
+                }
+            }
         }
     }
 
@@ -247,7 +245,9 @@ impl Cluster {
         let Ok(value) = result else { return };
         self.upkeep.alive_until = said + NODE_TTL - Ms(500);
         // Leases can be taken from now on.
-        self.upkeep.is_again |= !std::mem::replace(&mut self.upkeep.is_alive, true);
+        if !std::mem::replace(&mut self.upkeep.is_alive, true) {
+            self.upkeep.again.begin_round();
+        }
         if value.text().and_then(epoch) != self.epoch {
             self.greet(now, hub);
         }

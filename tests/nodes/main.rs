@@ -22,6 +22,7 @@ mod keyspace;
 mod model;
 mod node;
 mod pair;
+mod positions;
 mod redis;
 #[path = "../simulation/seeds.rs"]
 mod seeds;

@@ -38,6 +38,8 @@ pub(crate) struct Node {
     /// Polls that wait, by their owners.
     waiters: BTreeMap<u64, Key<Waiter>>,
     told: Vec<Told>,
+    /// How much it has time for.
+    random: fastrand::Rng,
 }
 
 /// The socket of the link.
@@ -173,8 +175,9 @@ impl Node {
         let options = Options { address, prefix: PREFIX.into(), timeout: TIMEOUT, name: name.into() };
         let link = Link::new(options, Ms::ZERO, seed);
         let mut cluster = Cluster::new(link, PREFIX, name, limits, seed);
+        let mut random = fastrand::Rng::with_seed(seed);
         // So that others have turns in between.
-        cluster.anew_steps = fastrand::Rng::with_seed(seed).u32(4..=20);
+        cluster.anew_steps = random.u32(4..=20);
         Node {
             hub: Hub::following(Ms::ZERO, limits.clone()),
             cluster,
@@ -187,6 +190,7 @@ impl Node {
             visitors: BTreeMap::new(),
             waiters: BTreeMap::new(),
             told: Vec::new(),
+            random,
         }
     }
 
@@ -296,7 +300,11 @@ impl Node {
             if !bytes.is_empty() {
                 self.cluster.link.receive(time, &bytes);
             }
-            while self.cluster.hear_next(time, &mut self.hub) {
+            // A turn hears as much as it has time for.
+            for _ in 0..self.random.u32(1..=HEARD_MAX) {
+                if !self.cluster.hear_next(time, &mut self.hub) {
+                    break;
+                }
                 is_quiet = false;
             }
             self.cluster.turn(time, &mut self.hub);
@@ -465,6 +473,9 @@ impl Node {
         true
     }
 }
+
+/// What a turn hears at most.
+const HEARD_MAX: u32 = 20;
 
 /// Rounds of one turn: more would mean that it goes in circles.
 const TURNS_MAX: usize = 10_000;

@@ -52,15 +52,20 @@ impl Pair {
                 }
             }
             let mut moved = self.node.carry(&mut self.redis, true, false);
-            let connections: Vec<u64> = self.redis.connections.keys().copied().collect();
-            for connection in connections {
-                while let Some(done) = self.redis.take(connection) {
-                    self.deeds.extend(done.map(|deed| (self.now, deed)));
-                }
-            }
+            self.serve();
             moved |= self.node.carry(&mut self.redis, false, true);
             if !moved {
                 return;
+            }
+        }
+    }
+
+    /// Redis does all that has come to it.
+    pub(crate) fn serve(&mut self) {
+        let connections: Vec<u64> = self.redis.connections.keys().copied().collect();
+        for connection in connections {
+            while let Some(done) = self.redis.take(connection) {
+                self.deeds.extend(done.map(|deed| (self.now, deed)));
             }
         }
     }
@@ -77,7 +82,7 @@ impl Pair {
     }
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     let policy = Policy {
         history: 20,
         history_system: SystemShare::Shared,

@@ -156,7 +156,7 @@ fn large_numbers_are_written_out() {
     assert_eq!(node.ask("client_info", &["alice"])[2], (seen + 4).to_string());
     let followed = node.call("follow", &["room", &(seen + 3).to_string()]);
     assert_eq!(followed.list()[9].list()[0].list()[0].number(), seen + 4);
-    let adopted = node.call("adopt", &["alice"]);
+    let adopted = node.call("look", &["", "alice"]);
     assert_eq!(adopted.list()[9].list()[0].texts(), ["room", &(seen + 2).to_string(), &(seen + 2).to_string()]);
 }
 

@@ -258,7 +258,7 @@ impl Twin {
         let Some(key) = self.keys.get(client).cloned() else { return };
         let now = self.now();
         let Ok(info) = self.hub.client_info(now, client) else {
-            assert_eq!(self.node.call("adopt", &[client]), Reply::Nil);
+            assert_eq!(self.node.call("look", &["", client]), Reply::Nil);
             assert_eq!(self.node.ask("touch", &["", "0", client]), [client]);
             return;
         };
