@@ -179,6 +179,11 @@ impl Crowd {
         self.pages[at].visitor.room
     }
 
+    /// How many rooms there are.
+    pub(crate) fn rooms(&self) -> usize {
+        self.published.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.pages.len()
     }
