@@ -630,13 +630,19 @@ local function client_named(hub, id)
   }
 end
 
+-- Of a client that is not here: nil, or that it may come yet.
+local function absent(hub)
+  local wiped = call('HGET', hub.key, 'wiped')
+  return wiped and hub.now < number(wiped) + RESTORING_MS and RESTORING or false
+end
+
 -- The same if it is here. Nil and the error if not.
 local function here(hub, id)
   local client = client_named(hub, id)
   if client and not client.departed then
     return client
   end
-  return nil, UNKNOWN_CLIENT
+  return nil, not client and absent(hub) or UNKNOWN_CLIENT
 end
 
 -- Calls `visit` with the name, the seq at which it was made and the one at which it begins, of each subscription.
@@ -1265,12 +1271,6 @@ local function restore(hub, id, key, ...)
   return redis.status_reply('OK')
 end
 
--- Of a client that is not here: nil, or that it may come yet.
-local function absent(hub)
-  local wiped = call('HGET', hub.key, 'wiped')
-  return wiped and hub.now < number(wiped) + RESTORING_MS and RESTORING or false
-end
-
 -- look(epoch, id) -> nil, or what is known of a client
 local function look(hub, id)
   local client = client_named(hub, id)
@@ -1628,7 +1628,7 @@ end
 local function client_info(hub, id)
   local client = client_named(hub, id)
   if not client then
-    return UNKNOWN_CLIENT
+    return absent(hub) or UNKNOWN_CLIENT
   end
   local idle = math.max(hub.now - last_seen(hub, client), 0)
   local subscriptions = call('HLEN', client.subscriptions)

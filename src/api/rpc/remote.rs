@@ -329,6 +329,10 @@ pub(super) fn fault(failure: Failure, name: &str) -> Fault {
             "another Redis has the data now, and the nodes put back what it may have lost; nothing was done, try again in a second"
                 .to_owned(),
         ),
+        (Some("RESTORING"), ..) => Fault::Broker(format!(
+            "Redis has lost everything, and the nodes are making their clients again: {name:?} may be among them; nothing was done, \
+             try again in a few seconds"
+        )),
         (Some("READONLY"), ..) => {
             Fault::Broker("this Redis is a replica, nothing was done; --broker has to name the master".to_owned())
         }

@@ -224,10 +224,22 @@ fn a_client_is_made_again_with_its_subscriptions_if_it_is_gone() {
         node.turn_clock(START + later);
         assert_eq!(node.refused("look", &["", "carol"]), "RESTORING");
         assert_eq!(node.refused("revive", &["", "carol"]), "RESTORING");
+        // Or whoever kills her would be told that she is gone, and then she came.
+        for (function, arguments) in [
+            ("kill_client", &["carol"][..]),
+            ("rotate_key", &["carol", "another"]),
+            ("subscribe", &["carol", "room", ""]),
+            ("unsubscribe", &["carol", "room"]),
+            ("channels_of", &["carol"]),
+            ("client_info", &["carol"]),
+        ] {
+            assert_eq!(node.refused(function, arguments), "RESTORING", "{function}");
+        }
     }
     node.turn_clock(START + 5500);
     assert_eq!(node.call("look", &["", "carol"]), Reply::Nil);
     assert_eq!(node.call("revive", &["", "carol"]), Reply::Nil);
+    assert_eq!(node.refused("kill_client", &["carol"]), "UNKNOWNCLIENT");
 }
 
 #[test]
