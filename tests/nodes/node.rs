@@ -1,6 +1,6 @@
 //! A node without its sockets: hub, cluster and link, all of them the real ones, and both of its ends: pages and Redis.
 //!
-//! It does what `src/server/cluster.rs` and `serve.rs` do, in the same order.
+//! It does what `src/server/broker.rs` and `serve.rs` do, in the same order.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,8 @@ pub(crate) struct Node {
     /// On its way to Redis, and from there.
     to_redis: Vec<u8>,
     from_redis: Vec<u8>,
+    /// It had no time for all that has come from Redis.
+    is_unheard: bool,
     /// What has come from pages and the web application, and was not looked at yet.
     inbox: Vec<Request>,
     /// Polls whose clients are being fetched.
@@ -126,7 +128,7 @@ pub(crate) enum Told {
 }
 
 impl Told {
-    fn owner(&self) -> u64 {
+    pub(crate) fn owner(&self) -> u64 {
         match self {
             Told::Parked { owner, .. } | Told::Refused { owner, .. } | Told::Called { owner, .. } => *owner,
             Told::Given(given) => given.owner,
@@ -186,6 +188,7 @@ impl Node {
             line: Line::None,
             to_redis: Vec::new(),
             from_redis: Vec::new(),
+            is_unheard: false,
             inbox: Vec::new(),
             visitors: BTreeMap::new(),
             waiters: BTreeMap::new(),
@@ -286,14 +289,17 @@ impl Node {
 
     /// One turn, and all that follows from it at once. What it says to others.
     pub(crate) fn turn(&mut self, now: u64, redis: &mut Redis, way: Way) -> Vec<Told> {
+        self.turn_hearing(now, redis, way, usize::MAX)
+    }
+
+    /// The same, but it has time for so much of what Redis says and no more: what pages ask for next comes in between.
+    pub(crate) fn turn_hearing(&mut self, now: u64, redis: &mut Redis, way: Way, most: usize) -> Vec<Told> {
         let time = self.clock(now);
+        let mut left = most;
         for _ in 0..TURNS_MAX {
             let mut is_quiet = self.inbox.is_empty();
             for request in std::mem::take(&mut self.inbox) {
                 self.look_at(time, request);
-            }
-            if self.cluster.link.next_timeout() <= time {
-                self.cluster.link.handle_timeout(time);
             }
             self.see_to_line(time, redis, way);
             let bytes = std::mem::take(&mut self.from_redis);
@@ -301,10 +307,14 @@ impl Node {
                 self.cluster.link.receive(time, &bytes);
             }
             // A turn hears as much as it has time for.
-            for _ in 0..self.random.u32(1..=HEARD_MAX) {
-                if !self.cluster.hear_next(time, &mut self.hub) {
-                    break;
-                }
+            let most = self.random.usize(1..=HEARD_MAX).min(left);
+            let heard = (0..most).take_while(|_| self.cluster.hear_next(time, &mut self.hub)).count();
+            self.is_unheard = heard == most;
+            is_quiet &= heard == 0;
+            left -= heard;
+            // Redis is late only if nothing of it is left unread.
+            if !self.is_unheard && self.cluster.link.next_timeout() <= time {
+                self.cluster.link.handle_timeout(time);
                 is_quiet = false;
             }
             self.cluster.turn(time, &mut self.hub);
@@ -314,6 +324,7 @@ impl Node {
                 is_quiet = false;
             }
             is_quiet &= !self.cluster.has_more() && self.cluster.link.next_timeout() > time;
+            is_quiet |= left == 0;
             let output = self.cluster.link.output();
             self.to_redis.extend_from_slice(output);
             let count = output.len();
@@ -415,7 +426,7 @@ impl Node {
 
     /// Whether bytes have come that it has not read.
     pub(crate) fn is_called(&self) -> bool {
-        !self.from_redis.is_empty()
+        !self.from_redis.is_empty() || self.is_unheard
     }
 
     /// In the world's milliseconds.
@@ -475,7 +486,7 @@ impl Node {
 }
 
 /// What a turn hears at most.
-const HEARD_MAX: u32 = 20;
+const HEARD_MAX: usize = 20;
 
 /// Rounds of one turn: more would mean that it goes in circles.
 const TURNS_MAX: usize = 10_000;

@@ -37,6 +37,11 @@ pub(crate) enum Step {
         node: u8,
         count: u8,
     },
+    /// What Redis has said comes to a node, which has time to hear so much of it.
+    Hear {
+        node: u8,
+        count: u8,
+    },
     /// All that is on its way comes, and all nodes have turns, until nothing happens any more.
     Flow,
     /// Milliseconds pass, and everything flows meanwhile.
@@ -142,7 +147,8 @@ fn step(random: &mut Rng, troubles: u8, is_worst: bool) -> Step {
         }
         60..66 => Step::Read(random.u8(..PAGES)),
         66..68 => Step::Leave(random.u8(..PAGES)),
-        68..75 => Step::Turn(random.u8(..)),
+        68..72 => Step::Turn(random.u8(..)),
+        72..75 => Step::Hear { node: random.u8(..), count: random.u8(..6) },
         75..81 => Step::Do { node: random.u8(..), count: random.u8(1..6) },
         81..92 => Step::Flow,
         92..98 => Step::Advance(match random.u8(..8) {

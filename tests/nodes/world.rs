@@ -173,6 +173,12 @@ impl World {
                 seat.node.carry(&mut self.redis, !seat.is_dumb && !seat.is_cut, false);
                 self.work(usize::from(*count));
             }
+            Step::Hear { node, count } => {
+                let node = usize::from(*node) % self.seats.len();
+                let seat = &mut self.seats[node];
+                seat.node.carry(&mut self.redis, false, !seat.is_deaf && !seat.is_cut);
+                self.turn_hearing(node, usize::from(*count));
+            }
             Step::Flow => self.flow(),
             Step::Advance(ms) => self.advance(u64::from(*ms)),
             Step::Trouble(trouble) => self.trouble(*trouble),
@@ -464,12 +470,16 @@ impl World {
     }
 
     fn turn(&mut self, node: usize) {
+        self.turn_hearing(node, usize::MAX);
+    }
+
+    fn turn_hearing(&mut self, node: usize, most: usize) {
         if self.seats[node].is_hung {
             return;
         }
         self.redis.set_time(self.redis_now());
         let way = self.way(node);
-        let told = self.seats[node].node.turn(self.now, &mut self.redis, way);
+        let told = self.seats[node].node.turn_hearing(self.now, &mut self.redis, way, most);
         for told in told {
             self.told(node, told);
         }
