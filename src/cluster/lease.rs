@@ -70,10 +70,8 @@ impl Cluster {
             Some((true, positions)) if is_own => {
                 for ((client, id), position) in named.iter().zip(positions) {
                     hub.lease(now, *client, true, position);
-                    if !hub.has_lease(*client) {
-                        // It has gone from here meanwhile.
-                        self.release_unseen(now, id);
-                    }
+                    // It may have gone from here meanwhile.
+                    self.release_unused(now, hub, id);
                 }
             }
             // Or to whom this node was then.
@@ -87,9 +85,7 @@ impl Cluster {
             None => {
                 if result == Err(Failure::Late) {
                     // They may have been granted, and others would wait for them.
-                    for (_, id) in named.iter().filter(|(client, _)| !hub.has_lease(*client)) {
-                        self.release_unseen(now, id);
-                    }
+                    named.iter().for_each(|(_, id)| self.release_unused(now, hub, id));
                 }
                 clients.iter().for_each(|&client| hub.refuse_lease(client));
                 self.upkeep.take_again(clients);
@@ -136,6 +132,14 @@ impl Cluster {
     pub(super) fn lease_free(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, position: u64) {
         if !hub.has_lease(client) {
             hub.lease(now, client, false, position);
+        }
+    }
+
+    /// The same of somebody who may be here, unless it is used or on its way: what is asked for now would be given up with it.
+    pub(super) fn release_unused(&mut self, now: Ms, hub: &Hub, id: &str) {
+        let is_used = |client| hub.has_lease(client) || self.taking.contains_key(&client);
+        if !hub.find_client(id).is_some_and(is_used) {
+            self.release_unseen(now, id);
         }
     }
 

@@ -212,12 +212,7 @@ impl Cluster {
                 }
                 Failed::Take(client) if !hub.has_lease(client) => hub.lease(now, client, false, 0),
                 Failed::Take(_) => {}
-                Failed::Release(id) => {
-                    let is_used = |client| hub.has_lease(client) || self.taking.contains_key(&client);
-                    if !hub.find_client(&id).is_some_and(is_used) {
-                        self.release_unseen(now, &id);
-                    }
-                }
+                Failed::Release(id) => self.release_unused(now, hub, &id),
             }
         }
     }

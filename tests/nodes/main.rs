@@ -19,6 +19,7 @@
 
 mod judge;
 mod keyspace;
+mod leases;
 mod model;
 mod node;
 mod pair;

@@ -82,6 +82,14 @@ impl Pair {
     }
 }
 
+/// A call as another node would write it: a function and its arguments.
+pub(crate) fn command(parts: &[&str]) -> Vec<u8> {
+    let function = format!("shaveet1_{}", parts[0]);
+    let words = ["FCALL", &*function, "1", "{shaveet}:hub"].into_iter().chain(parts[1..].iter().copied());
+    let words: Vec<String> = words.map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{}", words.len(), words.concat()).into()
+}
+
 pub(crate) fn limits() -> Limits {
     let policy = Policy {
         history: 20,
