@@ -6,10 +6,10 @@
 use log::debug;
 
 use super::facts::{ClientFacts, Filled, Word};
-use super::{Cluster, Question, REPLY};
+use super::{Cluster, Guest, Question, REPLY};
 use crate::broker::{Failure, Value};
 use crate::clock::Ms;
-use crate::hub::{ChannelFacts, Client, EndFacts, Hub, LinkFacts, MessageFacts, Misfit, Owner};
+use crate::hub::{ChannelFacts, Client, EndFacts, Hub, LinkFacts, MessageFacts, Misfit};
 use crate::slots::Key;
 
 /// A client that is being fetched.
@@ -18,7 +18,7 @@ pub(super) struct Adopting {
     /// Whose polls wait for it.
     visitors: Vec<Visitor>,
     /// Whose polls wait for it whose key has been looked at.
-    comers: Vec<u64>,
+    comers: Vec<Guest>,
     /// It is fetched because the link was down.
     pub(super) recovers: bool,
     /// It was asked for once more.
@@ -30,7 +30,7 @@ pub(super) struct Adopting {
 /// A poll that waits for a client, and the key that it gave.
 #[derive(Debug)]
 struct Visitor {
-    owner: u64,
+    guest: Guest,
     key: Box<[u8]>,
     /// It came when the client had been asked for already: it may be that it was made in between.
     is_late: bool,
@@ -55,13 +55,13 @@ struct Subscribing {
 
 impl Cluster {
     /// Fetches a client for a visitor that gives this key.
-    pub(super) fn adopt_for(&mut self, now: Ms, id: &str, owner: Owner, key: &[u8]) -> Result<(), Failure> {
+    pub(super) fn adopt_for(&mut self, now: Ms, id: &str, guest: Guest, key: &[u8]) -> Result<(), Failure> {
         let is_late = self.adopting.contains_key(id);
         if !is_late {
             self.look_for(now, id)?;
         }
         if let Some(adopting) = self.adopting.get_mut(id) {
-            adopting.visitors.push(Visitor { owner: owner.0, key: key.into(), is_late });
+            adopting.visitors.push(Visitor { guest, key: key.into(), is_late });
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Cluster {
         if !self.adopting.contains_key(id)
             && let Err(failure) = self.look_for(now, id)
         {
-            return late.into_iter().for_each(|visitor| self.arrived(now, visitor.owner, Some(failure.clone())));
+            return late.into_iter().for_each(|visitor| self.arrived(now, visitor.guest, Some(failure.clone())));
         }
         if let Some(adopting) = self.adopting.get_mut(id) {
             adopting.visitors.extend(late.into_iter().map(|visitor| Visitor { is_late: false, ..visitor }));
@@ -129,7 +129,7 @@ impl Cluster {
                 let late = adopting.take_late(|_| true);
                 self.drop_client(now, hub, &id);
                 for visitor in &adopting.visitors {
-                    if let Some(visit) = self.visits.get_mut(&visitor.owner) {
+                    if let Some(visit) = self.visit_of(visitor.guest) {
                         visit.is_bad = true;
                     }
                 }
@@ -154,8 +154,8 @@ impl Cluster {
         let late = adopting.take_late(|key| !facts.key.matches(key));
         // Whoever gives a wrong key keeps nobody here, and brings nobody back (WIRE L4).
         let mut is_wanted = adopting.recovers || !adopting.comers.is_empty() || hub.find_client(&id).is_some();
-        for Visitor { owner, key, .. } in &adopting.visitors {
-            let Some(visit) = self.visits.get_mut(owner) else { continue };
+        for Visitor { guest, key, .. } in &adopting.visitors {
+            let Some(visit) = self.visit_of(*guest) else { continue };
             if !facts.key.matches(key) {
                 visit.is_bad = true;
             } else if facts.has_departed {
@@ -209,17 +209,17 @@ impl Cluster {
     }
 
     /// Has a client come back that had departed, for a visitor with its key.
-    pub(super) fn revive_for(&mut self, now: Ms, id: Box<str>, owner: u64) {
+    pub(super) fn revive_for(&mut self, now: Ms, id: Box<str>, guest: Guest) {
         if !self.adopting.contains_key(&id) {
             self.link.follow(self.names.tells(&id).as_bytes());
             if let Err(failure) = self.ask_for(now, "revive", &id) {
-                return self.arrived(now, owner, Some(failure));
+                return self.arrived(now, guest, Some(failure));
             }
             self.adopting.insert(id.clone(), Adopting::default());
         }
         if let Some(adopting) = self.adopting.get_mut(&id) {
             // Its key has been looked at.
-            adopting.comers.push(owner);
+            adopting.comers.push(guest);
         }
     }
 
@@ -233,8 +233,8 @@ impl Cluster {
         if adopting.recovers {
             self.recovered_one();
         }
-        for owner in adopting.visitors() {
-            self.arrived(now, owner, failure.clone());
+        for guest in adopting.guests() {
+            self.arrived(now, guest, failure.clone());
         }
     }
 
@@ -242,6 +242,8 @@ impl Cluster {
     fn take_over(&mut self, now: Ms, hub: &mut Hub, id: &str, facts: &ClientFacts<'_>) -> Key<Client> {
         let client = match hub.find_client(id) {
             Some(client) => {
+                // All that it waits for is asked for once more, or has come.
+                self.forget_unsettled(client);
                 self.bring_up_to_date(now, hub, client, id, facts);
                 client
             }
@@ -272,7 +274,7 @@ impl Cluster {
         }
     }
 
-    /// A subscription: at once if its channel is here.
+    /// A subscription: at once if its channel is here. If that cannot be asked for the client waits for it until it is fetched anew.
     fn link_up(&mut self, now: Ms, hub: &mut Hub, client: Key<Client>, link: &LinkFacts<'_>) {
         let subscribing = Subscribing { made: link.made, begin: link.begin, end: link.end };
         if hub.last_seq_of(link.channel).is_some() {
@@ -285,9 +287,7 @@ impl Cluster {
             && let Err(failure) = self.begin_filling(now, link.channel, 0)
         {
             debug!("{} cannot be fetched now: {failure}", link.channel);
-            self.upkeep.fetch_again(hub.name_of(client).unwrap_or_default());
-            self.forget_unsettled(client);
-            return;
+            return self.upkeep.fetch_again(hub.name_of(client).unwrap_or_default());
         }
         if let Some(filling) = self.filling.get_mut(link.channel) {
             filling.links.push((client, subscribing));
@@ -343,8 +343,8 @@ impl Cluster {
             if is_here {
                 subscribing.link(hub, client, &name);
             } else if let Some(id) = hub.name_of(client) {
+                // Until then it waits.
                 self.upkeep.fetch_again(id);
-                self.forget_unsettled(client);
                 continue;
             }
             if let Some(left) = self.unsettled.get_mut(&client) {
@@ -371,9 +371,11 @@ impl Cluster {
         }
     }
 
-    /// It is fetched anew: what it waits for does not count.
-    fn forget_unsettled(&mut self, client: Key<Client>) {
-        self.unsettled.remove(&client);
+    /// It has gone, or is fetched anew: what it waits for does not count.
+    pub(super) fn forget_unsettled(&mut self, client: Key<Client>) {
+        if self.unsettled.remove(&client).is_none() {
+            return;
+        }
         for filling in self.filling.values_mut() {
             filling.links.retain(|(other, _)| *other != client);
         }
@@ -398,8 +400,10 @@ impl Cluster {
                 match self.begin_filling(now, channel, after) {
                     Ok(()) => {
                         if let Some(filling) = self.filling.get_mut(channel) {
-                            filling.is_hole = true;
+                            // Who recovers is not done without it.
+                            (filling.is_hole, filling.recovers) = (true, self.recovery.is_some());
                         }
+                        self.recovers_one();
                     }
                     Err(_) => self.begin_recovery(hub),
                 }
@@ -504,8 +508,8 @@ impl Adopting {
     }
 
     /// Whose polls wait for it.
-    pub(super) fn visitors(self) -> impl Iterator<Item = u64> {
-        self.visitors.into_iter().map(|visitor| visitor.owner).chain(self.comers)
+    pub(super) fn guests(self) -> impl Iterator<Item = Guest> {
+        self.visitors.into_iter().map(|visitor| visitor.guest).chain(self.comers)
     }
 }
 

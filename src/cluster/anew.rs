@@ -86,9 +86,10 @@ impl Cluster {
         self.unsettled.clear();
         self.strangers.give_all_back();
         for (_, adopting) in std::mem::take(&mut self.adopting) {
-            for owner in adopting.visitors() {
-                if self.visits.remove(&owner).is_some() {
-                    self.held.push_back(owner);
+            for guest in adopting.guests() {
+                if self.visit_of(guest).is_some() {
+                    self.visits.remove(&guest.owner);
+                    self.held.push_back(guest.owner);
                 }
             }
         }
@@ -96,7 +97,7 @@ impl Cluster {
 
     /// A poll waits until what is of before has gone.
     pub(super) fn hold(&mut self, owner: Owner) -> Admission {
-        self.arrivals.remove(&owner.0);
+        self.forget_visitor(owner);
         self.held.push_back(owner.0);
         Admission::Waits
     }

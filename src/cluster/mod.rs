@@ -77,8 +77,9 @@ pub struct Cluster {
     steps: Steps,
     /// How many of its channels a client waits for.
     unsettled: HashMap<Key<Client>, usize>,
-    /// Who waits for more than one thing.
+    /// What each owner waits for, and how many visits there were so far.
     visits: HashMap<u64, Visit>,
+    last_visit: u64,
     /// Clients whose lease another node wants, to be given up when what is due to them has left.
     wanted: Vec<Key<Client>>,
     /// How many calls that ask for a client's lease are on their way.
@@ -126,7 +127,7 @@ enum Question {
     Adopt(Box<str>),
     Follow(Box<str>),
     /// A visitor names a position that is not known here yet.
-    Sync(u64),
+    Sync(Guest),
     Touch,
     /// How far these have come.
     Positions(Vec<Key<Client>>),
@@ -151,9 +152,19 @@ enum Question {
     Call(Owner),
 }
 
+/// Whose poll waits for something, and with which of its visits: one connection polls again and again, and what was wanted for a
+/// poll that has been answered otherwise says nothing of the next one.
+#[derive(Clone, Copy, Debug)]
+struct Guest {
+    owner: u64,
+    visit: u64,
+}
+
 /// A poll that waits for its clients to be fetched.
 #[derive(Debug, Default)]
 struct Visit {
+    /// Of all visits this is the one of this number.
+    number: u64,
     /// So many things are still to come.
     left: usize,
     failure: Option<Failure>,
@@ -218,6 +229,7 @@ impl Cluster {
             steps: Steps::default(),
             unsettled: HashMap::new(),
             visits: HashMap::new(),
+            last_visit: 0,
             wanted: Vec::new(),
             taking: HashMap::new(),
             recovery: None,
@@ -289,14 +301,17 @@ impl Cluster {
             Some(Arrival { failure: Some(failure), .. }) => return Admission::Failed(failure),
             arrival => arrival.is_some_and(|arrival| arrival.is_in_step),
         };
-        let mut visit = Visit::default();
+        self.visits.remove(&owner.0);
+        self.last_visit += 1;
+        let mut visit = Visit { number: self.last_visit, ..Visit::default() };
+        let guest = Guest { owner: owner.0, visit: visit.number };
         for (id, key) in ids_and_keys {
             // Of a key that does not fit Redis may know more: it has changed, and nobody could say so here.
             let has_key = |client| hub.key_of(client).is_some_and(|own| own.matches(key));
             if hub.find_client(id).is_some_and(has_key) {
                 self.note_if_away(now, hub, id);
             } else {
-                if let Err(failure) = self.adopt_for(now, id, owner, key) {
+                if let Err(failure) = self.adopt_for(now, id, guest, key) {
                     return Admission::Failed(failure);
                 }
                 visit.left += 1;
@@ -305,7 +320,7 @@ impl Cluster {
         // Of another epoch it may be that Redis has begun one and nobody has said so here. That its clients have come says nothing:
         // they may have been asked for before it had heard what it has.
         if visit.left == 0 && !is_in_step && since.is_none_or(|since| since > hub.position()) {
-            match self.call(now, Question::Sync(owner.0), "seq", &[]) {
+            match self.call(now, Question::Sync(guest), "seq", &[]) {
                 Ok(_) => (visit.left, visit.is_in_step) = (1, true),
                 Err(failure) => return Admission::Failed(failure),
             }
@@ -394,7 +409,8 @@ impl Cluster {
             match wish {
                 Wish::Leases(clients) => self.take_leases(now, hub, clients),
                 Wish::Settled(client) => self.settled(now, hub, client),
-                Wish::LeftClient { id, is_leased } => {
+                Wish::LeftClient { client, id, is_leased } => {
+                    self.forget_unsettled(client);
                     if is_leased {
                         self.release_unseen(now, &id);
                     }
@@ -465,7 +481,7 @@ impl Cluster {
             Question::Hello => self.hear_hello(now, hub, result),
             Question::Adopt(id) => self.hear_adopted(now, hub, id, result),
             Question::Follow(name) => self.hear_filled(now, hub, name, result),
-            Question::Sync(owner) => {
+            Question::Sync(guest) => {
                 let failure = match result {
                     Ok(value) => {
                         let read = |value: &Value| {
@@ -489,7 +505,7 @@ impl Cluster {
                     }
                     Err(failure) => Some(failure),
                 };
-                self.arrived(now, owner, failure);
+                self.arrived(now, guest, failure);
             }
             Question::Touch => self.hear_touched(now, hub, result),
             Question::Positions(clients) => self.hear_positions(now, hub, &clients, result),
@@ -540,8 +556,9 @@ impl Cluster {
     }
 
     /// One of the things that a visitor waits for has come, or does not come.
-    fn arrived(&mut self, now: Ms, owner: u64, failure: Option<Failure>) {
-        let Some(visit) = self.visits.get_mut(&owner) else { return };
+    fn arrived(&mut self, now: Ms, guest: Guest, failure: Option<Failure>) {
+        let owner = guest.owner;
+        let Some(visit) = self.visit_of(guest) else { return };
         visit.left -= 1;
         visit.failure = visit.failure.take().or(failure);
         if visit.left > 0 {
@@ -550,12 +567,17 @@ impl Cluster {
         let departed = std::mem::take(&mut visit.departed);
         if !visit.is_bad && visit.failure.is_none() && !departed.is_empty() {
             visit.left = departed.len();
-            return departed.into_iter().for_each(|id| self.revive_for(now, id, owner));
+            return departed.into_iter().for_each(|id| self.revive_for(now, id, guest));
         }
         if let Some(Visit { failure, is_bad, is_in_step, .. }) = self.visits.remove(&owner) {
             self.arrivals.insert(owner, Arrival { failure, is_bad, is_in_step });
         }
         self.awake.push(Awake::Visitor(Owner(owner)));
+    }
+
+    /// What a poll waits for, if it still does.
+    fn visit_of(&mut self, guest: Guest) -> Option<&mut Visit> {
+        self.visits.get_mut(&guest.owner).filter(|visit| visit.number == guest.visit)
     }
 
     /// What came is not what our functions say: it is left out, and not repeated in the log, as it may hold a key or a message.

@@ -134,15 +134,17 @@ impl Cluster {
         self.taking.clear();
         self.strangers.give_all_back();
         for (_, adopting) in std::mem::take(&mut self.adopting) {
-            for owner in adopting.visitors() {
-                self.arrived(now, owner, Some(Failure::Lost));
+            for guest in adopting.guests() {
+                self.arrived(now, guest, Some(Failure::Lost));
             }
         }
     }
 
     pub(super) fn begin_recovery(&mut self, hub: &mut Hub) {
         hub.set_behind(true);
-        self.recovery = Some(Recovery::default());
+        // What was asked for before still comes, and is waited for as before.
+        let outstanding = self.recovery.take().map_or(0, |before| before.outstanding);
+        self.recovery = Some(Recovery { outstanding, ..Recovery::default() });
     }
 
     /// One more of what was asked for is here, or cannot be had.

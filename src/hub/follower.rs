@@ -55,6 +55,8 @@ pub enum Wish {
     Settled(Key<Client>),
     /// Nobody here needs the client of this name any more.
     LeftClient {
+        /// What it was called here.
+        client: Key<Client>,
         /// Its name.
         id: Box<str>,
         /// This node has its lease.
@@ -678,7 +680,7 @@ impl Hub {
     pub(super) fn leave_client(&mut self, now: Ms, client: Key<Client>) {
         let (id, is_leased) = (self.clients[client].id.clone(), self.has_lease(client));
         self.lose_client(now, &id);
-        self.wish(Wish::LeftClient { id, is_leased });
+        self.wish(Wish::LeftClient { client, id, is_leased });
     }
 
     pub(super) fn wish(&mut self, wish: Wish) {

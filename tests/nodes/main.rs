@@ -30,6 +30,7 @@ mod seeds;
 mod step;
 mod strangers;
 mod upkeep;
+mod visits;
 mod world;
 
 use step::{Setup, Step};

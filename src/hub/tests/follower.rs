@@ -184,7 +184,7 @@ fn what_nobody_needs_is_left_to_the_broker() {
         world.hub.check();
     }
     let left = [
-        Wish::LeftClient { id: "a".into(), is_leased: false },
+        Wish::LeftClient { client, id: "a".into(), is_leased: false },
         Wish::LeftChannel("hall".into()),
         Wish::LeftChannel("room".into()),
     ];
