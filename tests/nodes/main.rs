@@ -1,9 +1,9 @@
 //! A simulation of several nodes: each a hub, a cluster and a link, all the real ones, over one modelled Redis that runs the very
 //! functions of `library.lua`; the web application and pages that go from node to node; no socket, a clock that jumps, and chance.
 //!
-//! Redis delays, freezes, starts anew, loses its last writes, is wiped; connections break, or carry nothing, or only one way; nodes
-//! hang, die and come back empty. The judge (`judge.rs`) knows what was called and published, in Redis's order, and says of every
-//! answer whether it is right.
+//! Redis delays, freezes, is slow, starts anew, loses its last writes, is wiped; connections break, or carry nothing, or only
+//! one way; nodes hang, die, read their settings anew and come back empty. The judge (`judge.rs`) knows what was called and
+//! published, in Redis's order, and says of every answer whether it is right.
 //!
 //! ```text
 //!   cargo test --test nodes                            what CI runs: the seeds from 0 on

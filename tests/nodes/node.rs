@@ -396,6 +396,12 @@ impl Node {
         }
     }
 
+    /// It reads its settings anew.
+    pub(crate) fn reload(&mut self, now: u64, limits: &Limits) {
+        let now = self.clock(now);
+        self.cluster.change_limits(now, &mut self.hub, limits);
+    }
+
     /// The process has died.
     pub(crate) fn die(&mut self, redis: &mut Redis) {
         if let Line::Made { connection, .. } = self.line {

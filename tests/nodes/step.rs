@@ -91,7 +91,11 @@ pub(crate) enum Trouble {
     /// It is killed, and another one begins in its place.
     Kill(u8),
     Freeze,
+    /// It does one thing now and then: what is asked of it may come to be done when its caller has given up.
+    Slow,
     Thaw,
+    /// A node reads its settings anew.
+    Reload(u8),
     /// It has no memory: it refuses to write; or has again.
     Full(bool),
     /// A replica has everything up to here.
@@ -186,13 +190,14 @@ fn trouble(random: &mut Rng, is_worst: bool) -> Trouble {
         11..13 => Trouble::Hang(node),
         13..19 => Trouble::Mend(node),
         19..21 => Trouble::Kill(node),
-        21 => Trouble::Freeze,
+        21 => *random.choice(&[Trouble::Freeze, Trouble::Slow]).expect("there are some"),
         22..24 => Trouble::Thaw,
         24 => Trouble::Full(true),
         25 => Trouble::Full(false),
         26 => Trouble::Restart(random.u16(..5000)),
         27 if is_worst => Trouble::Flush,
         28 | 29 if is_worst => Trouble::FailOver,
+        31 => Trouble::Reload(node),
         _ => Trouble::Replicate,
     }
 }

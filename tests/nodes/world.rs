@@ -51,6 +51,7 @@ pub(crate) struct World {
     now: u64,
     redis: Redis,
     is_frozen: bool,
+    is_slow: bool,
     /// When it listens again.
     is_away_until: u64,
     runs: u64,
@@ -139,6 +140,7 @@ impl World {
             now: 0,
             redis: Redis::new(BEGAN, setup.says_own_last),
             is_frozen: false,
+            is_slow: false,
             is_away_until: 0,
             runs: 0,
             replica: Keyspace::default(),
@@ -331,7 +333,9 @@ impl World {
         match medium {
             Medium::Original => {
                 let now = BEGAN + said;
-                let troubles: Vec<u64> = self.seats.iter().map(Seat::troubled_at).collect();
+                let is_slow = self.is_slow;
+                let troubled = |seat: &Seat| if is_slow { u64::MAX } else { seat.troubled_at() };
+                let troubles: Vec<u64> = self.seats.iter().map(troubled).collect();
                 let lost_at = self.lost_at;
                 let excused = |before: Had| {
                     let since = before.at.min(said);
@@ -519,12 +523,12 @@ impl World {
             for seat in &mut self.seats {
                 moved |= seat.node.carry(&mut self.redis, !seat.is_dumb && !seat.is_cut, false);
             }
-            moved |= self.work(usize::MAX);
+            moved |= self.work(if self.is_slow { 1 } else { usize::MAX });
             for seat in &mut self.seats {
                 moved |= seat.node.carry(&mut self.redis, false, !seat.is_deaf && !seat.is_cut);
                 moved |= !seat.is_hung && (seat.node.is_called() || seat.node.is_beginning_anew());
             }
-            if !moved {
+            if !moved || self.is_slow {
                 return;
             }
         }
@@ -537,7 +541,8 @@ impl World {
         while self.now < until {
             let awake = self.seats.iter().filter(|seat| !seat.is_hung);
             let next = awake.map(|seat| seat.node.next_timeout()).min().unwrap_or(until);
-            self.now = next.max(self.now + STEP_MS.min(until - self.now)).min(until);
+            let least = if self.is_slow { SLOW_MS } else { STEP_MS };
+            self.now = next.max(self.now + least.min(until - self.now)).min(until);
             self.flow();
         }
     }
@@ -564,8 +569,15 @@ impl World {
             Trouble::Mend(node) => self.mend(seat(node)),
             Trouble::Kill(node) => self.kill(seat(node)),
             Trouble::Freeze => self.is_frozen = true,
+            Trouble::Slow => self.is_slow = true,
+            Trouble::Reload(node) => {
+                let (now, limits) = (self.now, self.setup.limits.clone());
+                let seat = &mut self.seats[seat(node)];
+                seat.node.reload(now, &limits);
+                seat.trouble_at = now;
+            }
             Trouble::Thaw => {
-                if std::mem::take(&mut self.is_frozen) {
+                if std::mem::take(&mut self.is_frozen) | std::mem::take(&mut self.is_slow) {
                     self.troubled();
                 }
             }
@@ -601,7 +613,8 @@ impl World {
     /// to: what is left of others they may let go of before they come to it.
     fn note_lost(&mut self) {
         let replicated = self.judge.replicated();
-        let well = self.seats.iter().filter(|seat| !seat.is_troubled() && !seat.node.hub.is_behind());
+        let is_slow = self.is_slow;
+        let well = self.seats.iter().filter(|seat| !is_slow && !seat.is_troubled() && !seat.node.hub.is_behind());
         let messages = well.flat_map(|seat| {
             let hub = &seat.node.hub;
             let clients: Vec<_> = CLIENTS.iter().filter_map(|id| hub.find_client(id)).collect();
@@ -629,7 +642,7 @@ impl World {
         // A replica that has lost its master takes everything over anew, before it can become one.
         self.replica = self.redis.keyspace();
         self.judge.replicate();
-        (self.is_frozen, self.redis.is_full) = (false, false);
+        (self.is_frozen, self.is_slow, self.redis.is_full) = (false, false, false);
         self.troubled();
     }
 
@@ -688,7 +701,7 @@ impl World {
 
     /// Everything is mended, and after a while all is as it should be.
     pub(crate) fn settle(&mut self) {
-        (self.is_frozen, self.redis.is_full, self.is_away_until) = (false, false, 0);
+        (self.is_frozen, self.is_slow, self.redis.is_full, self.is_away_until) = (false, false, false, 0);
         for node in 0..self.seats.len() {
             self.mend(node);
         }
@@ -766,6 +779,9 @@ impl World {
         })
     }
 }
+
+/// How often a slow Redis does something.
+const SLOW_MS: u64 = 60;
 
 /// Without anything to do time goes on in steps of this.
 const STEP_MS: u64 = 1;
