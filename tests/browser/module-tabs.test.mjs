@@ -9,7 +9,7 @@ import { arrived, begin, connected, openModule, publishAll, told, withGate } fro
 
 let browser;
 
-before(async () => { browser = await launchBrowser({ whole: true }); });
+before(async () => { browser = await launchBrowser(); });
 after(async () => { await browser?.close(); });
 
 /** So many tabs of one browser, with the same client. */

@@ -12,10 +12,7 @@ import { chromium } from 'playwright-core';
 /** How long anything may take that should happen at once: long for a loaded machine, short of the poll's 25 s. */
 const PATIENCE_MS = 20_000;
 
-// The headless shell is the same engine and network without the program around them: a page takes a quarter of the processor's
-// time. CHROMIUM_BIN=/usr/bin/chromium has all tests run in the whole browser.
-const SHELL = process.env.CHROMIUM_BIN || '/usr/bin/chromium-headless-shell';
-const WHOLE = process.env.CHROMIUM_BIN || '/usr/bin/chromium';
+const CHROMIUM = process.env.CHROMIUM_BIN || '/usr/bin/chromium';
 const CHROMIUM_FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
@@ -26,9 +23,8 @@ export const TRANSPORTS = [{ name: 'CORS', flags: '' }, { name: 'JSONP', flags: 
 
 export const scriptFile = fileURLToPath(new URL('../../static/shaveet.js', import.meta.url));
 
-/** Starts Chromium; `whole` is for what its windows and tabs have a part in. */
-export function launchBrowser({ whole = false } = {}) {
-  return chromium.launch({ executablePath: whole ? WHOLE : SHELL, args: CHROMIUM_FLAGS });
+export function launchBrowser() {
+  return chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_FLAGS });
 }
 
 // The server ---------------------------------------------------------------------------------------------------------
