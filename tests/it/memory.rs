@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 /// Clients, and as many channels.
-const MANY: usize = 50_000;
+const MANY: usize = 20_000;
 
 /// Clients of a crowd that hardly counts.
 const FEW: usize = 1_000;
