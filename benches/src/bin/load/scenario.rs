@@ -43,16 +43,12 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
 
 fn park(options: &Options, wire: Wire, report: &mut Report) -> io::Result<()> {
     let start = meter::memory(&options.pids)?;
-    // The first page has a room of its own: what is said there before the others come is not theirs.
-    let seats = seats(options, |page| if options.channels == Channels::Own { page } else { u32::from(page == 0) });
-    let (others, first) = seats.split_at(seats.len() - 1);
+    let seats = seats(options, |page| if options.channels == Channels::Own { page } else { 0 });
     let mut crowd = Crowd::new(wire.clone(), rooms(&seats), options.bytes, Watch::Texts)?;
-    // What serves a page comes into memory with the first one, and is no page's own.
-    seat(&mut crowd, &wire, first)?;
-    round(&mut crowd, first[0].1, 1)?;
-    settle(&mut crowd)?;
+    // What serves a poll comes into memory with the first one, and is no page's own.
+    seat(&mut crowd, &wire, &seats[..1])?;
     let before = meter::memory(&options.pids)?;
-    seat(&mut crowd, &wire, others)?;
+    seat(&mut crowd, &wire, &seats[1..])?;
     warm_up(&mut crowd)?;
     let after = meter::memory(&options.pids)?;
     report.add("bytes_per_page", to_f64(after.saturating_sub(before)) / f64::from(options.pages - 1));
