@@ -118,13 +118,6 @@ impl<T> List<T> {
         self.first.is_empty()
     }
 
-    /// How many entries there is memory for.
-    #[cfg(test)]
-    pub(crate) fn room(&self) -> usize {
-        let more = self.more.iter().flat_map(|more| &more.pages);
-        self.first.capacity() + more.map(Vec::capacity).sum::<usize>()
-    }
-
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().chain(self.more.iter().flat_map(|more| &more.pages).flatten())

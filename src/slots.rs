@@ -121,8 +121,8 @@ impl<'a, T> Deserialize<'a> for Key<T> {
 /// Insertion, look-up and removal take constant time, but for the page that is asked for or given back now and then.
 #[derive(Debug)]
 pub struct Slots<T> {
-    /// The table in pieces, which have no memory until they have values. A table that was once large is small again when few
-    /// are left, but for the pages that those stand on.
+    /// The table in pieces of [`PAGE`] slots, each of a size of its own until it has values. A table that was once large is
+    /// small again when few are left, but for the pages that those stand on.
     pages: Vec<Slab<(NonZeroU32, T)>>,
     /// The pages with vacant slots. The first one is filled first, so that the last ones become empty.
     open: BTreeSet<usize>,
@@ -131,15 +131,9 @@ pub struct Slots<T> {
     generation: NonZeroU32,
 }
 
-/// Slots of a page of a small table: few enough for one that survives not to keep much, and for those that stay when the table
-/// is empty to be nothing. The tests have many pages with few values.
+/// Slots of a page: small enough for one that survives not to keep much, large enough to be asked for seldom. The tests
+/// have many pages with few values.
 const PAGE: usize = if cfg!(test) { 8 } else { 256 };
-
-/// How many pages are small.
-const SMALL: usize = 4;
-
-/// Slots of a page behind those, as many as all of them have: the allocator remembers for good of how many pieces a crowd was.
-const LARGE: usize = SMALL * PAGE;
 
 impl<T> Slots<T> {
     /// An empty table that holds no memory yet.
@@ -160,9 +154,9 @@ impl<T> Slots<T> {
             slots.open.extend(slots.pages.len()..page);
             slots.pages.resize_with(page, Slab::new);
             let mut slab = Slab::from_iter(entries);
-            slab.reserve_exact(size_of_page(page) - slab.len());
+            slab.reserve_exact(PAGE - slab.len());
             slots.len += slab.len();
-            if slab.len() < size_of_page(page) {
+            if slab.len() < PAGE {
                 slots.open.insert(page);
             }
             slots.pages.push(slab);
@@ -189,14 +183,14 @@ impl<T> Slots<T> {
         }
         let slab = &mut self.pages[page];
         if slab.capacity() == 0 {
-            slab.reserve_exact(size_of_page(page));
+            slab.reserve_exact(PAGE);
         }
         let vacant = slab.vacant_entry();
-        let index = u32::try_from(start_of(page) + vacant.key()).expect("memory ends long before 2^32 values");
+        let index = u32::try_from(page * PAGE + vacant.key()).expect("memory ends long before 2^32 values");
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let key = Key { index, generation: self.generation, of: PhantomData };
         vacant.insert((key.generation, make(key)));
-        if slab.len() == size_of_page(page) {
+        if slab.len() == PAGE {
             self.open.remove(&page);
         }
         self.len += 1;
@@ -210,7 +204,7 @@ impl<T> Slots<T> {
         if slab.get(slot).is_none_or(|(generation, _)| *generation != key.generation) {
             return None;
         }
-        if slab.len() == size_of_page(page) {
+        if slab.len() == PAGE {
             self.open.insert(page);
         }
         let (_, value) = slab.remove(slot);
@@ -271,7 +265,7 @@ impl<T> Slots<T> {
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.pages.iter().enumerate().flat_map(|(page, slab)| {
             slab.iter().map(move |(slot, (generation, value))| {
-                let index = u32::try_from(start_of(page) + slot).expect("insertion has checked it");
+                let index = u32::try_from(page * PAGE + slot).expect("insertion has checked it");
                 (Key { index, generation: *generation, of: PhantomData }, value)
             })
         })
@@ -279,7 +273,7 @@ impl<T> Slots<T> {
 
     /// How many slots there are, vacant or not: where a walk by [`Slots::next_from`] ends.
     pub fn places(&self) -> u32 {
-        u32::try_from(start_of(self.pages.len())).unwrap_or(u32::MAX)
+        u32::try_from(self.pages.len() * PAGE).unwrap_or(u32::MAX)
     }
 
     /// One step of a walk through the table that can pause: the next value at or after `cursor`, which moves past it.
@@ -314,7 +308,7 @@ impl<T> Slots<T> {
             let slab = &self.pages[page];
             if slab.is_empty() {
                 // On to the next page.
-                *cursor = u32::try_from(start_of(page + 1)).unwrap_or(u32::MAX);
+                *cursor = u32::try_from((page + 1) * PAGE).unwrap_or(u32::MAX);
                 continue;
             }
             *cursor += 1;
@@ -332,18 +326,7 @@ fn place<T>(key: Key<T>) -> (usize, usize) {
 
 /// Page and slot of an index.
 fn place_of(index: u32) -> (usize, usize) {
-    let index = index as usize;
-    if index < LARGE { (index / PAGE, index % PAGE) } else { (index / LARGE + SMALL - 1, index % LARGE) }
-}
-
-/// How many slots a page has.
-fn size_of_page(page: usize) -> usize {
-    if page < SMALL { PAGE } else { LARGE }
-}
-
-/// The index of a page's first slot.
-fn start_of(page: usize) -> usize {
-    if page < SMALL { page * PAGE } else { (page + 1 - SMALL) * LARGE }
+    (index as usize / PAGE, index as usize % PAGE)
 }
 
 impl<T> Default for Slots<T> {
@@ -465,10 +448,10 @@ mod tests {
     #[test]
     fn pages_without_values_are_given_back() {
         let mut slots = Slots::new();
-        let keys: Vec<_> = (0..start_of(10)).map(|value| slots.insert(value)).collect();
+        let keys: Vec<_> = (0..10 * PAGE).map(|value| slots.insert(value)).collect();
         let held = |slots: &Slots<usize>| slots.pages.iter().filter(|slab| slab.capacity() > 0).count();
         assert_eq!((held(&slots), slots.open.len()), (10, 0));
-        let stays = keys[start_of(5) + 3];
+        let stays = keys[5 * PAGE + 3];
         for key in keys.iter().rev().filter(|key| **key != stays) {
             slots.remove(*key);
         }
@@ -477,17 +460,10 @@ mod tests {
         // The first are filled first.
         let first = slots.insert(0);
         assert_eq!(first.index, 0);
-        assert_eq!(slots.remove(stays), Some(start_of(5) + 3));
+        assert_eq!(slots.remove(stays), Some(5 * PAGE + 3));
         assert_eq!((held(&slots), slots.pages.len()), (1, 1));
         slots.remove(first);
         assert_eq!((held(&slots), slots.pages.len(), slots.open.len()), (1, 1, 1));
-    }
-
-    #[test]
-    fn each_index_has_its_page_and_slot() {
-        let places = (0..20).flat_map(|page| (0..size_of_page(page)).map(move |slot| (page, slot)));
-        assert!(places.clone().eq((0..).map(place_of).take(places.count())));
-        assert!((0..20).all(|page| place_of(u32::try_from(start_of(page)).unwrap()) == (page, 0)));
     }
 
     #[test]
@@ -571,8 +547,8 @@ mod tests {
         for key in &keys[..999] {
             slots.remove(*key);
         }
-        // 34 empty pages, and 6 vacant slots of the last one.
-        let (mut cursor, mut budget) = (0, 40);
+        // 124 empty pages, and 6 vacant slots of the last one.
+        let (mut cursor, mut budget) = (0, 130);
         assert_eq!(slots.next_from(&mut cursor, &mut budget), None);
         assert_eq!((cursor, budget), (998, 0));
         budget = 2;

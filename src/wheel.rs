@@ -169,10 +169,6 @@ impl<K> Wheel<K> {
                 self.seen += 1;
             }
         }
-        if slot.entries.is_empty() {
-            // A list keeps some room; 512 of them would keep 100 KB of where a crowd was.
-            slot.entries = List::new();
-        }
         slot.earliest = self.seen_earliest;
         (self.seen, self.seen_earliest) = (0, u32::MAX);
         true
@@ -442,18 +438,6 @@ mod tests {
         let years = Ms::from_secs(13 * 365 * 86_400);
         assert!(expire_all(&mut wheel, years).is_empty());
         assert!(wheel.next().is_some_and(|next| next > years));
-    }
-
-    #[test]
-    fn a_slot_that_was_emptied_holds_no_memory() {
-        let mut wheel = Wheel::new(Ms::ZERO);
-        (0..100).for_each(|key| wheel.remind(Ms(100), key));
-        wheel.remind(Ms(100 + 51_200), 100);
-        let room = |wheel: &Wheel<u32>| wheel.slots.iter().map(|slot| slot.entries.room()).sum::<usize>();
-        assert_eq!(expire_all(&mut wheel, Ms(100)).len(), 100);
-        assert!((1..100).contains(&room(&wheel)), "one waits for the next rotation");
-        assert_eq!(expire_all(&mut wheel, Ms(100 + 51_200)), [100]);
-        assert_eq!(room(&wheel), 0);
     }
 
     #[test]
