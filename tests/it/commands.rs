@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::support::program::{Ended, Running, ended, shaveet};
+use crate::support::redis::free_port;
 use crate::support::{BINARY, Nest, Server, Signal, until};
 use serde_json::{Value, json};
 
@@ -186,8 +187,7 @@ fn who_is_not_allowed_is_told_the_knob() {
 
 #[test]
 fn who_finds_nobody_is_told_where_and_what_to_do() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nowhere = format!("127.0.0.1:{port}");
+    let nowhere = format!("127.0.0.1:{}", free_port());
     let nest = Nest::new("nobody");
     for command in
         [&["publish", "room", "x"][..], &["tail", "room"], &["channels"], &["clients"], &["why", "a", "b", "1"]]

@@ -143,7 +143,13 @@ impl Redis {
     /// Starts it again where it was, with nothing of what it knew but what is on the disk.
     pub(crate) fn start_again(&mut self) {
         self.process = spawn(&self.directory, self.network.as_deref(), &self.arguments, self.port);
-        until("Redis is there again", || is_up(&self.directory, &self.login));
+        until("Redis is there again", || {
+            if self.process.try_wait().expect("it is our child").is_some() {
+                // Somebody has just looked whether the port is free.
+                self.process = spawn(&self.directory, self.network.as_deref(), &self.arguments, self.port);
+            }
+            is_up(&self.directory, &self.login)
+        });
     }
 }
 
@@ -201,8 +207,13 @@ fn asked(directory: &Path, login: &[String], command: &[&str]) -> Option<String>
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
+/// A port that nobody listens at, and that the kernel gives to nobody who does not ask for it: whoever is started again has it again.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("this is Linux");
+    let given: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).expect("two numbers");
+    let is_free = |&port: &u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..given.max(20_000)));
+    ports.by_ref().take(1000).find(is_free).expect("a free port")
 }
 
 /// The arguments of a server that has a model of its own in the Redis of `TEST_BROKER`, if there is one.
