@@ -983,7 +983,8 @@ end
 
 -- Questions
 
--- What a node that takes a client over has to know.
+-- What a node that takes a client over has to know, and up to which seq it has heard everything then: to the newest, if nothing is
+-- said.
 local function record_of(hub, client, position)
   local subscriptions, ends = {}, {}
   each_subscription(client, function(name, made, begin)

@@ -1,20 +1,14 @@
 //! Who has a client's lease, as its node and Redis believe.
 
 use super::keyspace::Reply;
-use super::node::{Asking, Medium, Request, Start, Way};
+use super::node::{Asking, Medium, Request, Start};
 use super::pair::{Pair, command};
 
 #[test]
 fn a_lease_that_came_late_is_not_given_up_while_it_is_taken_once_more() {
-    let mut pair = Pair::new();
-    let key = format!("{:032x}", 1);
-    for parts in [
-        &["create_client", "alice", &*key][..],
-        &["subscribe", "alice", "room", ""],
-        &["publish", "room", "\"web\"", "\"x\"", "", "", ""],
-    ] {
-        pair.ask(0, parts);
-    }
+    let (mut pair, key) = Pair::with_client("alice");
+    pair.ask(0, &["subscribe", "alice", "room", ""]);
+    pair.ask(0, &["publish", "room", "\"web\"", "\"x\"", "", "", ""]);
     pair.flow();
     // Another node has it, and something is due to a poll here.
     let other = pair.redis.connect();
@@ -30,26 +24,24 @@ fn a_lease_that_came_late_is_not_given_up_while_it_is_taken_once_more() {
         medium: Medium::Original,
     };
     pair.node.ask(Request::Poll { owner: 1, asking });
-    pair.node.turn(pair.now, &mut pair.redis, Way::Open);
-    pair.node.carry(&mut pair.redis, true, false);
-    pair.serve();
-    pair.node.carry(&mut pair.redis, false, true);
+    pair.turn();
+    pair.send();
+    pair.receive();
     // The lease is asked for, and that does not get through. Meanwhile the other node gives it up: it is asked for again.
     for at in 0..4 {
-        pair.node.turn(pair.now, &mut pair.redis, Way::Open);
+        pair.turn();
         if at == 0 {
-            pair.node.carry(&mut pair.redis, true, false);
-            pair.serve();
+            pair.send();
         }
-        pair.node.carry(&mut pair.redis, false, true);
+        pair.receive();
     }
     pair.now += 1500;
     call(&mut pair, &["release", "other#1", "alice", "0"]);
-    pair.node.carry(&mut pair.redis, false, true);
-    pair.node.turn(pair.now, &mut pair.redis, Way::Open);
+    pair.receive();
+    pair.turn();
     // The first question is late; then all of it gets through.
     pair.now += 600;
-    pair.node.turn(pair.now, &mut pair.redis, Way::Open);
+    pair.turn();
     pair.flow();
     let alice = pair.node.hub.find_client("alice").expect("it is here");
     assert!(pair.node.hub.has_lease(alice));

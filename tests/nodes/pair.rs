@@ -30,6 +30,14 @@ impl Pair {
         pair
     }
 
+    /// With a client of this name, which the node has not heard of. And its key.
+    pub(crate) fn with_client(id: &str) -> (Pair, String) {
+        let (mut pair, key) = (Pair::new(), format!("{:032x}", 1));
+        pair.ask(0, &["create_client", id, &key]);
+        pair.flow();
+        (pair, key)
+    }
+
     pub(crate) fn ask(&mut self, owner: u64, parts: &[&str]) {
         self.node.ask(Request::Call { owner, parts: parts.iter().map(|part| (*part).to_owned()).collect() });
     }
@@ -45,7 +53,7 @@ impl Pair {
 
     pub(crate) fn flow(&mut self) {
         loop {
-            for told in self.node.turn(self.now, &mut self.redis, Way::Open) {
+            for told in self.turn() {
                 match told {
                     Told::Called { result, .. } => drop(result.expect("it is done")),
                     told => self.told.push(told),
@@ -58,6 +66,30 @@ impl Pair {
                 return;
             }
         }
+    }
+
+    /// A turn of the node, and what it says to others.
+    pub(crate) fn turn(&mut self) -> Vec<Told> {
+        self.node.turn(self.now, &mut self.redis, Way::Open)
+    }
+
+    /// Redis does what the node has asked; what comes of it is on its way.
+    pub(crate) fn send(&mut self) {
+        self.node.carry(&mut self.redis, true, false);
+        self.serve();
+    }
+
+    /// What is on its way has come to the node.
+    pub(crate) fn receive(&mut self) {
+        self.node.carry(&mut self.redis, false, true);
+    }
+
+    /// The texts of the first answer that a page was given.
+    pub(crate) fn given(&self, owner: u64) -> Option<Vec<&str>> {
+        self.told.iter().find_map(|told| match told {
+            Told::Given(given) if given.owner == owner => Some(given.messages.iter().map(|got| &*got.text).collect()),
+            _ => None,
+        })
     }
 
     /// Redis does all that has come to it.

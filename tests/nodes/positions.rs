@@ -5,9 +5,7 @@ use super::pair::{Pair, limits};
 
 #[test]
 fn a_page_that_joins_those_who_wait_for_its_client_may_know_more_than_what_comes() {
-    let mut pair = Pair::new();
-    let key = format!("{:032x}", 1);
-    pair.ask(0, &["create_client", "alice", &key]);
+    let (mut pair, key) = Pair::with_client("alice");
     pair.ask(0, &["subscribe", "alice", "room", ""]);
     pair.flow();
     let epoch = pair.node.cluster.epoch().expect("it is let in");
@@ -22,9 +20,8 @@ fn a_page_that_joins_those_who_wait_for_its_client_may_know_more_than_what_comes
 
     // Its client is asked for, and the reply is on its way.
     pair.node.ask(behind(1, seq));
-    pair.node.turn(pair.now, &mut pair.redis, Way::Open);
-    pair.node.carry(&mut pair.redis, true, false);
-    pair.serve();
+    pair.turn();
+    pair.send();
     // Meanwhile it hears a message from another node, and comes here with that position before the reply.
     let mut other = Node::new(0, "other", &limits(), 8);
     let mut publish = Some(Request::Call {
@@ -48,9 +45,5 @@ fn a_page_that_joins_those_who_wait_for_its_client_may_know_more_than_what_comes
     let parked = pair.told.iter().any(|told| matches!(told, Told::Parked { owner: 2, is_lost: false }));
     assert!(parked, "{:?}", pair.told);
     assert!(!pair.told.iter().any(|told| matches!(told, Told::Parked { is_lost: true, .. })), "{:?}", pair.told);
-    let heard = pair.told.iter().find_map(|told| match told {
-        Told::Given(given) if given.owner == 1 => Some(given.messages.iter().map(|got| &*got.text).collect::<Vec<_>>()),
-        _ => None,
-    });
-    assert_eq!(heard.as_deref(), Some(&["x"][..]), "who has not had it gets it");
+    assert_eq!(pair.given(1).as_deref(), Some(&["x"][..]), "who has not had it gets it");
 }

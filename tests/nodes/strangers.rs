@@ -8,10 +8,7 @@ const STRANGERS: u64 = 20;
 
 #[test]
 fn names_that_are_made_up_cost_redis_only_so_much_and_nobody_is_refused_for_them() {
-    let mut pair = Pair::new();
-    let key = format!("{:032x}", 1);
-    pair.ask(0, &["create_client", "alice", &key]);
-    pair.flow();
+    let (mut pair, key) = Pair::with_client("alice");
     let mut owner = 10;
     let poll = |pair: &mut Pair, owner: u64, id: &str, medium| {
         let asking = Asking { ids_and_keys: vec![(id.into(), key.clone())], start: Start::Earliest, medium };

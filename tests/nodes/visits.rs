@@ -1,6 +1,6 @@
 //! What a poll waits for before it is parked: its clients, whole, and nobody else's.
 
-use super::node::{Asking, Medium, Refusal, Request, Start, Told, Way};
+use super::node::{Asking, Medium, Refusal, Request, Start, Told};
 use super::pair::Pair;
 
 /// What a call may not leave waiting in the link if others are to be taken.
@@ -13,16 +13,13 @@ fn poll(owner: u64, ids: &[&str], key: &str) -> Request {
 
 #[test]
 fn what_becomes_of_a_poll_that_was_answered_otherwise_says_nothing_of_the_next_one_of_its_connection() {
-    let mut pair = Pair::new();
-    let key = format!("{:032x}", 1);
-    pair.ask(0, &["create_client", "alice", &key]);
-    pair.flow();
+    let (mut pair, key) = Pair::with_client("alice");
     // So many strangers come that of two only one is looked for, and their page is asked to come again.
     for owner in 0..1999 {
         pair.node.ask(poll(1000 + owner, &[&format!("nobody{owner}")], &key));
     }
     pair.node.ask(poll(5, &["ghost", "shadow"], &key));
-    let told = pair.node.turn(pair.now, &mut pair.redis, Way::Open);
+    let told = pair.turn();
     assert!(matches!(&told[..], [Told::Refused { owner: 5, why: Refusal::Away }]), "{told:?}");
     // By the same connection, which a proxy keeps, another page polls before it is known that nobody has the ghost.
     pair.now += 10;
@@ -34,11 +31,8 @@ fn what_becomes_of_a_poll_that_was_answered_otherwise_says_nothing_of_the_next_o
 
 #[test]
 fn a_client_of_whose_channels_one_could_not_be_asked_for_is_answered_when_it_has_come() {
-    let mut pair = Pair::new();
-    let key = format!("{:032x}", 1);
-    for parts in [["create_client", "alice", &*key], ["create_client", "bob", &key]] {
-        pair.ask(0, &parts);
-    }
+    let (mut pair, key) = Pair::with_client("alice");
+    pair.ask(0, &["create_client", "bob", &key]);
     for (id, channel) in [("alice", "room"), ("alice", "chat"), ("bob", "chat")] {
         pair.ask(0, &["subscribe", id, channel, ""]);
     }
@@ -47,24 +41,18 @@ fn a_client_of_whose_channels_one_could_not_be_asked_for_is_answered_when_it_has
     pair.flow();
     // The link is crowded in the moment in which it is known of which channels alice is.
     pair.node.ask(poll(2, &["alice"], &key));
-    pair.node.turn(pair.now, &mut pair.redis, Way::Open);
-    pair.node.carry(&mut pair.redis, true, false);
-    pair.serve();
-    pair.node.carry(&mut pair.redis, false, true);
+    pair.turn();
+    pair.send();
+    pair.receive();
     pair.ask(0, &["client_info", &"x".repeat(CROWD_BYTES)]);
-    let told = pair.node.turn(pair.now, &mut pair.redis, Way::Open);
+    let told = pair.turn();
     assert!(told.iter().any(|told| matches!(told, Told::Parked { owner: 2, .. })), "{told:?}");
-    pair.node.carry(&mut pair.redis, true, false);
-    pair.serve();
-    pair.node.carry(&mut pair.redis, false, true);
-    pair.node.turn(pair.now, &mut pair.redis, Way::Open);
+    pair.send();
+    pair.receive();
+    pair.turn();
     // What is said in a channel that is here does not take it past what is to come of the other.
     pair.ask(0, &["publish", "chat", "\"web\"", "\"second\"", "", "", ""]);
     pair.flow();
     pair.pass(2000);
-    let heard = pair.told.iter().find_map(|told| match told {
-        Told::Given(given) if given.owner == 2 => Some(given.messages.iter().map(|got| &*got.text).collect::<Vec<_>>()),
-        _ => None,
-    });
-    assert_eq!(heard.as_deref(), Some(&["first", "second"][..]));
+    assert_eq!(pair.given(2).as_deref(), Some(&["first", "second"][..]));
 }
