@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launchBrowser, startServer } from './support.mjs';
 
-let server, browser, page, left, right;
+let started, server, browser, page, left, right;
 
 before(async () => {
+  started = performance.now();
   server = await startServer({ args: ['--demo'] });
   browser = await launchBrowser();
   page = await browser.newPage();
@@ -27,13 +28,14 @@ const say = async (pane, text) => {
   await pane.locator('form button').click();
 };
 
-test('two panes chat, and say by what', async () => {
+test('two panes chat, and say by what', async (t) => {
   for (const pane of [left, right]) {
     await sees(pane, '.state', 'connected');
     await sees(pane, '.transport', 'WebSocket');
   }
   await say(left, 'hello');
   for (const pane of [left, right]) await sees(pane, 'li', 'left: hello');
+  t.diagnostic(`${((performance.now() - started) / 1000).toFixed(1)} s from the start of the server and of the browser to the first message`);
 });
 
 test('each transport can be switched off, and the next one goes on', async () => {

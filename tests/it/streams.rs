@@ -658,6 +658,14 @@ fn an_idle_stream_hears_something_every_so_often() {
         when.insert(begin.elapsed().as_secs());
     }
     assert!(*when.last().unwrap() <= 26);
+    // And again and again: 15 s after the first time, which may have been at once, and 25 by a socket.
+    let beat = events[0].block(begin + Duration::from_secs(35)).unwrap().unwrap();
+    assert!(beat.starts_with(":\nid: "), "{beat:?}");
+    assert!(begin.elapsed() >= Duration::from_secs(15), "events after {:?}", begin.elapsed());
+    let patience = (begin + Duration::from_secs(58)).saturating_duration_since(Instant::now());
+    let Frame::Text(word) = sockets[0].within(patience).unwrap() else { panic!("no word") };
+    assert_eq!(sockets[0].next(), Frame::Ping(since(&word).into_bytes()));
+    assert!(begin.elapsed() >= Duration::from_secs(25), "a socket after {:?}", begin.elapsed());
 }
 
 #[test]
