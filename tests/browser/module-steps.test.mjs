@@ -164,7 +164,9 @@ describe('10,000 messages', { concurrency: 2 }, () => {
       await changing;
       for (const name of TRANSPORTS) fates[name] = 'pass';
       await assertExact(page, sent);
-      t.diagnostic(JSON.stringify(world.gate.counts));
+      const by = (await told(page, 'statuses')).filter(({ state }) => state === 'connected').map(({ transport }) => transport);
+      t.diagnostic(`${JSON.stringify(world.gate.counts)}, connected by ${by.join(', ')}`);
+      assert.ok(new Set(by).size > 1, `it never changed: ${by}`);
       await page.close();
     }, HISTORY));
 });

@@ -200,22 +200,34 @@ test('a frame in a sandbox, which may have neither locks nor storage, has a conn
       s.on('room', ({ data }) => { document.body.append(data); });
     </script><body>`);
     const page = await context.newPage();
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
     await page.goto(world.pages.add(`<!doctype html><title>test</title><iframe sandbox="allow-scripts" src="${frame}"></iframe>`));
     await page.frameLocator('iframe').getByText('connected alone').waitFor();
     await publish(world.server, 'room', 'hello');
     await page.frameLocator('iframe').getByText('hello').waitFor();
     await arrived(tab, 'hello');
+    assert.deepEqual(errors, []);
   }));
 
 test('tabs that do not share, and those of browsers that cannot, have connections of their own', () =>
-  withTabs(2, async ({ world, context, client, tabs }) => {
+  withTabs(2, async ({ world, client, tabs }) => {
     assert.deepEqual(await Promise.all(tabs.map(role)), ['alone', 'alone']);
     assert.equal(world.gate.open, 2);
-    await context.addInitScript(() => Object.defineProperty(Navigator.prototype, 'locks', { value: undefined }));
-    for (let n = 0; n < 2; n++) tabs.push(await openModule(context, world, { ...client, shared: true }));
+    const others = [];
+    for (const [of, lack] of [['Navigator.prototype', 'locks'], ['window', 'BroadcastChannel']]) {
+      const context = await browser.newContext();
+      await context.addInitScript(`Object.defineProperty(${of}, '${lack}', { value: undefined })`);
+      others.push(context);
+      for (let n = 0; n < 2; n++) tabs.push(await openModule(context, world, { ...client, shared: true }));
+    }
     await Promise.all(tabs.map((tab) => connected(tab)));
-    assert.deepEqual(await Promise.all(tabs.map(role)), Array(4).fill('alone'));
-    assert.equal(world.gate.open, 4);
+    assert.deepEqual(await Promise.all(tabs.map(role)), Array(6).fill('alone'));
+    assert.equal(world.gate.open, 6);
     await publish(world.server, 'room', '1');
-    for (const tab of tabs) await arrived(tab, '1');
+    for (const tab of tabs) {
+      await arrived(tab, '1');
+      assert.deepEqual(tab.errors, []);
+    }
+    for (const context of others) await context.close();
   }, { options: { shared: false } }));
