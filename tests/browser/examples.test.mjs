@@ -124,6 +124,20 @@ for (const name of ['chat', 'php-chat']) describe(`the chat (${name})`, () => {
     assert.deepEqual([alice.errors, bob.errors], [[], []]);
   });
 
+  once('takes the next message while one is on its way, and keeps their order', async () => {
+    const alice = await join('alice');
+    let release;
+    const held = new Promise((resolve) => { release = resolve; });
+    await alice.route('**/say', async (route) => { await held; await route.continue(); });
+    for (const text of ['one', 'two', 'three']) {
+      await alice.fill('#text', text);
+      await alice.press('#text', 'Enter');
+      assert.equal(await alice.inputValue('#text'), '', 'it is taken');
+    }
+    release();
+    await sees(async () => (await texts(alice)).slice(-3), ['one', 'two', 'three']);
+  });
+
   once('notices at once who leaves or closes the page', async () => {
     const [alice, bob, carol] = [await join('alice'), await join('bob'), await join('carol')];
     await sees(() => here(alice), ['alice', 'bob', 'carol']);

@@ -223,17 +223,19 @@ addEventListener("hashchange", () => {
 
 submit($("#door"), () => enter($("#name").value.trim(), wanted()));
 
-submit($("#say"), async () => {
+let said = Promise.resolve(); // what we have said, until the last of it has arrived
+
+// Nobody waits here: the next message may be typed, and sent, while this one is on its way. It arrives behind it.
+submit($("#say"), () => {
   const input = $("#text");
   const text = input.value;
-  input.value = ""; // at once: the next message may be typed while this one is on its way
+  const { client_id, key } = me;
+  input.value = "";
   input.focus();
-  try {
-    await ask("say", { client_id: me.client_id, key: me.key, text });
-  } catch (error) {
+  said = said.then(() => ask("say", { client_id, key, text })).catch((error) => {
     input.value ||= text;
-    throw error;
-  }
+    $("#say .error").textContent = error.message;
+  });
 });
 
 $("#leave").addEventListener("click", () => {
