@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 
+use serde_json::json;
+
 use crate::support::link::{comes_up, goes_down, says};
 use crate::support::metrics::Scraper;
 use crate::support::program::{ended, shaveet};
@@ -154,9 +156,25 @@ fn what_cannot_be_used_is_told_once_and_tried_again() {
     for (server, (url, told)) in nodes.iter().zip(&cases) {
         says(server, told);
         goes_down(server);
+        // The application is told the same.
+        let refused = server.error("publish", json!(["room", "x"]));
+        assert!(refused["message"].as_str().is_some_and(|message| message.contains(told)), "{told}: {refused}");
         Scraper::new(server).until("broker_dials_total", |dials| dials > 3.0);
         assert_eq!(lines(server).len(), 1, "{url}: {:?}", lines(server));
     }
+}
+
+#[test]
+fn one_that_becomes_a_replica_says_so_to_who_publishes_and_is_left() {
+    let (redis, master) = (Redis::start(), Redis::start());
+    let server = node(&redis.url());
+    comes_up(&server);
+    redis.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    let refused = server.error("publish", json!(["room", "x"]));
+    assert!(refused["message"].as_str().is_some_and(|message| message.contains("replica")), "{refused}");
+    goes_down(&server);
+    redis.ask(&["REPLICAOF", "NO", "ONE"]);
+    comes_up(&server);
 }
 
 #[test]

@@ -60,6 +60,26 @@ fn the_unit_starts_the_server_with_arguments_that_it_understands() {
 }
 
 #[test]
+fn the_template_of_a_node_is_the_unit_but_for_its_port_and_what_redis_keeps() {
+    let [unit, template] =
+        ["shaveet.service", "shaveet@.service"].map(|name| read(&format!("packaging/systemd/{name}")));
+    let start =
+        template.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/shaveet ")).expect("it starts one");
+    let nest = Nest::new("packaging-node");
+    let settings = nest.file("shaveet.toml", "broker = \"redis://127.0.0.1\"\n");
+    let start = start.replace("/etc/shaveet/shaveet.toml", settings.to_str().expect("UTF-8")).replace("%i", "8083");
+    let said = checked(&start.split(' ').collect::<Vec<_>>());
+    assert!(said.contains("127.0.0.1:8083") && said.contains("\nbroker = \"redis://127.0.0.1\""), "{said}");
+    // What it may not do is the same.
+    let own = ["Description=", "After=", "ExecStart=", "StateDirectory=", "Wants=", "RuntimeDirectory="];
+    let is_shared =
+        |line: &&str| line.contains('=') && !line.starts_with('#') && !own.iter().any(|own| line.starts_with(own));
+    for line in unit.lines().filter(is_shared) {
+        assert!(template.lines().any(|other| other == line), "{line}");
+    }
+}
+
+#[test]
 fn the_scripts_of_the_package_are_scripts() {
     for name in ["postinst", "prerm", "postrm"] {
         let mut shell = Command::new("sh");

@@ -1,7 +1,9 @@
 //! What a poll waits for before it is parked: its clients, whole, and nobody else's.
 
+use shaveet::hub::Ending;
+
 use super::node::{Asking, Medium, Refusal, Request, Start, Told};
-use super::pair::Pair;
+use super::pair::{Pair, command};
 
 /// What a call may not leave waiting in the link if others are to be taken.
 const CROWD_BYTES: usize = 17 << 20;
@@ -27,6 +29,20 @@ fn what_becomes_of_a_poll_that_was_answered_otherwise_says_nothing_of_the_next_o
     pair.flow();
     let own: Vec<&Told> = pair.told.iter().filter(|told| told.owner() == 5).collect();
     assert!(matches!(own[..], [Told::Parked { .. }]), "{own:?}");
+}
+
+#[test]
+fn whoever_waits_is_told_of_a_kill_by_another_node_with_the_next_that_comes_from_redis() {
+    let (mut pair, key) = Pair::with_client("alice");
+    pair.node.ask(poll(1, &["alice"], &key));
+    pair.flow();
+    let other = pair.redis.connect();
+    pair.redis.connections.get_mut(&other).expect("it is connected").inbox.extend(command(&["kill_client", "alice"]));
+    pair.redis.take(other).flatten().expect("it is a function");
+    pair.receive();
+    let told = pair.turn();
+    let [Told::Given(given)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((given.owner, given.ending), (1, Some(Ending::Gone)));
 }
 
 #[test]

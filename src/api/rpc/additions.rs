@@ -282,14 +282,14 @@ pub(super) fn why(call: &mut Call<'_, '_, '_>) -> Result<(), Fault> {
     write_why(call.service.now, call.service.hub, &id, &channel, message, None, call.out)
 }
 
-/// What became of a message. `is_parked` is whether the client waits, if the hub does not know that.
+/// What became of a message. One of several nodes says whether the client waits here; whether it does elsewhere it does not know.
 pub(super) fn write_why(
     now: Ms,
     hub: &Hub,
     id: &str,
     channel: &str,
     message: u64,
-    is_parked: Option<bool>,
+    is_parked_here: Option<bool>,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let fate = hub.why(now, id, channel, message);
@@ -301,7 +301,8 @@ pub(super) fn write_why(
         Fate::Expired => ("expired", String::new()),
         Fate::Lost(loss) => ("lost", format!(",\"reason\":\"{}\"", loss.name())),
         Fate::OnItsWay => ("on_its_way", String::new()),
-        Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{}", is_parked.unwrap_or(parked))),
+        Fate::Waiting { .. } if is_parked_here == Some(false) => ("waiting", String::new()),
+        Fate::Waiting { parked } => ("waiting", format!(",\"parked\":{}", parked || is_parked_here.is_some())),
         Fate::Delivered { by_page, ago, exactly } => {
             let by = if by_page { "resume" } else { "poll" };
             let when = if exactly { "ms_ago" } else { "at_least_ms_ago" };

@@ -130,7 +130,7 @@ impl Shape {
                 "expired","lost","unpublished"]},
                 "reason":{"type":"string","enum":["count","bytes","age","memory","restart"],
                 "description":"Of what is lost: the limit that was reached."},
-                "parked":{"type":"boolean","description":"Of what waits: whether a page of the client listens."},
+                "parked":{"type":"boolean","description":"Of what waits: whether a page of the client listens. Left out by one of several nodes at which none does."},
                 "by":{"type":"string","enum":["resume","poll"],
                 "description":"Of what was delivered: by which protocol."},
                 "ms_ago":{"type":"integer","description":"Of what was delivered: when, if that is known exactly."},

@@ -272,6 +272,18 @@ fn a_late_call_fails_and_its_answer_is_nobodys() {
 }
 
 #[test]
+fn channels_are_followed_while_calls_are_refused_but_not_without_end() {
+    let mut link = live();
+    let name = vec![b'x'; 1 << 20];
+    (0..17).for_each(|_| link.follow(&name));
+    assert_eq!(link.call(Ms(0), Ticket(1), "f", &[], &[]), Err(Failure::Crowded));
+    (17..64).for_each(|_| link.follow(&name));
+    assert!(link.is_live());
+    link.follow(&name);
+    assert_eq!(down(&events(&mut link)), "h:6379: it does not take what it is sent");
+}
+
+#[test]
 fn a_silent_line_is_asked_and_then_left() {
     let mut link = live();
     assert_eq!(link.next_timeout(), PING_AFTER);
