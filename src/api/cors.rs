@@ -63,7 +63,8 @@ const SCRIPT: &str = "Content-Type: text/javascript; charset=utf-8\r\nCache-Cont
      X-Content-Type-Options: nosniff\r\n";
 
 /// A stream of events; nginx passes on each when it comes.
-const EVENTS: &str = "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
+const EVENTS: &str = "Content-Type: text/event-stream\r\nCache-Control: no-cache, no-store\r\n\
+     X-Content-Type-Options: nosniff\r\nX-Accel-Buffering: no\r\n";
 
 /// The answer to a CORS preflight, which polls do not need but some libraries ask for.
 const PREFLIGHT: &str = "Access-Control-Allow-Methods: GET, HEAD, POST\r\nAccess-Control-Allow-Headers: *\r\n\

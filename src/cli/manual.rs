@@ -107,8 +107,8 @@ const MORE: [(&str, &str); 3] = [
     (
         "SIGNALS",
         "SIGTERM and SIGINT answer the parked polls, a crowd of them spread over --drain, and end the server; the same again ends it \
-         at once. SIGHUP has it read the file of settings and the file of the token again: all but listeners changes at once, \
-         nobody who waits is sent away, and the log says what has changed from what to what; if anything is wrong nothing \
+         at once. SIGHUP has it read the file of settings and the file of the token again: all but listeners, the broker \
+         and where the state is kept changes at once, nobody who waits is sent away, and the log says what has changed from what to what; if anything is wrong nothing \
          changes, and the log says why. SIGUSR2 has it become the program that is installed now, in the same process and with all \
          connections; if that cannot begin nothing changes, and the log says why.",
     ),

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::support::program::{Ended, Running, ended, shaveet};
-use crate::support::{BINARY, Nest};
+use crate::support::{BINARY, Nest, Server};
 use rustix::process::Signal;
 
 /// A path for a socket, short enough for one (108 bytes), removed in the end.
@@ -258,4 +258,17 @@ fn closed_stdout_does_not_stop_it() {
     assert!(connected, "it listens");
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_can_write_holds_nobody_up() {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec "$0" "$@" 2>/dev/full"#, BINARY]);
+    let server = Server::run(command, &["--log", "trace", "--presence", "off"]);
+    let alice = server.subscriber("alice", &["room"]);
+    let mut parked = alice.park();
+    server.publish("room", "hello");
+    assert!(parked.answer().text().contains("hello"));
+    assert_eq!(server.log(), "", "it went nowhere");
+    assert_eq!(server.stop().code(), Some(0));
 }

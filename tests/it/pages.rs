@@ -1,6 +1,7 @@
 //! What pages and browsers could be made to do with an answer: run it, keep it, or read it in somebody else's name. And
 //! that no answer repeats what a stranger has sent.
 
+use crate::support::streams::Events;
 use crate::support::{Server, Shape, get, post, request, updates_path};
 
 /// Answers of every kind that a stranger can bring about, but for those that hold messages.
@@ -20,6 +21,11 @@ fn answers(server: &Server, marker: &str) -> Vec<(String, crate::support::Respon
         get(&updates_path(&[("client_id", marker), ("since", ""), ("callback", "cb")])),
         get(&updates_path(&[(marker, marker)])),
         get(&updates_path(&callback).replace(marker, &format!("{marker}%0d%0aX: y"))),
+        get(&format!("/events?client_id={marker}")),
+        get(&format!("/events?client_id=a_!!_b&since={marker}")),
+        get(&format!("/socket?client_id={marker}")),
+        get(&format!("/dashboard/{marker}")),
+        get(&format!("/static/{marker}")),
         request(marker, "/", &[], ""),
         request("GET", "/", &[&format!("Host: {marker}")], ""),
         request("POST", "/", &[&format!("Origin: http://{marker}")], marker),
@@ -58,6 +64,9 @@ fn every_content_is_what_its_type_says() {
     all.push(("shaveet.js".to_owned(), server.get("/static/shaveet.js")));
     all.push(("a call".to_owned(), server.ask(post(r#"{"method":"system.list_methods","params":[]}"#))));
     all.push(("no POST".to_owned(), server.ask(request("PUT", "/", &[], ""))));
+    let events = Events::open(&alice, None).head;
+    assert_eq!(events.header("cache-control"), Some("no-cache, no-store"));
+    all.push(("events".to_owned(), events));
     for (request, response) in all {
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{request:?} -> {response:?}");
         assert!(response.header("content-type").is_some(), "{request:?} -> {response:?}");

@@ -88,6 +88,18 @@ fn a_listener_needs_a_restart_and_that_is_told() {
         assert_eq!(Connection::open(&rpc, None).ask(&call).status, 200, "it still listens there");
         assert_eq!(reloaded.server.ask(&call).status, 404, "and not here");
     }
+    // Nor what has to be known from the beginning.
+    for (knob, line) in [
+        ("state", "state = \"elsewhere\""),
+        ("state-interval", "state-interval = \"1m\""),
+        ("broker", "broker = \"redis://127.0.0.1\""),
+    ] {
+        let said = reloaded.reload(&format!("rpc-listen = \"unix:rpc\"\n{line}\n"));
+        assert!(
+            said.contains(&format!("WARN  reload: {knob}: ")) && said.contains("needs a restart"),
+            "{knob}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -33,6 +33,12 @@ fn examples() -> Vec<(&'static str, u16, Value)> {
         ),
         // A notification alone is answered, as the original's callers rely on it (WIRE J1, J3).
         (r#"{"jsonrpc": "2.0", "method": "get_channel_clients", "params": ["a"]}"#, 200, json!({"result": []})),
+        (
+            r#"{"jsonrpc": "2.0", "method": "foobar"}"#,
+            200,
+            json!({"result": null, "error": {"type": "JSONRPCError",
+            "message": "no such method 'foobar'; system.list_methods lists them"}}),
+        ),
         // A method that is not there.
         (r#"{"jsonrpc": "2.0", "method": "foobar", "id": "1"}"#, 200, failed(-32601, json!("1"))),
         // Invalid JSON, an invalid request: with 400 (WIRE J8).

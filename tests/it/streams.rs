@@ -36,7 +36,7 @@ fn an_event_stream_says_what_it_is_and_each_message_with_its_position() {
     let client = server.subscriber("c", &["room"]);
     let mut events = Events::open(&client, None);
     for (name, value) in [
-        ("cache-control", Some("no-cache")),
+        ("cache-control", Some("no-cache, no-store")),
         ("x-accel-buffering", Some("no")),
         ("access-control-allow-origin", Some("*")),
         ("transfer-encoding", Some("chunked")),
