@@ -166,15 +166,30 @@ fn what_cannot_be_used_is_told_once_and_tried_again() {
 
 #[test]
 fn one_that_becomes_a_replica_says_so_to_who_publishes_and_is_left() {
-    let (redis, master) = (Redis::start(), Redis::start());
+    let redis = Redis::start();
     let server = node(&redis.url());
     comes_up(&server);
-    redis.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    // Of a master that cannot be reached, whose data would take the place of its own, and our functions with them.
+    redis.ask(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
     let refused = server.error("publish", json!(["room", "x"]));
     assert!(refused["message"].as_str().is_some_and(|message| message.contains("replica")), "{refused}");
     goes_down(&server);
     redis.ask(&["REPLICAOF", "NO", "ONE"]);
     comes_up(&server);
+}
+
+#[test]
+fn functions_that_somebody_has_deleted_are_told_of_and_brought_again() {
+    let redis = Redis::start();
+    let server = node(&redis.url());
+    comes_up(&server);
+    redis.ask(&["FUNCTION", "FLUSH"]);
+    let refused = server.error("publish", json!(["room", "x"]));
+    let told = "the functions of Shaveet are not in Redis any more, nothing was done; they are brought again";
+    assert!(refused["message"].as_str().is_some_and(|message| message.contains(told)), "{refused}");
+    Scraper::new(&server).until("broker_dials_total", |dials| dials > 1.0);
+    comes_up(&server);
+    assert!(server.call("publish", json!(["room", "x"]))["id"].is_u64());
 }
 
 #[test]

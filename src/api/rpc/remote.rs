@@ -336,6 +336,17 @@ pub(super) fn fault(failure: Failure, name: &str) -> Fault {
         (Some("READONLY"), ..) => {
             Fault::Broker("this Redis is a replica, nothing was done; --broker has to name the master".to_owned())
         }
+        (Some("MASTERDOWN"), ..) => Fault::Broker(
+            "this Redis is a replica that has lost its master, nothing was done; --broker has to name the master".to_owned(),
+        ),
+        (Some("LOADING"), ..) => {
+            Fault::Broker("Redis is still loading its data, nothing was done; try again in a few seconds".to_owned())
+        }
+        // Deleted by somebody, or not yet there on what has just become a replica: they are brought again, or it is left.
+        (Some("ERR"), Some("Function"), _) => Fault::Broker(
+            "the functions of Shaveet are not in Redis any more, nothing was done; they are brought again, try again in a second"
+                .to_owned(),
+        ),
         (Some("FORMAT"), Some(format), _) => Fault::Broker(format!(
             "what is in Redis is of format {format}, which this program does not know; have all nodes be of one version, or give \
              them another --broker-prefix"
