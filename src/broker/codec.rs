@@ -213,9 +213,17 @@ fn value(bytes: &[u8], frame: &RangeFrame) -> Value {
         RangeFrame::Array { data, .. } | RangeFrame::Push { data, .. } => {
             Value::List(data.iter().map(|one| value(bytes, one)).collect())
         }
-        RangeFrame::Set { data, .. } => Value::List(data.iter().map(|one| value(bytes, one)).collect()),
+        // The library's are tables whose order is another each time.
+        RangeFrame::Set { data, .. } => {
+            let mut ones: Vec<Value> = data.iter().map(|one| value(bytes, one)).collect();
+            ones.sort_unstable();
+            Value::List(ones)
+        }
         RangeFrame::Map { data, .. } => {
-            Value::List(data.iter().flat_map(|(key, of)| [value(bytes, key), value(bytes, of)]).collect())
+            let mut pairs: Vec<[Value; 2]> =
+                data.iter().map(|(key, of)| [value(bytes, key), value(bytes, of)]).collect();
+            pairs.sort_unstable();
+            Value::List(pairs.into_iter().flatten().collect())
         }
     }
 }
@@ -298,6 +306,15 @@ mod tests {
         }
         let push = decoded(b">2\r\n+a\r\n$1\r\nb\r\n", &mut std::iter::empty());
         assert_eq!(push, (vec![Frame::Push(vec![text("a"), text("b")])], Ok(0)));
+    }
+
+    #[test]
+    fn what_has_no_order_is_the_same_each_time() {
+        let numbers: String = (0..20).rev().map(|number| format!(":{number}\r\n")).collect();
+        let sorted = Value::List((0..20).map(Value::Int).collect());
+        assert_eq!(one(format!("~20\r\n{numbers}").as_bytes()), sorted);
+        let pairs: String = (0..20).rev().step_by(2).map(|odd| format!(":{}\r\n:{odd}\r\n", odd - 1)).collect();
+        assert_eq!(one(format!("%10\r\n{pairs}").as_bytes()), sorted);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What Redis answers, as far as we have use for it.
 
-/// A value. Maps and sets are lists (a map's keys and values in turns), booleans are 0 and 1, other numbers texts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value. Maps and sets are lists (a map's keys and values in turns), in an order of our own as they have none; booleans are 0
+/// and 1, other numbers texts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Nothing: what Lua's `nil` and `false` become.
     Null,
