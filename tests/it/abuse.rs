@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Connection, Server, Signal, get, poll_path, says, timed, until};
+use crate::support::{Client, Connection, Server, Shape, Signal, get, poll_path, said, says, timed, until};
 use socket2::{Domain, Socket, Type};
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -109,21 +109,24 @@ fn time_in_which_the_process_was_stopped_does_not_count() {
     until("they are collected", || server.present("room").is_empty());
     drop(pages);
 }
-/// Half of the pages break off, without a word, just as a message comes.
+
+/// Half of the pages break off, without a word, just as a message comes. They ask by the resume protocol: of the original's what has
+/// left the process before the word of the end has come is gone.
 #[test]
 fn pages_that_vanish_take_nothing_from_those_that_stay() {
     let server = Server::with(&["--presence", "off"]);
     let before = crate::support::crowd::descriptors(server.pid());
     let clients: Vec<_> = (0..100).map(|at| server.subscriber(&format!("page{at}"), &["room"])).collect();
-    let mut pages: Vec<Option<Connection>> = clients.iter().map(|client| Some(client.park())).collect();
+    let path = |client: &Client<'_>| Shape::Object.path(&[client], "");
+    let mut pages: Vec<Option<Connection>> = clients.iter().map(|client| Some(server.park_at(&path(client)))).collect();
     for page in pages.iter_mut().step_by(2).filter_map(Option::take) {
         // A reset in place of a goodbye.
         page.socket.set_linger(Some(Duration::ZERO)).expect("TCP can");
     }
     server.publish("room", "hello");
     for (client, page) in clients.iter().zip(pages) {
-        let news = page.map_or_else(|| client.news(), |mut page| page.news());
-        assert_eq!(crate::support::texts(&news, "room"), ["hello"], "{}", client.id);
+        let answer = page.map_or_else(|| client.resume(""), |mut page| Shape::Object.read(&page.answer()));
+        assert_eq!(said(&answer), ["hello"], "{}", client.id);
     }
     until("nothing is left of them", || crate::support::crowd::descriptors(server.pid()) == before);
 }

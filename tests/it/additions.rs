@@ -254,7 +254,7 @@ fn client_info_says_where_a_client_stands() {
     assert_eq!((&info["parked"], &info["transports"]), (&json!(2), &json!(["poll", "resume"])));
     assert_eq!((&info["acknowledged"], &info["idle_ms"]), (&json!(token), &json!(0)));
     drop((resume, old));
-    until("nobody waits", || server.call("client_info", json!(["alice"]))["parked"] == 0);
+    alice.is_left();
     until("she is idle", || server.call("client_info", json!(["alice"]))["idle_ms"].as_u64().unwrap() > 0);
 }
 

@@ -146,7 +146,7 @@ fn web_sockets() {
     assert_eq!(begun, first);
     let told = scraper.moved(|| {
         server.publish("room", "hello");
-        assert_eq!(said(&socket.object()), ["hello"]);
+        assert_eq!(said(&socket.news()), ["hello"]);
     });
     assert_eq!(told, delivered("socket", None));
     let before = scraper.read();

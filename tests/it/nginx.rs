@@ -498,13 +498,13 @@ fn a_socket_comes_through_both_ways() {
         let mut socket = WebSocket::ask(nginx.connect(), &path, b"");
         socket.object();
         server.publish("room", "hello");
-        let object = socket.object();
+        let object = socket.news();
         assert_eq!(object["messages"][0]["data"], "hello");
         socket.acknowledge(object["since"].as_str().expect("a position"));
         let info = || server.call("client_info", json!(["c"]));
         until("it is known", || info()["acknowledged"] == object["since"]);
         socket.send(0x89, "there?");
-        assert_eq!(socket.next(), Frame::Pong(b"there?".to_vec()));
+        assert_eq!(socket.frame(), Frame::Pong(b"there?".to_vec()));
         drop(socket);
         until("nginx has let go of it", || transports(&client) == json!([]));
         let mut socket = WebSocket::ask(nginx.connect(), &path, b"");

@@ -625,9 +625,7 @@ impl Page<'_> {
     /// Acknowledges all there is, and hangs up.
     fn poll_nothing(&self) {
         self.park().waits();
-        until("the poll is gone", || {
-            self.clients[0].server.call("client_info", json!([self.clients[0].id]))["parked"] == 0
-        });
+        self.clients[0].is_left();
     }
 }
 

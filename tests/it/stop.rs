@@ -89,8 +89,7 @@ fn a_crowd_is_answered_bit_by_bit_and_a_second_signal_ends_it_at_once() {
     // The others are told in the three seconds to come.
     server.signal(Signal::TERM);
     assert_eq!(server.exit().code(), Some(0));
-    // Its last words are read by a thread of ours.
-    until("it says so", || server.log().contains("stopping at once"));
+    assert!(server.log().contains("stopping at once"), "{}", server.log());
     polls.last_mut().unwrap().closes();
 }
 

@@ -25,12 +25,14 @@ pub(crate) mod streams;
 
 use serde_json::{Map, Value, json};
 use socket2::{SockAddr, Socket, Type};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,7 +58,7 @@ pub(crate) struct Server {
     addresses: Vec<SockAddr>,
     /// Its listeners for the JSON-RPC API alone.
     pub(crate) for_calls: Vec<SockAddr>,
-    log: Arc<Mutex<String>>,
+    log: Log,
     /// Where its file of settings is, if the test changes them.
     settings: Option<Nest>,
 }
@@ -105,14 +107,14 @@ impl Server {
         let shared = if arguments.contains(&"--broker") { None } else { redis::shared() };
         let is_shared = shared.is_some();
         command.args(shared.into_iter().flatten());
+        let (log, stderr) = Log::new();
         let mut process = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the server's binary starts");
-        let log = collected(process.stderr.take().expect("is piped"));
         let said = lines(process.stdout.take().expect("is piped"));
         let mut server = Server { process, addresses: Vec::new(), for_calls: Vec::new(), log, settings: None };
         let for_calls = arguments.iter().filter(|a| **a == "--rpc-listen").count();
@@ -151,7 +153,7 @@ impl Server {
     }
 
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("no reader of the log panics").clone()
+        self.log.read()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -296,17 +298,30 @@ impl Drop for Server {
     }
 }
 
-fn collected(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let log = Arc::new(Mutex::new(String::new()));
-    let end = Arc::clone(&log);
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut log = end.lock().expect("no reader of the log panics");
-            log.push_str(&line);
-            log.push('\n');
-        }
-    });
-    log
+/// What a server says, in a file that nobody else finds: what it has said before it answers is there when the answer is. By a pipe
+/// it would come a little later.
+struct Log(File);
+
+impl Log {
+    /// And where it is written to.
+    fn new() -> (Log, File) {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("shaveet-{}-log-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        let open =
+            || File::options().create(true).append(true).read(true).open(&path).expect("a file for temporary use");
+        let ends = (Log(open()), open());
+        std::fs::remove_file(&path).expect("it is ours");
+        ends
+    }
+
+    /// The lines that are whole.
+    fn read(&self) -> String {
+        let mut bytes = vec![0; usize::try_from(self.0.metadata().expect("it is open").len()).expect("it fits")];
+        let length = self.0.read_at(&mut bytes, 0).expect("a file can be read");
+        bytes.truncate(bytes[..length].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
 }
 
 fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
@@ -410,6 +425,12 @@ impl Client<'_> {
 
     pub(crate) fn park(&self) -> Connection {
         self.server.park(&[self])
+    }
+
+    /// Waits until the server has heard that no page of it waits any more: the end of a connection comes when it comes.
+    pub(crate) fn is_left(&self) {
+        let parked = || self.server.call("client_info", json!([self.id]))["parked"].take();
+        until("the server has heard of the end", || parked() == 0);
     }
 
     /// A poll of the resume protocol, its answer read as an object.

@@ -202,6 +202,11 @@ pub(crate) const HANDSHAKE: [&str; 4] = [
     "Sec-WebSocket-Version: 13",
 ];
 
+/// Whether an object only says where the page is.
+fn is_beat(object: &Value) -> bool {
+    object["messages"] == json!([]) && object["gaps"] == json!([]) && object["retry_ms"] == 0
+}
+
 /// A frame as a client writes it.
 pub(crate) fn masked(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
@@ -256,6 +261,25 @@ impl WebSocket {
                 Frame::Ping(_) => {}
                 other => panic!("{other:?} in place of an object"),
             }
+        }
+    }
+
+    /// The next frame that is no beat: one may come at any time, the first time at once. So may the word of where a page begins.
+    pub(crate) fn frame(&mut self) -> Frame {
+        loop {
+            match self.next() {
+                Frame::Ping(_) => {}
+                Frame::Text(object) if is_beat(&object) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next object that says something.
+    pub(crate) fn news(&mut self) -> Value {
+        match self.frame() {
+            Frame::Text(object) => object,
+            other => panic!("{other:?} in place of an object"),
         }
     }
 
