@@ -71,6 +71,25 @@ impl Sub for Ms {
     }
 }
 
+/// Says when a complaint may be made aloud: once a minute, however many there are. Each kind of complaint has its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seldom {
+    silent_until: Ms,
+}
+
+const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
+
+impl Seldom {
+    /// Whether it may be made now; then there will be none for a minute.
+    pub fn is_due(&mut self, now: Ms) -> bool {
+        let is_due = now >= self.silent_until;
+        if is_due {
+            self.silent_until = now + COMPLAINT_INTERVAL;
+        }
+        is_due
+    }
+}
+
 /// Seconds with all three places, such as `1.234 s`: columns of log lines stay readable and lose nothing.
 impl fmt::Display for Ms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +119,14 @@ mod tests {
         assert_eq!(Ms::from(Duration::MAX), Ms::MAX);
         assert_eq!(Ms(1234).as_duration(), Duration::from_millis(1234));
         assert_eq!(Ms::from(Ms::MAX.as_duration()), Ms::MAX);
+    }
+
+    #[test]
+    fn a_complaint_is_made_once_a_minute() {
+        let mut seldom = Seldom::default();
+        let made = [0, 1, 59_999, 60_000, 60_001, 119_999, 120_000, 1_000_000, 1_059_999, 1_060_000].map(Ms);
+        let made: Vec<u64> = made.into_iter().filter(|&now| seldom.is_due(now)).map(|now| now.0).collect();
+        assert_eq!(made, [0, 60_000, 120_000, 1_000_000, 1_060_000]);
     }
 
     #[test]

@@ -78,8 +78,8 @@ pub enum Refusal {
 pub(super) const KINDS: usize = KIND_NAMES.len();
 
 /// What they are called where they are counted.
-pub(super) const KIND_NAMES: [&str; 9] =
-    ["address", "forwarded", "proxy", "header", "browser", "host", "listener", "no_token", "wrong_token"];
+pub(super) const KIND_NAMES: [&str; 10] =
+    ["address", "forwarded", "proxy", "header", "browser", "host", "listener", "no_token", "wrong_token", "site"];
 
 impl Refusal {
     /// A number for its kind.
@@ -89,11 +89,12 @@ impl Refusal {
             Refusal::ForwardedNotAllowed(_) => 1,
             Refusal::UntrustedProxy(_) => 2,
             Refusal::Unreadable(_) => 3,
-            Refusal::Browser(_) | Refusal::Foreign(_) => 4,
+            Refusal::Browser(_) => 4,
             Refusal::UnknownHost(_) => 5,
             Refusal::OtherListener => 6,
             Refusal::NoToken => 7,
             Refusal::WrongToken => 8,
+            Refusal::Foreign(_) => 9,
         }
     }
 }
@@ -284,11 +285,22 @@ impl fmt::Display for Refusal {
             Refusal::NotAllowed(address) => write!(f, "{address} is not in --rpc-allow"),
             Refusal::ForwardedNotAllowed(address) => write!(f, "forwarded for {address}, which is not in --rpc-allow"),
             Refusal::UntrustedProxy(address) => write!(f, "forwarded by {address}, which is not in --trusted-proxy"),
-            Refusal::Unreadable(header) => write!(f, "the header {header} does not name an address"),
-            Refusal::Browser(header) => {
-                write!(f, "sent by a browser, as {header} says; only web applications may call")
+            Refusal::Unreadable(header) => {
+                write!(f, "the header {header} does not name an address, as a proxy of --trusted-proxy has to")
             }
-            Refusal::Foreign(header) => write!(f, "sent to the dashboard by a page of another site, as {header} says"),
+            Refusal::Browser(header) => {
+                write!(
+                    f,
+                    "sent by a browser, as {header} says; only web applications may call, and no option lets a browser"
+                )
+            }
+            Refusal::Foreign(header) => {
+                write!(
+                    f,
+                    "sent to the dashboard by a page of another site, as {header} says; a proxy in front has to pass on the Host \
+                     that the browser names, which --rpc-host lists"
+                )
+            }
             Refusal::UnknownHost(host) => {
                 write!(f, "sent to the name {host}, which is neither localhost nor an address nor in --rpc-host")
             }
@@ -305,6 +317,8 @@ impl fmt::Display for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::clock::Ms;
     use crate::http::{Decoder, Limits, Step};
@@ -548,6 +562,66 @@ mod tests {
         }
     }
 
+    /// An address as some proxy writes it in a list, and as it is.
+    fn written() -> impl Strategy<Value = (String, IpAddr)> {
+        let of_note = vec!["127.0.0.1", "192.0.2.1", "10.1.2.3", "203.0.113.7", "::1", "2001:db8::1"];
+        let of_note = prop::sample::select(of_note).prop_map(|text| text.parse().unwrap());
+        let address = prop_oneof![of_note, any::<IpAddr>()];
+        (address, any::<u16>(), 0..4).prop_map(|(address, port, form)| {
+            let text = match (form, address) {
+                (0, _) => address.to_string(),
+                (1, _) => SocketAddr::new(address, port).to_string(),
+                (2, IpAddr::V4(address)) => address.to_ipv6_mapped().to_string(),
+                (2, IpAddr::V6(_)) => format!("[{address}]"),
+                (_, _) => format!(" {address}\t"),
+            };
+            (text, address.to_canonical())
+        })
+    }
+
+    proptest! {
+        /// A naive twin: trusted proxies are taken away from the right, who is left there is the caller.
+        #[test]
+        fn whoever_is_forwarded_is_the_last_that_no_trusted_proxy_is(
+            lines in prop::collection::vec(prop::collection::vec(written(), 1..4), 1..3),
+            is_quoted: bool,
+        ) {
+            let chain: Vec<IpAddr> = lines.iter().flatten().map(|&(_, address)| address).collect();
+            let access = access();
+            let mut left = chain.clone();
+            while left.len() > 1 && contains(&access.trusted_proxy, left[left.len() - 1]) {
+                left.pop();
+            }
+            let caller = left[left.len() - 1];
+            let expected =
+                if contains(&access.allow, caller) { Ok(()) } else { Err(Refusal::ForwardedNotAllowed(caller)) };
+            let quote = if is_quoted { "\"" } else { "" };
+            for (header, before, after) in [("X-Forwarded-For", "", ""), ("forwarded", "proto=http;For=", ";by=x")] {
+                let node = |(text, _): &(String, IpAddr)| match header {
+                    "forwarded" => format!("{before}{quote}{}{quote}{after}", text.trim()),
+                    _ => text.clone(),
+                };
+                let line = |nodes: &Vec<_>| format!("{header}: {}\r\n", nodes.iter().map(node).collect::<Vec<_>>().join(","));
+                let headers: String = lines.iter().map(line).collect();
+                prop_assert_eq!(judge(Some("127.0.0.1"), &headers), expected.clone(), "{}", headers);
+            }
+        }
+
+        #[test]
+        fn what_is_no_address_is_in_doubt_wherever_it_stands(
+            mut nodes in prop::collection::vec(written().prop_map(|(text, _)| text), 0..4),
+            wrong in prop::sample::select(vec![
+                "unknown", "_hidden", "", "10.1.0", "10.1.0.256", "10.1.0.1:", "10.1.0.1:65536", "[10.1.0.1]:80x", "::1]", "[::1",
+                "1::2::3", "0x7f.1", "10.1.0.1 10.1.0.1", "10.1.0.1;x", "localhost", "127.1", "010.001.000.001",
+            ]),
+            at: prop::sample::Index,
+        ) {
+            nodes.insert(at.index(nodes.len() + 1), wrong.to_owned());
+            let headers = format!("X-Forwarded-For: {}\r\n", nodes.join(","));
+            prop_assert_eq!(judge(Some("127.0.0.1"), &headers), Err(Refusal::Unreadable("x-forwarded-for")), "{}", headers);
+        }
+    }
+
     #[test]
     fn it_requires_the_token_that_it_was_given() {
         let token = |text| Secret::parse(text).unwrap();
@@ -564,12 +638,28 @@ mod tests {
             (Refusal::NotAllowed(address), "address", "192.0.2.9 is not in --rpc-allow"),
             (Refusal::ForwardedNotAllowed(address), "forwarded", "for 192.0.2.9, which is not in --rpc-allow"),
             (Refusal::UntrustedProxy(address), "proxy", "by 192.0.2.9, which is not in --trusted-proxy"),
-            (Refusal::Unreadable("forwarded"), "header", "forwarded does not name an address"),
-            (Refusal::Browser("Origin"), "browser", "as Origin says"),
-            (Refusal::Foreign("Origin"), "browser", "as Origin says"),
-            (Refusal::UnknownHost("evil.example".to_owned()), "host", "evil.example, which is neither"),
+            (
+                Refusal::Unreadable("forwarded"),
+                "header",
+                "forwarded does not name an address, as a proxy of --trusted-proxy",
+            ),
+            (Refusal::Browser("Origin"), "browser", "as Origin says; only web applications may call, and no option"),
+            (
+                Refusal::Foreign("Origin"),
+                "site",
+                "as Origin says; a proxy in front has to pass on the Host that the browser names, which --rpc-host",
+            ),
+            (
+                Refusal::UnknownHost("evil.example".to_owned()),
+                "host",
+                "evil.example, which is neither localhost nor an address nor in --rpc-host",
+            ),
             (Refusal::OtherListener, "listener", "--rpc-listen"),
-            (Refusal::NoToken, "no_token", "without `Authorization: Bearer`"),
+            (
+                Refusal::NoToken,
+                "no_token",
+                "without `Authorization: Bearer`; what it must have is in the file of --rpc-token-file",
+            ),
             (Refusal::WrongToken, "wrong_token", "not the one in the file of --rpc-token-file"),
         ] {
             assert_eq!(KIND_NAMES[refusal.kind()], kind);

@@ -67,8 +67,7 @@ impl Asset {
             }
             Method::Options => Response { status: Status::NO_CONTENT, headers: PREFLIGHT, body: b"" },
             Method::Post | Method::Put | Method::Delete => {
-                let headers =
-                    "Allow: GET, HEAD, OPTIONS\r\nContent-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n";
+                let headers = "Allow: GET, HEAD, OPTIONS\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n";
                 Response { status: Status::METHOD_NOT_ALLOWED, headers, body: b"Method Not Allowed\r\n" }
             }
         };

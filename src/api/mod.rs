@@ -29,7 +29,7 @@ use std::net::IpAddr;
 
 use log::{debug, warn};
 
-use crate::clock::Ms;
+use crate::clock::{Ms, Seldom};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::http::{Error, Exchange, Method, Request, Response, Status};
@@ -64,8 +64,8 @@ pub struct Api {
     pub cluster: Option<Box<Cluster>>,
     /// Who may call the JSON-RPC API.
     pub access: Access,
-    /// When a refusal of each kind may be logged aloud again.
-    silent_until: [Ms; access::KINDS],
+    /// Whether a refusal of each kind may be logged aloud.
+    aloud: [Seldom; access::KINDS],
     assets: [Asset; 3],
     /// The demonstration's page, if it is served.
     demo: Option<Asset>,
@@ -135,7 +135,7 @@ impl Api {
             hub,
             cluster: None,
             access: Access::new(config),
-            silent_until: [Ms::ZERO; access::KINDS],
+            aloud: [Seldom::default(); access::KINDS],
             assets: Asset::all(date),
             demo: config.demo.then(|| Asset::new(demo::PAGE, date)),
             dashboard: Dashboard::new(date),
@@ -230,7 +230,7 @@ impl Api {
     fn serve_rpc(&mut self, visit: Visit<'_>, request: &Request<'_>, exchange: Exchange, out: &mut Vec<u8>) -> Outcome {
         if let Err(refusal) = self.access.check(&visit, request) {
             self.complain(visit, &refusal);
-            let headers = "Content-Type: text/html\r\nX-Content-Type-Options: nosniff\r\n";
+            let headers = "Content-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n";
             let response = Response { status: Status::NOT_FOUND, headers, body: b"Nothing here buddy" };
             response.write(out, visit.date, exchange);
             return Outcome::Answered;
@@ -240,9 +240,8 @@ impl Api {
                 "405 Method Not Allowed. This JSONRPC interface only supports POST. Method used was \"{}\"",
                 request.method.name()
             );
-            let headers = "Allow: POST\r\nCache-Control: no-cache\r\nContent-Type: text/plain\r\n\
-                           X-Content-Type-Options: nosniff\r\n";
-            let response = Response { status: Status::METHOD_NOT_ALLOWED, headers, body: body.as_bytes() };
+            let headers = format!("Allow: POST\r\nCache-Control: no-cache\r\n{PLAIN_TEXT}");
+            let response = Response { status: Status::METHOD_NOT_ALLOWED, headers: &headers, body: body.as_bytes() };
             response.write(out, visit.date, exchange);
             return Outcome::Answered;
         }
@@ -257,12 +256,10 @@ impl Api {
     /// Logs a refusal: aloud once a minute for each kind, as somebody may look for why nothing works.
     fn complain(&mut self, visit: Visit<'_>, refusal: &Refusal) {
         self.counts.refused_calls[refusal.kind()] += 1;
-        let silent_until = &mut self.silent_until[refusal.kind()];
-        if visit.now < *silent_until {
-            debug!("a call of the JSON-RPC API is refused: {refusal}");
-        } else {
-            *silent_until = visit.now + COMPLAINT_INTERVAL;
+        if self.aloud[refusal.kind()].is_due(visit.now) {
             warn!("a call of the JSON-RPC API is refused: {refusal} (others like it are logged at debug for a minute)");
+        } else {
+            debug!("a call of the JSON-RPC API is refused: {refusal}");
         }
     }
 }
@@ -282,8 +279,6 @@ fn is_of_dashboard(path: &[u8]) -> bool {
 /// The last two of the endpoints that are counted.
 const DASHBOARD: usize = ENDPOINTS.len() - 2;
 const OTHER: usize = ENDPOINTS.len() - 1;
-
-const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
 
 /// WIRE J2.
 const RPC_HEADERS: &str = "Cache-Control: no-cache\r\nPragma: no-cache\r\nContent-Type: application/json\r\n\

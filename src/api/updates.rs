@@ -444,7 +444,48 @@ fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What the grammar of callbacks says, a character at a time: names with dots between them, each with indices behind it.
+    fn is_callback_by_the_book(name: &str) -> bool {
+        /// What stands before the next character.
+        enum At {
+            Begin,
+            Name,
+            Open,
+            Index,
+            Close,
+        }
+        let mut at = At::Begin;
+        for c in name.chars() {
+            at = match (at, c) {
+                (At::Begin | At::Name, 'a'..='z' | 'A'..='Z' | '_' | '$') | (At::Name, '0'..='9') => At::Name,
+                (At::Name | At::Close, '.') => At::Begin,
+                (At::Name | At::Close, '[') => At::Open,
+                (At::Open | At::Index, '0'..='9') => At::Index,
+                (At::Index, ']') => At::Close,
+                _ => return false,
+            };
+        }
+        matches!(at, At::Name | At::Close) && name.len() <= 256
+    }
+
+    proptest! {
+        #[test]
+        fn a_callback_is_what_the_grammar_says(
+            pieces in prop::collection::vec(prop::sample::select(vec![
+                "a", "b1", "$", "_", "0", "12", ".", "[0]", "[12]", "[", "]", "(", ")", ";", " ", "<", "é", "\u{2028}", "\0", "-",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            ]), 0..8),
+            any in ".{0,300}",
+        ) {
+            for name in [pieces.concat(), any] {
+                prop_assert_eq!(is_callback(name.as_bytes()), is_callback_by_the_book(&name), "{:?}", name);
+            }
+        }
+    }
 
     #[test]
     fn a_client_id_is_split_at_the_last_separator() {

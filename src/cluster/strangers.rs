@@ -7,7 +7,7 @@
 
 use log::warn;
 
-use crate::clock::Ms;
+use crate::clock::{Ms, Seldom};
 
 /// What may still be asked, and what came of it.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(super) struct Strangers {
     /// Until when what comes back with time has come back.
     at: Ms,
     lookups: Lookups,
-    /// When the log may say again that polls are put off, and how many it has not said.
-    silent_until: Ms,
+    /// Whether the log may say that polls are put off, and how many it has not said.
+    aloud: Seldom,
     unsaid: u64,
 }
 
@@ -38,12 +38,9 @@ const STOCK: u64 = 2000;
 /// One in vain comes back in so many milliseconds: 500 in a second are some 1 % of Redis's core.
 const COMES_BACK: u64 = 2;
 
-/// How often the log says that polls are put off.
-const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
-
 impl Strangers {
     pub(super) fn new() -> Strangers {
-        Strangers { left: STOCK, at: Ms::ZERO, lookups: Lookups::default(), silent_until: Ms::ZERO, unsaid: 0 }
+        Strangers { left: STOCK, at: Ms::ZERO, lookups: Lookups::default(), aloud: Seldom::default(), unsaid: 0 }
     }
 
     /// One more is to be looked for. False if there are too many.
@@ -81,8 +78,7 @@ impl Strangers {
     }
 
     fn complain(&mut self, now: Ms) {
-        if now >= self.silent_until {
-            self.silent_until = now + COMPLAINT_INTERVAL;
+        if self.aloud.is_due(now) {
             warn!(
                 "broker: {} polls are asked to come again, as {STOCK} were for clients that nobody has, or with a key that is not \
                  theirs: somebody makes them up, or pages of before have not heard that they are gone; see docs/redis.md",

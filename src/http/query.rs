@@ -127,6 +127,8 @@ fn hex(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pairs(query: &str) -> Vec<(String, String)> {
@@ -180,5 +182,54 @@ mod tests {
         assert_eq!(*form_decode("%C3%A9é".as_bytes()), *"éé".as_bytes());
         assert_eq!(*percent_decode(b"/a+b%2Fc"), *b"/a+b/c");
         assert!(matches!(form_decode(b"plain"), Cow::Borrowed(_)));
+    }
+
+    /// Form-encoding, as `URLSearchParams` has it, but for bytes that `escapes` wants escaped besides.
+    fn encoded(bytes: &[u8], escapes: &[bool]) -> String {
+        let encode = |(at, &byte): (usize, &u8)| match byte {
+            b' ' if !escapes[at] => "+".to_owned(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' if !escapes[at] => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        };
+        bytes.iter().enumerate().map(encode).collect()
+    }
+
+    /// What stands for itself and for something else, among other bytes.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![prop::sample::select(&b" +%&=a4\0\xc3"[..]), any::<u8>()], 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_browser_encodes_comes_out_as_it_was(
+            pairs in prop::collection::vec((text(), text()), 0..6),
+            escapes in prop::collection::vec(any::<bool>(), 20),
+        ) {
+            let pair = |(name, value): &(Vec<u8>, Vec<u8>)| format!("{}={}", encoded(name, &escapes), encoded(value, &escapes));
+            let query = pairs.iter().map(pair).collect::<Vec<_>>().join("&");
+            let found: Vec<_> = parts(query.as_bytes()).map(parameter).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+            prop_assert_eq!(&found, &pairs);
+            let parameters = Parameters::of(query.as_bytes());
+            prop_assert_eq!(parameters.iter().count(), pairs.len());
+            for (parameter, (name, value)) in parameters.iter().zip(&pairs) {
+                prop_assert_eq!(parameter.value_of(name), Some(&value[..]));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_query(query in text()) {
+            // A naive twin: split, and no escape is ever split.
+            let twin: Vec<&[u8]> = query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).collect();
+            prop_assert_eq!(parts(&query).collect::<Vec<_>>(), twin.clone());
+            let parameters = Parameters::of(&query);
+            prop_assert_eq!(parameters.iter().count(), twin.len());
+            for (found, part) in parameters.iter().zip(twin) {
+                let at = part.iter().position(|&byte| byte == b'=');
+                let (name, value) = at.map_or((part, &b""[..]), |at| (&part[..at], &part[at + 1..]));
+                prop_assert_eq!(found.value_of(&form_decode(name)), Some(&*form_decode(value)));
+            }
+        }
     }
 }

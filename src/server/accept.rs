@@ -5,7 +5,7 @@ use std::io;
 use log::{debug, info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::clock::Ms;
+use crate::clock::{Ms, Seldom};
 
 use super::clock::Work;
 use super::peer::Peer;
@@ -30,11 +30,9 @@ pub(super) struct Door {
     complained: bool,
     /// How many descriptors the process may have open.
     descriptors: u64,
-    /// No more of this kind is logged aloud before this time: too many of one address, and in all.
-    silent_until: [Ms; 2],
+    /// Whether it may be logged that there are too many: of one address, and in all.
+    aloud: [Seldom; 2],
 }
-
-const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
 
 impl Door {
     pub(super) fn new(listeners: usize, for_calls: usize, descriptors: u64) -> Door {
@@ -45,7 +43,7 @@ impl Door {
             for_calls,
             complained: false,
             descriptors,
-            silent_until: [Ms::ZERO; 2],
+            aloud: [Seldom::default(); 2],
         }
     }
 
@@ -157,10 +155,9 @@ impl Server {
         }
     }
 
-    /// There are too many connections. Aloud once a minute.
+    /// There are too many connections.
     fn complain_of_crowd(&mut self, kind: usize, which: &str) {
-        if self.now >= self.door.silent_until[kind] {
-            self.door.silent_until[kind] = self.now + COMPLAINT_INTERVAL;
+        if self.door.aloud[kind].is_due(self.now) {
             warn!("too many connections {which} ({} are open)", self.peers.len());
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use log::{info, warn};
 
-use crate::clock::Ms;
+use crate::clock::{Ms, Seldom};
 use crate::hub::Room;
 
 /// A gauge and the mark that it must not pass.
@@ -17,8 +17,8 @@ pub(super) struct Memory {
     used: fn() -> usize,
     max: usize,
     pub(super) is_full: bool,
-    /// That it is full is not logged aloud again before this time.
-    silent_until: Ms,
+    /// Whether it may be logged that it is full.
+    aloud: Seldom,
 }
 
 /// At this share of the limit, history begins to go: what is left is more than a turn can take.
@@ -31,20 +31,18 @@ const AGAIN: (usize, usize) = (63, 64);
 /// size still come through.
 pub(super) const INBOX_BYTES_WHEN_FULL: usize = 64 << 10;
 
-const COMPLAINT_INTERVAL: Ms = Ms::from_secs(60);
-
 impl Memory {
     /// `used` reads the gauge. Without a limit it is three quarters of what there is.
     pub(super) fn new(used: fn() -> usize, max: Option<usize>) -> Memory {
         let (max, why) = match max {
             Some(max) => (max, "--memory-max"),
             None => match available() {
-                Some(bytes) => (bytes / 4 * 3, "three quarters of what there is; --memory-max says otherwise"),
+                Some(bytes) => (share(bytes), "three quarters of what there is; --memory-max says otherwise"),
                 None => (usize::MAX, "nobody says how much there is; give --memory-max"),
             },
         };
         info!("memory: {} MiB at most ({why})", max >> 20);
-        Memory { used, max, is_full: false, silent_until: Ms::ZERO }
+        Memory { used, max, is_full: false, aloud: Seldom::default() }
     }
 
     /// Bytes that are in use, and that may be.
@@ -62,13 +60,17 @@ impl Memory {
         let used = (self.used)();
         // Once it is full, some has to be given back before it is not: it shall not be so and so from one call to the next.
         self.is_full = used >= if self.is_full { self.max / AGAIN.1 * AGAIN.0 } else { self.max };
-        if self.is_full && now >= self.silent_until {
-            self.silent_until = now + COMPLAINT_INTERVAL;
+        if self.is_full && self.aloud.is_due(now) {
             let (used, max) = (used >> 20, self.max >> 20);
             warn!("memory: {used} MiB are used of {max} (--memory-max): new clients and messages are refused");
         }
         Room { excess: used.saturating_sub(self.max / NEAR.1 * NEAR.0), full: self.is_full.then_some(self.max) }
     }
+}
+
+/// What is ours of so many bytes, where nobody says otherwise: the rest is for the kernel's buffers and the allocator's gaps.
+fn share(bytes: usize) -> usize {
+    bytes / 4 * 3
 }
 
 /// Bytes that the machine has, or the control group that the process is in, whichever is less.
@@ -119,6 +121,20 @@ mod tests {
         assert_eq!(room(|| 700), Room { excess: 0, full: None });
         assert_eq!(room(|| 799), Room { excess: 99, full: None });
         assert_eq!(room(|| 800), Room { excess: 100, full: Some(800) });
+    }
+
+    #[test]
+    fn without_a_limit_three_quarters_of_what_there_is_are_ours() {
+        assert_eq!(share(4 << 30), 3 << 30);
+        assert_eq!(share(usize::MAX), usize::MAX / 4 * 3);
+        let max = |limit| Memory::new(|| 0, limit).used_and_max().1;
+        assert_eq!(max(Some(1 << 20)), 1 << 20);
+        let available = available().expect("Linux says it");
+        assert_eq!(max(None), available / 4 * 3);
+        // A limit that is taken back is none.
+        let mut memory = Memory::new(|| 0, Some(1 << 20));
+        memory.change(None);
+        assert_eq!(memory.used_and_max().1, available / 4 * 3);
     }
 
     #[test]

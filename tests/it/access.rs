@@ -391,6 +391,7 @@ fn every_kind_of_refusal_names_its_knob_once_a_minute() {
         call(&server, "127.0.0.3", &["X-Forwarded-For: 127.0.0.1"]);
         call(&server, "127.0.0.1", &["X-Forwarded-For: unknown"]);
         call(&server, "127.0.0.1", &["Origin: http://evil.example"]);
+        server.ask(request("POST", "/dashboard/call", &["Sec-Fetch-Site: cross-site"], CALL));
         call(&server, "127.0.0.1", &[]);
         call(&server, "127.0.0.1", &["Authorization: Bearer 0123456789abcdeg"]);
         server.ask(format!("POST / HTTP/1.1\r\nHost: evil.example\\{}\r\nContent-Length: 0\r\n\r\n", "e".repeat(400)));
@@ -402,10 +403,14 @@ fn every_kind_of_refusal_names_its_knob_once_a_minute() {
         ("127.0.0.2 is not in --rpc-allow", &server),
         ("203.0.113.7, which is not in --rpc-allow", &server),
         ("127.0.0.3, which is not in --trusted-proxy", &server),
-        ("x-forwarded-for does not name an address", &server),
-        ("as Origin says", &server),
+        ("x-forwarded-for does not name an address, as a proxy of --trusted-proxy has to", &server),
+        ("as Origin says; only web applications may call, and no option lets a browser", &server),
+        (
+            "as Sec-Fetch-Site says; a proxy in front has to pass on the Host that the browser names, which --rpc-host",
+            &server,
+        ),
         ("evil.example", &server),
-        ("without `Authorization: Bearer`", &server),
+        ("without `Authorization: Bearer`; what it must have is in the file of --rpc-token-file", &server),
         ("its token is not the one in the file of --rpc-token-file", &server),
         ("--rpc-listen says where", &own),
     ];
@@ -415,7 +420,7 @@ fn every_kind_of_refusal_names_its_knob_once_a_minute() {
     server.turn();
     let log = server.log();
     let refusals: Vec<&str> = log.lines().filter(|line| line.contains("is refused")).collect();
-    assert_eq!(refusals.len(), 8, "one of each kind:\n{log}");
+    assert_eq!(refusals.len(), 9, "one of each kind:\n{log}");
     assert!(
         refusals.iter().all(|line| line.len() < 1024 && line.bytes().all(|byte| matches!(byte, b' '..=b'~'))),
         "{log}"

@@ -1,8 +1,10 @@
 //! What pages and browsers could be made to do with an answer: run it, keep it, or read it in somebody else's name. And
 //! that no answer repeats what a stranger has sent.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::support::streams::Events;
-use crate::support::{Server, Shape, get, post, request, updates_path};
+use crate::support::{Connection, Server, Shape, get, post, request, updates_path};
 
 /// Answers of every kind that a stranger can bring about, but for those that hold messages.
 fn answers(server: &Server, marker: &str) -> Vec<(String, crate::support::Response)> {
@@ -63,13 +65,23 @@ fn every_content_is_what_its_type_says() {
     all.push(("a script".to_owned(), server.get(&Shape::Script.path(&[&alice], ""))));
     all.push(("shaveet.js".to_owned(), server.get("/static/shaveet.js")));
     all.push(("a call".to_owned(), server.ask(post(r#"{"method":"system.list_methods","params":[]}"#))));
-    all.push(("no POST".to_owned(), server.ask(request("PUT", "/", &[], ""))));
+    for path in ["/", "/static/shaveet.js", "/metrics", "/health", "/ready", "/dashboard", "/socket"] {
+        let put = server.ask(request("PUT", path, &[], ""));
+        assert_eq!((put.status, put.header("allow").is_some()), (405, true), "{put:?}");
+        all.push((format!("PUT {path}"), put));
+    }
+    let stranger = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    all.push(("a stranger".to_owned(), Connection::open(server.address(), Some(stranger)).ask(post("{}"))));
+    all.push(("the dashboard".to_owned(), server.get("/dashboard")));
     let events = Events::open(&alice, None).head;
     assert_eq!(events.header("cache-control"), Some("no-cache, no-store"));
     all.push(("events".to_owned(), events));
     for (request, response) in all {
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{request:?} -> {response:?}");
-        assert!(response.header("content-type").is_some(), "{request:?} -> {response:?}");
+        let content = response.header("content-type").unwrap_or_else(|| panic!("{request:?} -> {response:?}"));
+        // Of JSON and of events it is fixed by what they are; the original's script is ASCII, and its type as P1 says.
+        let is_fixed = ["application/json", "application/x-javascript", "text/event-stream"].contains(&content);
+        assert!(is_fixed || content.ends_with("charset=utf-8"), "{request:?} -> {response:?}");
     }
 }
 
