@@ -225,7 +225,10 @@ impl Storage {
             let directory = self.path.parent().filter(|path| !path.as_os_str().is_empty());
             File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().map_err(|error| self.failed("write", error))?;
+        if let Err(error) = write() {
+            self.give_up();
+            return Err(self.failed("write", error));
+        }
         let stats = hub.stats();
         info!(
             "the state is in {}: {} clients, {} departed, {} channels",
@@ -237,11 +240,11 @@ impl Storage {
         Ok(())
     }
 
-    /// Lets a file be that is half written.
+    /// Lets a file be that is half written, or could not take the place of the one before: where the disk is full it would only
+    /// take room.
     fn give_up(&mut self) {
-        if self.writing.take().is_some() {
-            let _ = std::fs::remove_file(beside(&self.path, "new"));
-        }
+        self.writing = None;
+        let _ = std::fs::remove_file(beside(&self.path, "new"));
     }
 
     fn failed(&self, what: &'static str, cause: io::Error) -> StateError {
