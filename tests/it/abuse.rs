@@ -2,10 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "a process that is stopped says nothing: time has to pass")]
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Connection, Server, Shape, Signal, get, poll_path, said, says, timed, until};
+use crate::support::{Client, Connection, Missing, Server, Shape, Signal, get, poll_path, said, says, timed, until};
 use socket2::{Domain, Socket, Type};
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -160,6 +161,38 @@ fn pages_that_never_read_keep_nobody_waiting_and_lose_nothing() {
     drop(deaf);
     let news = clients[0].news();
     assert!(["room", "hall"].iter().all(|channel| crate::support::texts(&news, channel) == [large.as_str()]));
+}
+
+/// It takes several times as long as nothing may move, and something moves all the while.
+#[test]
+fn a_page_that_reads_slowly_has_all_of_its_answer() {
+    const STALL_MAX: Duration = Duration::from_secs(2);
+    const PAUSE: Duration = Duration::from_millis(300);
+    const MIB: usize = 1 << 20;
+    let large = ["--history-bytes", "64MiB", "--max-answer", "64MiB", "--write-timeout", "2s"];
+    let server = Server::with(&[&["--presence", "off"], &large[..]].concat());
+    let alice = server.subscriber("alice", &["room"]);
+    let text = "x".repeat(3 * MIB);
+    server.publish_all("room", [text.as_str(); 6]);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(MIB / 4).expect("every socket can");
+    let mut page = Connection::over(socket, server.address(), None);
+    let (length, time) = timed(|| {
+        page.send(get(&poll_path(&[&alice])));
+        let (mut length, mut chunk) = (0, vec![0; MIB]);
+        page.socket.set_read_timeout(Some(crate::support::PATIENCE)).expect("a time above zero");
+        while length < 6 * text.len() {
+            page.socket
+                .read_exact(&mut chunk)
+                .unwrap_or_else(|why| panic!("it is cut off behind {length} bytes: {why}"));
+            length += chunk.len();
+            std::thread::sleep(PAUSE);
+        }
+        length
+    });
+    assert!(time > 2 * STALL_MAX, "{length} bytes in {time:?}");
+    // It has had them all.
+    assert_eq!(alice.park().within(crate::support::QUIET).map(|answer| answer.status), Err(Missing::Silent));
 }
 
 /// Who says that nothing more will come of it (FIN) still gets answers to what it has asked, but takes no poll: it may be gone.

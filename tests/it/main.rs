@@ -52,3 +52,4 @@ mod supervisor;
 mod system_calls;
 mod torture;
 mod upgrade;
+mod wall_clock;

@@ -3,8 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::support::streams::Events;
-use crate::support::{Connection, Server, Shape, get, post, request, updates_path};
+use crate::support::streams::{Events, HANDSHAKE, WebSocket, stream_path};
+use crate::support::{
+    BINARY, Client, Connection, Nest, Server, Shape, Signal, get, post, request, until, updates_path,
+};
+use serde_json::json;
 
 /// Answers of every kind that a stranger can bring about, but for those that hold messages.
 fn answers(server: &Server, marker: &str) -> Vec<(String, crate::support::Response)> {
@@ -235,6 +238,106 @@ fn keys_are_not_to_be_guessed() {
     steps.sort_unstable();
     steps.dedup();
     assert_eq!(steps.len(), 499);
+}
+
+/// What is looked at by people, kept by monitors, or read by other pages, has nothing by which somebody could take another's place.
+#[test]
+fn no_secret_is_in_the_log_the_metrics_the_dashboard_or_anothers_stream() {
+    const TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+    const NEXT_TOKEN: &str = "11223344556677889900aabbccddeeff";
+    let nest = Nest::new("pages-secrets");
+    let file = nest.file("token", TOKEN);
+    let mut command = std::process::Command::new(BINARY);
+    command.args(["--log", "trace", "--rpc-token-file"]).arg(&file);
+    let server = Server::run(command, &["--poll-timeout", "50ms", "--state-interval", "50ms"]);
+    let mut heard = Vec::new();
+    let call = |token: &str, method: &str, params: serde_json::Value| {
+        let call = json!({"method": method, "params": params, "id": 1}).to_string();
+        server.ask(request("POST", "/", &[&format!("Authorization: Bearer {token}")], call))
+    };
+    let client = |id: &str| {
+        let key = call(TOKEN, "create_client", json!([id])).json()["result"].as_str().expect("a key").to_owned();
+        assert_eq!(call(TOKEN, "subscribe", json!([id, "room"])).status, 200);
+        Client { server: &server, id: id.to_owned(), key }
+    };
+    let (mut alice, bob) = (client("alice"), client("bob"));
+    let mut secrets = vec![TOKEN.to_owned(), NEXT_TOKEN.to_owned(), alice.key.clone(), bob.key.clone()];
+
+    // Alice does what one can do with a key, and what one cannot.
+    for (transport, more) in [("events", "&s3cr3t-name=1"), ("socket", "&s3cr3t-name=1"), ("events", "&since=s3cr3t")] {
+        let path = stream_path(transport, &[&alice], None) + more;
+        server.ask(request("GET", &path, &["Last-Event-ID: s3cr3t-id"], ""));
+        server.ask(request("GET", &path.replace(&alice.key[..4], "xxxx"), &HANDSHAKE, ""));
+    }
+    let (mut events, mut socket) = (Events::open(&bob, None), WebSocket::open(&bob, None));
+    let (mut own_events, mut own_socket) = (Events::open(&alice, None), WebSocket::open(&alice, None));
+    own_socket.send(0x81, r#"{"ack":"s3cr3t-ack"}"#);
+    call("s3cr3t-guess-of-a-token", "list_clients", json!([]));
+    // Its key is exchanged while it streams, it is asked about by all there is, and it goes.
+    alice.key = call(TOKEN, "rotate_key", json!(["alice"])).json()["result"].as_str().expect("a key").to_owned();
+    secrets.push(alice.key.clone());
+    while own_events.next().is_some() {}
+    own_socket.closes();
+    alice.resume("");
+    for (method, params) in [
+        ("list_clients", json!([])),
+        ("client_info", json!(["alice"])),
+        ("get_channel_clients", json!(["room"])),
+        ("get_client_channels", json!(["alice"])),
+        ("channel_info", json!(["room"])),
+        ("history", json!(["room", null, 100])),
+        ("system.list_methods", json!([])),
+    ] {
+        heard.push((method.to_owned(), call(TOKEN, method, params)));
+    }
+    // The dashboard, its figures, and its client.
+    let kind = "Content-Type: application/json";
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let opened = server.ask(request("POST", "/dashboard/open", &[kind, &bearer], "{}")).json();
+    let own_key = opened["key"].as_str().expect("a key").to_owned();
+    secrets.push(own_key.clone());
+    let claim = format!("{}_!!_{own_key}", opened["clientId"].as_str().expect("an id"));
+    let mut figures = WebSocket::ask(server.connect(), &format!("/dashboard/socket?client_id={claim}&since="), b"");
+    let mut shown = Vec::new();
+    while !shown.iter().any(|object: &serde_json::Value| object["messages"].get(0).is_some()) {
+        shown.push(figures.object());
+    }
+    for method in ["list_clients", "client_info", "why"] {
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": ["alice"]}).to_string();
+        heard.push((method.to_owned(), server.ask(request("POST", "/dashboard/call", &[kind, &bearer], call))));
+    }
+    heard.push(("the dashboard".to_owned(), server.get("/dashboard")));
+    // The token is exchanged.
+    std::fs::write(&file, NEXT_TOKEN).expect("it is ours");
+    server.signal(Signal::HUP);
+    until("the token is read again", || call(NEXT_TOKEN, "list_channels", json!([])).status == 200);
+    assert_eq!(call(TOKEN, "list_channels", json!([])).status, 404);
+    call(NEXT_TOKEN, "kill_client", json!(["alice"]));
+    let bearer = format!("Authorization: Bearer {NEXT_TOKEN}");
+    for accept in ["text/plain", "application/openmetrics-text"] {
+        let accept = format!("Accept: {accept}");
+        heard.push(("/metrics".to_owned(), server.ask(request("GET", "/metrics", &[&bearer, &accept], ""))));
+    }
+    heard.extend(["/health", "/ready"].map(|path| (path.to_owned(), server.get(path))));
+    // What bob's pages hear of alice, up to her end.
+    let mut streamed = Vec::new();
+    while !streamed.last().is_some_and(|last: &String| last.contains("\\\"gc\\\": true") || last.contains("kill")) {
+        streamed.push(events.next().expect("an event").data.to_string());
+    }
+    streamed.push(socket.object().to_string());
+    assert!(streamed.concat().contains("alice") && server.log().contains("TRACE"), "{streamed:?}");
+
+    let log = server.log();
+    let told = heard.iter().map(|(what, response)| {
+        assert_eq!(response.status, 200, "{what}: {response:?}");
+        (what.as_str(), format!("{:?} {}", response.headers, response.text()))
+    });
+    let told = told.chain([("the log", log), ("a stream", streamed.concat()), ("figures", format!("{shown:?}"))]);
+    for (what, text) in told {
+        for secret in secrets.iter().map(String::as_str).chain(["s3cr3t"]) {
+            assert!(!text.contains(secret), "{secret} is in {what}:\n{text}");
+        }
+    }
 }
 
 #[test]

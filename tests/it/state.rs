@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::metrics::Scraper;
 use crate::support::{BINARY, Client, Nest, Server, Signal, said, since, until};
 use serde_json::{Value, json};
 
@@ -273,6 +274,55 @@ fn a_place_where_nothing_can_be_written_is_found_out_at_the_start_and_told_at_th
     server.signal(Signal::TERM);
     assert_eq!(server.exit().code(), Some(1));
     fs::rename(&elsewhere, directory).expect("it is ours");
+}
+
+/// A file system for the state alone, which is full when that is large.
+#[test]
+fn a_full_disk_harms_no_state_and_is_written_to_again_when_there_is_room() {
+    const MOUNT: &str = "at=$1; shift; mount -t tmpfs -o size=256k none \"$at\"; exec \"$0\" \"$@\"";
+    let place = Place::new("state-full");
+    let directory = place.file.parent().expect("a directory");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-ec", MOUNT, BINARY]).arg(directory);
+    let server = Server::run(command, &[&place.arguments()[..], &["--state-interval", "50ms"]].concat());
+    // Only the server sees what is mounted there.
+    let seen = PathBuf::from(format!("/proc/{}/root{}", server.pid(), directory.display()));
+    let copied = |name: &str| {
+        let copy = Place::new(name);
+        fs::copy(seen.join("state"), &copy.file).expect("there is a file");
+        copy
+    };
+    let mut scraper = Scraper::new(&server);
+    let written = |scraper: &mut Scraper| {
+        let before = scraper.get("state_writes_total{result=done}");
+        // One that was begun after all of this.
+        scraper.until("state_writes_total{result=done}", |done| done >= before + 2.0);
+    };
+    let alice = server.subscriber("alice", &["room"]);
+    server.publish("room", "kept");
+    written(&mut scraper);
+
+    let large = "x".repeat(50_000);
+    server.publish_all("hall", [large.as_str(); 20]);
+    scraper.until("state_last_write_successful", |is| is == 0.0);
+    assert!(scraper.get("state_writes_total{result=failed}") >= 1.0);
+    assert!(server.log().contains("the state cannot be written to"), "{}", server.log());
+    assert!(server.log().contains("No space left on device"), "{}", server.log());
+    let credential = Credential::of(&alice);
+    let copy = copied("state-full-old");
+    let from_copy = copy.start(&[]);
+    assert_eq!(said(&credential.with(&from_copy).resume("")), ["kept"], "what stands there is whole");
+    // It serves all the while.
+    server.publish("room", "meanwhile");
+    assert_eq!(said(&alice.resume("")), ["kept", "meanwhile"]);
+
+    // The large ones fall out.
+    server.publish_all("hall", ["x"; 100]);
+    scraper.until("state_last_write_successful", |is| is == 1.0);
+    written(&mut scraper);
+    let copy = copied("state-full-new");
+    let from_copy = copy.start(&[]);
+    assert_eq!(said(&credential.with(&from_copy).resume("")), ["kept", "meanwhile"]);
 }
 
 /// What the first version has written is read by every later one, or that one needs another way for it.

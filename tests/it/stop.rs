@@ -1,6 +1,7 @@
 //! How the server ends, and what it leaves behind; and its Unix socket, which must not be left behind.
 
-use crate::support::streams::{Events, WebSocket};
+use crate::support::redis::free_port;
+use crate::support::streams::{Events, Frame, WebSocket};
 use crate::support::{Connection, Nest, Server, Shape, Signal, get, joins, post, texts, timed, until};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -116,6 +117,30 @@ fn a_new_server_binds_the_same_port_at_once() {
     assert_eq!(server.stop().code(), Some(0));
     let again = Server::with(&["--listen", &port]);
     again.turn();
+}
+
+#[test]
+fn after_a_kill_it_listens_again_within_a_second_and_no_page_is_left_hanging() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let starts = (0..5).map(|_| {
+        // Of the one before there are connections that have not come to their end: they are in nobody's way.
+        let (server, start) = timed(|| Server::with(&["--listen", &address]));
+        let alice = server.listener("alice", &["room"]);
+        let mut polls: Vec<Connection> = (0..10).map(|_| alice.park()).collect();
+        let mut idle = server.connect();
+        assert_eq!(idle.ask(get("/nowhere")).status, 404);
+        let (mut events, mut socket) = (Events::open(&alice, None), WebSocket::open(&alice, None));
+        assert!(matches!(socket.next(), Frame::Text(_)));
+        server.kill();
+        polls.iter_mut().for_each(Connection::closes);
+        idle.closes();
+        events.connection.ends();
+        socket.connection.ends();
+        start
+    });
+    // One start of several: a machine may have other things to do.
+    let fastest = starts.min().expect("five");
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
 #[test]

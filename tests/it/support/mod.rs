@@ -632,6 +632,15 @@ impl Connection {
         assert_eq!(self.text(), "");
     }
 
+    /// Holds if the server's end comes, whatever is sent before.
+    pub(crate) fn ends(&mut self) {
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("a time above zero");
+        match self.socket.read_to_end(&mut self.inbox) {
+            Ok(_) => {}
+            Err(e) => assert_eq!(e.kind(), io::ErrorKind::ConnectionReset, "no end: {e}"),
+        }
+    }
+
     /// The answer, if it comes in this time.
     pub(crate) fn within(&mut self, patience: Duration) -> Result<Response, Missing> {
         self.next(patience, false)
