@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::support::streams::{Events, HANDSHAKE, WebSocket, stream_path};
 use crate::support::{
-    BINARY, Client, Connection, Nest, Server, Shape, Signal, get, post, request, until, updates_path,
+    BINARY, Client, Connection, Nest, Response, Server, Shape, Signal, get, post, request, until, updates_path,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Answers of every kind that a stranger can bring about, but for those that hold messages.
-fn answers(server: &Server, marker: &str) -> Vec<(String, crate::support::Response)> {
+fn answers(server: &Server, marker: &str) -> Vec<(String, Response)> {
     let since = [("client_id", "a_!!_b"), ("since", marker)];
     let callback = [("client_id", "a_!!_b"), ("since", ""), ("callback", marker)];
     let requests = vec![
@@ -240,101 +240,144 @@ fn keys_are_not_to_be_guessed() {
     assert_eq!(steps.len(), 499);
 }
 
-/// What is looked at by people, kept by monitors, or read by other pages, has nothing by which somebody could take another's place.
-#[test]
-fn no_secret_is_in_the_log_the_metrics_the_dashboard_or_anothers_stream() {
-    const TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
-    const NEXT_TOKEN: &str = "11223344556677889900aabbccddeeff";
-    let nest = Nest::new("pages-secrets");
-    let file = nest.file("token", TOKEN);
-    let mut command = std::process::Command::new(BINARY);
-    command.args(["--log", "trace", "--rpc-token-file"]).arg(&file);
-    let server = Server::run(command, &["--poll-timeout", "50ms", "--state-interval", "50ms"]);
-    let mut heard = Vec::new();
-    let call = |token: &str, method: &str, params: serde_json::Value| {
-        let call = json!({"method": method, "params": params, "id": 1}).to_string();
-        server.ask(request("POST", "/", &[&format!("Authorization: Bearer {token}")], call))
-    };
-    let client = |id: &str| {
-        let key = call(TOKEN, "create_client", json!([id])).json()["result"].as_str().expect("a key").to_owned();
-        assert_eq!(call(TOKEN, "subscribe", json!([id, "room"])).status, 200);
-        Client { server: &server, id: id.to_owned(), key }
-    };
-    let (mut alice, bob) = (client("alice"), client("bob"));
-    let mut secrets = vec![TOKEN.to_owned(), NEXT_TOKEN.to_owned(), alice.key.clone(), bob.key.clone()];
+/// A server that wants a token, and all by which somebody could take another's place there.
+struct Guarded {
+    server: Server,
+    token: String,
+    file: std::path::PathBuf,
+    secrets: Vec<String>,
+    _nest: Nest,
+}
 
-    // Alice does what one can do with a key, and what one cannot.
-    for (transport, more) in [("events", "&s3cr3t-name=1"), ("socket", "&s3cr3t-name=1"), ("events", "&since=s3cr3t")] {
+impl Guarded {
+    fn start() -> Guarded {
+        let nest = Nest::new("pages-secrets");
+        let token = "0f1e2d3c4b5a69788796a5b4c3d2e1f0".to_owned();
+        let file = nest.file("token", &token);
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["--log", "trace", "--rpc-token-file"]).arg(&file);
+        let server = Server::run(command, &["--poll-timeout", "50ms"]);
+        Guarded { server, secrets: vec![token.clone()], token, file, _nest: nest }
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Response {
+        let bearer = format!("Authorization: Bearer {}", self.token);
+        self.server.ask(request(method, path, &[&[&*bearer, "Content-Type: application/json"], headers].concat(), body))
+    }
+
+    fn call(&self, method: &str, params: Value) -> Response {
+        self.ask("POST", "/", &[], &json!({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).to_string())
+    }
+
+    /// The key that a call gives.
+    fn key(&mut self, method: &str, id: &str) -> String {
+        let key = self.call(method, json!([id])).json()["result"].as_str().expect("a key").to_owned();
+        self.secrets.push(key.clone());
+        key
+    }
+
+    /// From now on another token is wanted.
+    fn change_token(&mut self) {
+        let old = std::mem::replace(&mut self.token, "11223344556677889900aabbccddeeff".to_owned());
+        self.secrets.push(self.token.clone());
+        std::fs::write(&self.file, &self.token).expect("it is ours");
+        self.server.signal(Signal::HUP);
+        until("the token is read again", || self.call("list_channels", json!([])).status == 200);
+        let late = request("POST", "/", &[&format!("Authorization: Bearer {old}")], "{}");
+        assert_eq!(self.server.ask(late).status, 404);
+    }
+
+    /// A dashboard is opened, and has its first figures.
+    fn look(&mut self) -> Vec<Value> {
+        let opened = self.ask("POST", "/dashboard/open", &[], "{}").json();
+        let [id, key] = ["clientId", "key"].map(|name| opened[name].as_str().expect("a text").to_owned());
+        let path = format!("/dashboard/socket?client_id={id}_!!_{key}&since=");
+        self.secrets.push(key);
+        let mut figures = WebSocket::ask(self.server.connect(), &path, b"");
+        let mut shown = Vec::new();
+        while !shown.iter().any(|object: &Value| object["messages"].get(0).is_some()) {
+            shown.push(figures.object());
+        }
+        shown
+    }
+}
+
+/// Alice does what one can with a key, and what one cannot, and gets another. Streams of bob's, who hears of her.
+fn use_keys(guarded: &mut Guarded) -> (Events, WebSocket) {
+    let keys = ["alice", "bob"].map(|id| guarded.key("create_client", id));
+    for id in ["alice", "bob"] {
+        assert_eq!(guarded.call("subscribe", json!([id, "room"])).status, 200);
+    }
+    let [alice, bob] = keys;
+    let server = &guarded.server;
+    let alice = Client { server, id: "alice".to_owned(), key: alice };
+    let bob = Client { server, id: "bob".to_owned(), key: bob };
+    for (transport, more) in [("events", "&s3cr3t=1"), ("socket", "&s3cr3t=1"), ("events", "&since=s3cr3t")] {
         let path = stream_path(transport, &[&alice], None) + more;
-        server.ask(request("GET", &path, &["Last-Event-ID: s3cr3t-id"], ""));
+        server.ask(request("GET", &path, &["Last-Event-ID: s3cr3t"], ""));
         server.ask(request("GET", &path.replace(&alice.key[..4], "xxxx"), &HANDSHAKE, ""));
     }
-    let (mut events, mut socket) = (Events::open(&bob, None), WebSocket::open(&bob, None));
-    let (mut own_events, mut own_socket) = (Events::open(&alice, None), WebSocket::open(&alice, None));
-    own_socket.send(0x81, r#"{"ack":"s3cr3t-ack"}"#);
-    call("s3cr3t-guess-of-a-token", "list_clients", json!([]));
-    // Its key is exchanged while it streams, it is asked about by all there is, and it goes.
-    alice.key = call(TOKEN, "rotate_key", json!(["alice"])).json()["result"].as_str().expect("a key").to_owned();
-    secrets.push(alice.key.clone());
-    while own_events.next().is_some() {}
-    own_socket.closes();
-    alice.resume("");
-    for (method, params) in [
+    let (mut events, mut socket) = (Events::open(&alice, None), WebSocket::open(&alice, None));
+    socket.send(0x81, r#"{"ack":"s3cr3t"}"#);
+    server.ask(request("POST", "/", &["Authorization: Bearer s3cr3t-guess-of-a-token"], "{}"));
+    let others = (Events::open(&bob, None), WebSocket::open(&bob, None));
+    guarded.key("rotate_key", "alice");
+    while events.next().is_some() {}
+    socket.closes();
+    others
+}
+
+/// All answers that say something of alice, of the server, or of what goes on.
+fn asked(guarded: &Guarded) -> Vec<Response> {
+    let calls = [
         ("list_clients", json!([])),
         ("client_info", json!(["alice"])),
+        ("why", json!(["alice", "room", 1])),
         ("get_channel_clients", json!(["room"])),
         ("get_client_channels", json!(["alice"])),
         ("channel_info", json!(["room"])),
         ("history", json!(["room", null, 100])),
-        ("system.list_methods", json!([])),
-    ] {
-        heard.push((method.to_owned(), call(TOKEN, method, params)));
+    ];
+    let mut heard = Vec::new();
+    for (at, (method, params)) in calls.into_iter().enumerate() {
+        heard.push(guarded.call(method, params.clone()));
+        if at < 3 {
+            let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+            heard.push(guarded.ask("POST", "/dashboard/call", &[], &call));
+        }
     }
-    // The dashboard, its figures, and its client.
-    let kind = "Content-Type: application/json";
-    let bearer = format!("Authorization: Bearer {TOKEN}");
-    let opened = server.ask(request("POST", "/dashboard/open", &[kind, &bearer], "{}")).json();
-    let own_key = opened["key"].as_str().expect("a key").to_owned();
-    secrets.push(own_key.clone());
-    let claim = format!("{}_!!_{own_key}", opened["clientId"].as_str().expect("an id"));
-    let mut figures = WebSocket::ask(server.connect(), &format!("/dashboard/socket?client_id={claim}&since="), b"");
-    let mut shown = Vec::new();
-    while !shown.iter().any(|object: &serde_json::Value| object["messages"].get(0).is_some()) {
-        shown.push(figures.object());
+    for accept in ["Accept: text/plain", "Accept: application/openmetrics-text"] {
+        heard.push(guarded.ask("GET", "/metrics", &[accept], ""));
     }
-    for method in ["list_clients", "client_info", "why"] {
-        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": ["alice"]}).to_string();
-        heard.push((method.to_owned(), server.ask(request("POST", "/dashboard/call", &[kind, &bearer], call))));
-    }
-    heard.push(("the dashboard".to_owned(), server.get("/dashboard")));
-    // The token is exchanged.
-    std::fs::write(&file, NEXT_TOKEN).expect("it is ours");
-    server.signal(Signal::HUP);
-    until("the token is read again", || call(NEXT_TOKEN, "list_channels", json!([])).status == 200);
-    assert_eq!(call(TOKEN, "list_channels", json!([])).status, 404);
-    call(NEXT_TOKEN, "kill_client", json!(["alice"]));
-    let bearer = format!("Authorization: Bearer {NEXT_TOKEN}");
-    for accept in ["text/plain", "application/openmetrics-text"] {
-        let accept = format!("Accept: {accept}");
-        heard.push(("/metrics".to_owned(), server.ask(request("GET", "/metrics", &[&bearer, &accept], ""))));
-    }
-    heard.extend(["/health", "/ready"].map(|path| (path.to_owned(), server.get(path))));
-    // What bob's pages hear of alice, up to her end.
-    let mut streamed = Vec::new();
-    while !streamed.last().is_some_and(|last: &String| last.contains("\\\"gc\\\": true") || last.contains("kill")) {
-        streamed.push(events.next().expect("an event").data.to_string());
-    }
-    streamed.push(socket.object().to_string());
-    assert!(streamed.concat().contains("alice") && server.log().contains("TRACE"), "{streamed:?}");
+    heard.extend(["/health", "/ready", "/dashboard"].map(|path| guarded.server.get(path)));
+    heard
+}
 
-    let log = server.log();
-    let told = heard.iter().map(|(what, response)| {
-        assert_eq!(response.status, 200, "{what}: {response:?}");
-        (what.as_str(), format!("{:?} {}", response.headers, response.text()))
-    });
-    let told = told.chain([("the log", log), ("a stream", streamed.concat()), ("figures", format!("{shown:?}"))]);
+/// What is looked at by people, kept by monitors, or read by other pages.
+#[test]
+fn no_secret_is_in_the_log_the_metrics_the_dashboard_or_anothers_stream() {
+    let mut guarded = Guarded::start();
+    let (mut events, mut socket) = use_keys(&mut guarded);
+    let figures = json!(guarded.look()).to_string();
+    let mut told = vec![("figures", figures)];
+    for answer in asked(&guarded) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        told.push(("an answer", format!("{:?} {}", answer.headers, answer.text())));
+    }
+    guarded.change_token();
+    assert_eq!(guarded.call("kill_client", json!(["alice"])).status, 200);
+    // What bob's pages hear of alice, up to her end.
+    told.push(("a socket", socket.object().to_string()));
+    let mut last = String::new();
+    while !last.contains(r#"\"gc\": true"#) {
+        last = events.next().expect("an event").data.to_string();
+        told.push(("a stream", last.clone()));
+    }
+    told.push(("the log", guarded.server.log()));
+    let all: String = told.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(all.contains("alice") && all.contains("TRACE"), "{all}");
     for (what, text) in told {
-        for secret in secrets.iter().map(String::as_str).chain(["s3cr3t"]) {
+        for secret in guarded.secrets.iter().map(String::as_str).chain(["s3cr3t"]) {
             assert!(!text.contains(secret), "{secret} is in {what}:\n{text}");
         }
     }

@@ -1,6 +1,8 @@
 //! The wall clock is set, by a year, forward and back, while a server runs and while none does: deadlines, ages and limits go by
 //! the other one. Only what is dated follows.
 
+#![allow(clippy::disallowed_methods, reason = "the test looks at its own wall clock")]
+
 use crate::support::streams::Events;
 use crate::support::{BINARY, Client, Nest, Server, Shape, get, said, since, until};
 use serde_json::json;
