@@ -2,10 +2,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "a process that is stopped says nothing: time has to pass")]
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::metrics::Scraper;
 use crate::support::{Client, Connection, Missing, Server, Shape, Signal, get, poll_path, said, says, timed, until};
 use socket2::{Domain, Socket, Type};
 
@@ -84,6 +86,68 @@ fn a_thousand_silent_or_dripping_connections_keep_nobody_waiting() {
         server.publish("room", "hello");
         assert_eq!(page.news(), serde_json::json!({"room": [says(round + 2, "hello")]}));
     }
+}
+
+/// A process of its own, for the descriptors: ten thousand connections, of which a third is silent, a third sends a head and a third
+/// a body that does not come to its end, a byte of one after the other. It drips for as long as it has a standard input.
+const CROWD: &str = r#"
+    use Socket; use Fcntl;
+    my ($port, $count) = @ARGV;
+    my @begun = ("", "GET /message_up", "POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n{");
+    my @crowd = map {
+        socket(my $socket, PF_INET, SOCK_STREAM, 0) or die $!;
+        connect($socket, sockaddr_in($port, INADDR_LOOPBACK)) or die $!;
+        syswrite($socket, $begun[$_ % 3]) if $_ % 3;
+        $socket
+    } 1..$count;
+    $| = 1;
+    print "there\n";
+    my $at = 0;
+    while (1) {
+        vec(my $stdin = '', fileno(STDIN), 1) = 1;
+        last if select($stdin, undef, undef, 0.01);
+        for (1..20) { syswrite($crowd[$at % $count], "d") if ++$at % 3 != 2; }
+    }
+"#;
+
+/// So many are slower than p99 of [`REQUESTS`].
+const SLOWER: usize = REQUESTS / 100;
+const REQUESTS: usize = 1000;
+
+#[test]
+fn ten_thousand_silent_or_dripping_connections_leave_others_as_fast() {
+    let patient = ["--head-timeout", "10m", "--body-timeout", "10m", "--idle-timeout", "10m"];
+    let server = Server::with(&patient);
+    let mut scraper = Scraper::new(&server);
+    let mut connection = server.connect();
+    let mut p99 = || {
+        let mut times: Vec<Duration> = (0..REQUESTS).map(|_| timed(|| connection.ask(get("/nowhere"))).1).collect();
+        times.sort_unstable();
+        times[REQUESTS - 1 - SLOWER]
+    };
+    let alone = p99();
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "ulimit -n $(ulimit -Hn); exec perl -e \"$0\" \"$@\"",
+        CROWD,
+        &server.port().to_string(),
+        "10000",
+    ]);
+    let mut crowd = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("there is perl");
+    let mut said = String::new();
+    BufReader::new(crowd.stdout.take().expect("it is piped")).read_line(&mut said).expect("a line");
+    assert_eq!(said, "there\n");
+    scraper.until("connections", |open| open >= 10_000.0);
+    let among_them = p99();
+    assert!(scraper.get("connections") >= 10_000.0, "they are still there");
+    drop(crowd.stdin.take());
+    crowd.wait().expect("it ends");
+    // A machine may have other things to do. Had each request to wait for one round of the crowd, it were a hundred times as much.
+    let most = 5 * alone + Duration::from_millis(10);
+    assert!(among_them < most, "p99 is {among_them:?}, and {alone:?} without them");
+    println!("p99 is {among_them:?} with ten thousand others, and {alone:?} without");
+    scraper.until("connections", |open| open < 10.0);
 }
 
 #[test]
