@@ -25,6 +25,9 @@ pub struct Clock {
     /// When the turn began, and by when the work under way has to stop.
     turn: Instant,
     until: Instant,
+    /// For so many more pieces of small work the clock is not read, nor until so many bytes have moved.
+    unlooked: u32,
+    unlooked_bytes: u64,
     /// The thread's CPU time when it was read last, and how long the turns since then took.
     cpu: Duration,
     unread: Duration,
@@ -60,6 +63,10 @@ const STOP_US: [u64; 8] = [50, 200, 240, 320, 440, 460, 480, 500];
 /// What each of them has in any case, if those before it took too long: then a turn is longer, but nobody starves.
 const LEAST_US: u64 = 20;
 
+/// Requests and answers for which the clock is read once, unless they have moved more bytes than most.
+const PIECES_PER_LOOK: u32 = 4;
+const BYTES_PER_LOOK: u64 = 4 << 10;
+
 /// The thread's CPU time is a system call: it is not asked for turns that are shorter than this together.
 const CPU_INTERVAL: Duration = Duration::from_micros(100);
 
@@ -84,6 +91,8 @@ impl Clock {
             date_until: Ms::ZERO,
             turn: started,
             until: started,
+            unlooked: 0,
+            unlooked_bytes: 0,
             cpu: cpu_time(),
             unread: Duration::ZERO,
             turns: Turns::default(),
@@ -126,12 +135,23 @@ impl Clock {
     pub fn begin(&mut self, work: Work) {
         let least = instant() + Duration::from_micros(LEAST_US);
         self.until = least.max(self.turn + Duration::from_micros(STOP_US[work as usize]));
+        self.unlooked = PIECES_PER_LOOK;
     }
 
     /// Whether the work under way may go on.
     pub fn has_time(&self) -> bool {
-        // A comparison and no subtraction: it is asked for each request and each answer.
         instant() < self.until
+    }
+
+    /// The same for requests and answers, of which most take less time than there is to lose: the clock is read for some of them.
+    /// `moved` is how many bytes have come and gone, ever.
+    pub(super) fn has_time_for_another(&mut self, moved: u64) -> bool {
+        self.unlooked = self.unlooked.saturating_sub(1);
+        if self.unlooked > 0 && moved < self.unlooked_bytes {
+            return true;
+        }
+        (self.unlooked, self.unlooked_bytes) = (PIECES_PER_LOOK, moved + BYTES_PER_LOOK);
+        self.has_time()
     }
 
     /// Writes down how long the turn was: the thread's CPU time or, if that is less, the time that has passed. What is
@@ -260,6 +280,19 @@ mod tests {
         clock.begin(Work::Serve);
         assert!(clock.until > clock.turn + Duration::from_secs(1));
         assert!(STOP_US.is_sorted() && STOP_US.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_US));
+    }
+
+    #[test]
+    fn the_clock_is_read_for_every_fourth_piece_of_work_or_when_much_has_moved() {
+        let mut clock = Clock::start();
+        clock.begin_turn();
+        clock.begin(Work::Serve);
+        clock.has_time_for_another(0);
+        // From here on there is none.
+        clock.until = clock.turn;
+        let looks: Vec<bool> = (0..9).map(|_| clock.has_time_for_another(100)).collect();
+        assert_eq!(looks, [true, true, true, false, true, true, true, false, true]);
+        assert!(!clock.has_time_for_another(100 + BYTES_PER_LOOK));
     }
 
     #[test]

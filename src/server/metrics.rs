@@ -19,6 +19,13 @@ pub(super) struct Counts {
     pub(super) reloads: Attempts,
 }
 
+impl Counts {
+    /// Bytes that have come and gone.
+    pub(super) fn moved_bytes(&self) -> u64 {
+        self.received_bytes + self.sent_bytes
+    }
+}
+
 /// How often something was refused, by the knob that is the limit.
 #[derive(Debug, Default)]
 pub(super) struct Refused {

@@ -368,7 +368,7 @@ impl Server {
         for _ in 0..self.lines.len() {
             let Some(key) = self.lines.next() else { break };
             self.serve(key);
-            if !self.clock.has_time() || self.api.hub.is_pressed() {
+            if !self.clock.has_time_for_another(self.counts.moved_bytes()) || self.api.hub.is_pressed() {
                 break;
             }
         }
@@ -429,7 +429,7 @@ impl Server {
             return;
         }
         self.clock.begin(Work::Deliver);
-        while self.api.hub.has_answers() && self.clock.has_time() {
+        while self.api.hub.has_answers() && self.clock.has_time_for_another(self.counts.moved_bytes()) {
             let Some(answer) = self.api.hub.next_answer(self.now, &mut LOOKS_PER_STEP.clone()) else { continue };
             let key = Key::unpack(answer.owner().0);
             let peer = self.peers.get_mut(key).expect("a peer that goes takes its waiter with it");

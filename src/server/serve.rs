@@ -225,12 +225,12 @@ impl Server {
                 break;
             }
         }
-        let peer = &mut self.peers[key];
-        if !matches!(peer.phase, Phase::Serving | Phase::Closing { .. }) {
-            peer.unread = used < input.len();
+        if used < input.len() {
+            let peer = &mut self.peers[key];
+            peer.unread |= !matches!(peer.phase, Phase::Serving | Phase::Closing { .. });
         }
         if !self.output.is_empty() {
-            let sent = peer.send(&self.output);
+            let sent = self.peers[key].send(&self.output);
             self.settle(key, sent);
         }
         used
