@@ -31,7 +31,7 @@
 local FORMAT = '1'
 
 -- Of these functions: a node that knows a newer one loads its own.
-local REVISION = 4
+local REVISION = 5
 
 -- A failover may have lost what somebody has seen. Numbers skip so far ahead that none of them is given twice.
 local SEQS_SKIPPED = 1000000
@@ -247,7 +247,9 @@ end
 -- The channel of that name, if there is one.
 local function channel_named(hub, name)
   local hash = hub.prefix .. 'channel:' .. name
-  local found = call('HMGET', hash, 'made', 'id', 'newest0', 'newest1', 'count0', 'count1', 'bytes0', 'bytes1', 'generation')
+  local found = call(
+    'HMGET', hash, 'made', 'id', 'newest0', 'newest1', 'count0', 'count1', 'bytes0', 'bytes1', 'generation', 'lost0', 'lost1'
+  )
   if not found[1] then
     return nil
   end
@@ -269,6 +271,8 @@ local function channel_named(hub, name)
     bytes0 = number(found[7]),
     bytes1 = number(found[8]),
     generation = generation,
+    lost0 = found[10] or '',
+    lost1 = found[11] or '',
     -- Fields and values that are to be written.
     changes = {},
   }
@@ -289,6 +293,13 @@ local function save(channel, ...)
   end
   if ... then
     call('HSET', channel.hash, ...)
+  end
+end
+
+-- Notes what is lost of a kind, unless something newer is: after a failover that may be what no node has any more.
+local function note_lost(channel, kind, seq, id, reason)
+  if seq > number(channel[LOST[kind]]:match('^%d+')) then
+    set(channel, LOST[kind], text(seq) .. ' ' .. id .. ' ' .. reason)
   end
 end
 
@@ -364,7 +375,7 @@ local function lose(hub, channel, ring, batch, why)
       count, bytes = count - 1, bytes - size_of(message.id, message.from, message.text)
       left, last = left - 1, message.seq
       if not message.expires or message.expires > hub.now then
-        lost[kind_of(message.word)] = text(message.seq) .. ' ' .. message.id .. ' ' .. reason
+        lost[kind_of(message.word)] = { message.seq, message.id, reason }
       end
     end
   end
@@ -373,7 +384,7 @@ local function lose(hub, channel, ring, batch, why)
     set(channel, COUNT[ring], count)
     set(channel, BYTES[ring], bytes)
     for kind, what in pairs(lost) do
-      set(channel, LOST[kind], what)
+      note_lost(channel, kind, unpack(what))
     end
   end
 end
@@ -739,10 +750,15 @@ local function forget_end(hub, client, ended)
   unlink(hub, channel_of(hub, ended.channel), 'ended')
 end
 
--- Forgets the ended subscriptions of which everything has been read, when no page finds anything of them any more.
+-- Whether of an ended subscription everything has been read, and no page finds anything of it any more.
+local function is_read(hub, client, newest, stale)
+  return newest <= client.position and (stale <= hub.now or not client.resumes)
+end
+
+-- Forgets the ended subscriptions of which that is so.
 local function forget_read(hub, client)
   for _, ended in ipairs(ended_of(client)) do
-    if ended.newest <= client.position and (ended.stale <= hub.now or not client.resumes) then
+    if is_read(hub, client, ended.newest, ended.stale) then
       forget_end(hub, client, ended)
     end
   end
@@ -963,7 +979,7 @@ local function put_back(hub, name, most)
       for kind, lost in pairs({ [0] = lost0, lost1 }) do
         if tonumber(lost) > last_seq(channel) then
           -- No node has it any more.
-          save(channel, LOST[kind], lost .. ' ' .. text(tonumber(id) - 1) .. ' restart')
+          note_lost(channel, kind, tonumber(lost), text(tonumber(id) - 1), 'restart')
         end
       end
       put(hub, channel, {
@@ -1438,6 +1454,10 @@ local function heal_client(hub, id, whole, key, created, position, resumes, forg
     call('HSET', client.hash, 'key', key)
     tell(hub, id, 'key', key)
   end
+  if resumes == '1' and not client.resumes then
+    client.resumes = true
+    call('HSET', client.hash, 'resumes', 1)
+  end
   acknowledge(hub, client, tonumber(position))
   local arguments, live, ended = { ... }, {}, {}
   for _, one in ipairs(ended_of(client)) do
@@ -1445,25 +1465,27 @@ local function heal_client(hub, id, whole, key, created, position, resumes, forg
   end
   for at = 1, #arguments, 7 do
     local name, made, begin, till, newest0, newest1, stale = unpack(arguments, at, at + 6)
-    local channel = channel_of(hub, name)
     if till ~= '' then
-      if not ended[made .. ' ' .. name] then
-        local found = call('HGET', client.subscriptions, name)
-        if found and found:match('^%d+') == made then
-          leave_seat(hub, client, channel)
-          call('HDEL', client.subscriptions, name)
-        end
-        keep_end(hub, client, channel, table.concat({ made, begin, till, newest0, newest1, stale, name }, ' '))
+      local found = call('HGET', client.subscriptions, name)
+      local was_live = found and found:match('^%d+') == made
+      if was_live then
+        leave_seat(hub, client, channel_of(hub, name))
+        call('HDEL', client.subscriptions, name)
+      end
+      local newest = math.max(tonumber(newest0), tonumber(newest1))
+      if not ended[made .. ' ' .. name] and not is_read(hub, client, newest, tonumber(stale)) then
+        local wire = table.concat({ made, begin, till, newest0, newest1, stale, name }, ' ')
+        keep_end(hub, client, channel_of(hub, name), wire)
+      elseif was_live then
+        unlink(hub, channel_of(hub, name))
+        tell(hub, id, 'unsubscribed', made, name)
       end
     else
-      live[name] = true
-      if call('HEXISTS', client.subscriptions, name) == 0 then
-        seat(hub, client, channel, made, begin)
-      end
+      live[name] = { made, begin }
     end
   end
   each_subscription(client, function(name, made)
-    if not live[name] and made <= tonumber(whole) then
+    if made <= tonumber(whole) and not (live[name] and tonumber(live[name][1]) == made) then
       -- It has ended there, and nothing of it is left.
       local channel = channel_of(hub, name)
       leave_seat(hub, client, channel)
@@ -1472,6 +1494,12 @@ local function heal_client(hub, id, whole, key, created, position, resumes, forg
       tell(hub, id, 'unsubscribed', text(made), name)
     end
   end)
+  -- Last, as one of the same channel may have been before it.
+  for name, wire in pairs(live) do
+    if call('HEXISTS', client.subscriptions, name) == 0 then
+      seat(hub, client, channel_of(hub, name), unpack(wire))
+    end
+  end
   return is_new and '1' or '0'
 end
 

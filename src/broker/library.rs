@@ -7,7 +7,7 @@ pub const TEXT: &str = include_str!("library.lua");
 pub const REVISION_FUNCTION: &str = "shaveet1_revision";
 
 /// The text's revision, which it says itself.
-pub const REVISION: i64 = 4;
+pub const REVISION: i64 = 5;
 
 #[cfg(test)]
 mod tests {

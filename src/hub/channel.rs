@@ -580,6 +580,10 @@ fn note(losses: &mut Option<Box<Losses>>, unknown: u64, now: Ms, lost: Message, 
     let first = || Box::new(Losses { fallen: [aged(unknown, 0), None], spared: None });
     let Losses { fallen, spared } = &mut **losses.get_or_insert_with(first);
     let (kind, new) = (index_of(lost.kind), Fallen { seq: lost.seq, id: lost.id, loss });
+    if fallen[kind].is_some_and(|fallen| fallen.seq > lost.seq) {
+        // What was never here is newer.
+        return;
+    }
     let before = fallen[kind].replace(new);
     if !lost.kind.is_system() {
         let is_spared = |one: &&Key<Client>| lost.excluded().binary_search(one).is_ok();

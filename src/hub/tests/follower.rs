@@ -17,7 +17,11 @@ fn fact(seq: u64, id: u64, text: &str) -> MessageFacts<'_> {
 
 impl World {
     fn following() -> World {
-        let mut world = World { hub: Hub::following(Ms::ZERO, limits()), ..World::new(limits()) };
+        World::following_with(limits())
+    }
+
+    fn following_with(limits: Limits) -> World {
+        let mut world = World { hub: Hub::following(Ms::ZERO, limits.clone()), ..World::new(limits) };
         world.hub.set_behind(false);
         world
     }
@@ -108,6 +112,23 @@ fn while_messages_may_be_missing_polls_end_where_they_are() {
     world.resume(3, "a", Since::At(3));
     let heard = world.hear_resumed().unwrap();
     assert_eq!((heard.gaps, heard.upto), (vec![(9, "count", false)], Some(11)));
+}
+
+#[test]
+fn what_was_never_here_is_told_as_lost_though_older_messages_fall_out_after_it_was_known() {
+    let limits = Limits { policies: Policies::uniform(policy(3, SystemShare::Shared)), ..limits() };
+    let mut world = World::following_with(limits);
+    world.adopted("a", &["room"]);
+    assert_eq!(world.told("room", 0, &fact(3, 1, "1")), Ok(()));
+    world.resume(1, "a", Since::At(3));
+    world.hub.set_behind(true);
+    // While nobody was heard something came and fell out at the broker; the one before that is still here.
+    let facts = ChannelFacts { last_id: 4, newest: [6, 0], lost: [Some((4, 2, Loss::Count)), None] };
+    world.hub.fill_channel(world.now, "room", &facts, [fact(5, 3, "3"), fact(6, 4, "4")]);
+    assert_eq!(world.told("room", 6, &fact(7, 5, "5")), Ok(()), "so the first falls out");
+    world.hub.set_behind(false);
+    let heard = world.hear_resumed().unwrap();
+    assert_eq!((heard.gaps, heard.upto), (vec![(3, "count", false)], Some(7)));
 }
 
 #[test]

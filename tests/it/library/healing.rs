@@ -149,6 +149,25 @@ fn what_nobody_has_any_more_is_a_gap() {
 }
 
 #[test]
+fn what_nobody_has_any_more_stays_a_gap_when_what_was_before_it_falls_out() {
+    let mut node = before();
+    // Two of these do not fit.
+    let large = format!("\"{}\"", "x".repeat(600 << 10));
+    node.call("publish", &["room", "null", &large, "", "", ""]);
+    let whole = fail_over(&mut node);
+    let (lost, seq) = ((whole + 4).to_string(), (whole + 5).to_string());
+    put_back(&mut node, &[(&seq, "9", "\"x\"")], "", [&lost, "0"]);
+    done(&mut node, "near#2");
+    done(&mut node, "far#2");
+    node.call("publish", &["room", "null", &large, "", "", ""]);
+    let kept = node.call("follow", &["room", "0"]);
+    let first =
+        kept.list()[9].list().iter().map(Reply::texts).find(|message| message[3] == "app").expect("one is kept");
+    assert_eq!(first[1], "9", "what was before it has fallen out");
+    assert_eq!(node.hash("channel:room")["lost0"], format!("{lost} 8 restart"));
+}
+
+#[test]
 fn much_is_put_back_bit_by_bit() {
     let mut node = before();
     let whole = fail_over(&mut node);
@@ -190,6 +209,44 @@ fn a_client_is_what_the_node_says_that_has_heard_most() {
     let told: Vec<String> = node.heard().into_iter().map(|(_, payload)| payload).collect();
     assert_eq!(told, ["ended 6 6 8 7 0 1700000900000 new", "unsubscribed 3 room"]);
     assert_eq!(node.hash("client:alice")["position"], "3");
+}
+
+#[test]
+fn a_subscription_that_ended_and_was_made_again_is_the_new_one_in_whatever_order_it_is_told() {
+    let ended = ["room", "3", "3", "5", "5", "0", "1700000900000"];
+    let live = ["room", "6", "6", "", "", "", ""];
+    for parts in [[ended, live], [live, ended]] {
+        let mut node = before();
+        let whole = fail_over(&mut node);
+        let heard = (whole + 5).to_string();
+        let client = ["alice", &*heard, "a", "1700000000000", "3", "1", "0"];
+        node.call("heal_client", &[&client[..], parts.as_flattened()].concat());
+        assert_eq!(node.hash("subscriptions:alice")["room"], "6 6");
+        assert_eq!(node.hash("ended:alice").into_values().collect::<Vec<_>>(), ["3 3 5 5 0 1700000900000 room"]);
+        assert_eq!(node.redis.ask(&["SMEMBERS", "{shaveet}:members:room"]), "alice");
+        let told: Vec<String> = node.heard().into_iter().map(|(_, payload)| payload).collect();
+        assert_eq!(told, ["ended 3 3 5 5 0 1700000900000 room", "subscribed 6 6 room"]);
+    }
+}
+
+#[test]
+fn of_an_ended_subscription_that_is_read_and_over_nothing_is_put_back() {
+    let ended = |stale: u64| ["room", "3", "3", "5", "5", "0"].map(String::from).into_iter().chain([stale.to_string()]);
+    // Read; and over, or not.
+    for (stale, is_kept) in [(START, false), (START + 900_000, true)] {
+        let mut node = before();
+        let whole = fail_over(&mut node);
+        let position = whole + 5;
+        let heard = position.to_string();
+        let client = ["alice", &*heard, "a", "1700000000000", &*heard, "1", "0"].map(String::from);
+        let arguments: Vec<String> = client.into_iter().chain(ended(stale)).collect();
+        node.call("heal_client", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(node.hash("ended:alice").len(), usize::from(is_kept));
+        assert_eq!(node.redis.ask(&["EXISTS", "{shaveet}:subscriptions:alice"]), "0", "it has ended in any case");
+        let told: Vec<String> = node.heard().into_iter().map(|(_, payload)| payload).collect();
+        let end = if is_kept { format!("ended 3 3 5 5 0 {stale} room") } else { "unsubscribed 3 room".into() };
+        assert_eq!(told, [end]);
+    }
 }
 
 #[test]
