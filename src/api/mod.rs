@@ -165,7 +165,7 @@ impl Api {
         self.poll_timeout = config.poll_timeout;
         let limits = config.hub_limits();
         if let Some(cluster) = &mut self.cluster {
-            cluster.change_limits(now, &mut self.hub, &limits);
+            cluster.change_limits(now, &self.hub, &limits);
         }
         self.hub.change_limits(limits);
     }

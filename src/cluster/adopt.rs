@@ -492,7 +492,7 @@ impl Cluster {
     pub(super) fn drop_client(&mut self, now: Ms, hub: &mut Hub, id: &str) {
         if let Some(client) = hub.find_client(id) {
             self.forget_unsettled(client);
-            self.wanted.retain(|other| *other != client);
+            self.wanted.forget(client);
             hub.lose_client(now, id);
         }
         if !self.adopting.contains_key(id) {

@@ -79,6 +79,7 @@ impl Cluster {
     /// Nothing that is here is of the epoch that there is now.
     pub(super) fn begin_anew(&mut self, hub: &mut Hub) {
         hub.begin_anew();
+        self.era += 1;
         self.anew.get_or_insert_default();
         self.lost.remade = self.lost.made.len();
         (self.recovery, self.healing, self.heard_up_to) = (None, None, None);

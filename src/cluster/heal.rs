@@ -111,7 +111,7 @@ impl Cluster {
             let count = rest.iter().take(MESSAGES_PER_CALL).take_while(fits).count().max(1);
             let (now_sent, later) = rest.split_at(count);
             if self.put_some_back(now, name, now_sent, &mut before, fallen).is_err() {
-                return self.recover_again(name.into());
+                return self.recover_again(now, name.into());
             }
             self.recovers_one();
             rest = later;
@@ -155,7 +155,7 @@ impl Cluster {
         self.call(now, Question::Heal(name.into()), "heal", &borrowed).map(drop)
     }
 
-    pub(super) fn hear_put_back(&mut self, name: Box<str>, result: &Result<Value, Failure>) {
+    pub(super) fn hear_put_back(&mut self, now: Ms, name: Box<str>, result: &Result<Value, Failure>) {
         self.recovered_one();
         match result {
             Ok(value) if value.number() == Some(0) => {
@@ -164,7 +164,7 @@ impl Cluster {
                 );
             }
             Ok(_) => {}
-            Err(_) => self.recover_again(name),
+            Err(_) => self.recover_again(now, name),
         }
     }
 

@@ -46,6 +46,7 @@ use adopt::{Adopting, Filling};
 use anew::{Anew, Lost};
 use facts::{Push, Reader};
 use heal::{Healing, RecentKeys};
+use lease::Wanted;
 use recover::Recovery;
 use steps::Steps;
 use strangers::Strangers;
@@ -70,7 +71,9 @@ pub struct Cluster {
     is_greeting: bool,
     /// How far Redis's clock is ahead of the hub's, in milliseconds.
     ahead: u64,
-    questions: Slots<Question>,
+    questions: Slots<Asked>,
+    /// How often Redis has lost everything.
+    era: u32,
     adopting: HashMap<Box<str>, Adopting>,
     filling: HashMap<Box<str>, Filling>,
     strangers: Strangers,
@@ -80,8 +83,7 @@ pub struct Cluster {
     /// What each owner waits for, and how many visits there were so far.
     visits: HashMap<u64, Visit>,
     last_visit: u64,
-    /// Clients whose lease another node wants, to be given up when what is due to them has left.
-    wanted: Vec<Key<Client>>,
+    wanted: Wanted,
     /// How many calls that ask for a client's lease are on their way.
     taking: HashMap<Key<Client>, u32>,
     recovery: Option<Recovery>,
@@ -120,10 +122,20 @@ struct Naming {
 /// Of a function's reply that cannot be read.
 const REPLY: &str = "as the reply of";
 
+/// A call whose reply is to come.
+#[derive(Debug)]
+struct Asked {
+    question: Question,
+    /// [`Cluster::era`] when it was asked.
+    era: u32,
+}
+
 /// What a call was for.
 #[derive(Debug)]
 enum Question {
     Hello,
+    /// Other limits hold from now on.
+    Limits,
     Adopt(Box<str>),
     Follow(Box<str>),
     /// A visitor names a position that is not known here yet.
@@ -223,6 +235,7 @@ impl Cluster {
             is_greeting: false,
             ahead: 0,
             questions: Slots::new(),
+            era: 0,
             adopting: HashMap::new(),
             filling: HashMap::new(),
             strangers: Strangers::new(),
@@ -230,7 +243,7 @@ impl Cluster {
             unsettled: HashMap::new(),
             visits: HashMap::new(),
             last_visit: 0,
-            wanted: Vec::new(),
+            wanted: Wanted::new(),
             taking: HashMap::new(),
             recovery: None,
             heard_up_to: None,
@@ -249,12 +262,12 @@ impl Cluster {
     }
 
     /// From now on these limits hold, here and in Redis.
-    pub fn change_limits(&mut self, now: Ms, hub: &mut Hub, limits: &Limits) {
+    pub fn change_limits(&mut self, now: Ms, hub: &Hub, limits: &Limits) {
         self.hub_limits = limits.clone();
         self.limits = limits::write(limits);
         self.upkeep.change_limits(limits);
         if self.link.is_live() {
-            self.greet(now, hub);
+            self.say_limits(now, hub);
         }
     }
 
@@ -411,6 +424,7 @@ impl Cluster {
                 Wish::Settled(client) => self.settled(now, hub, client),
                 Wish::LeftClient { client, id, is_leased } => {
                     self.forget_unsettled(client);
+                    self.wanted.forget(client);
                     if is_leased {
                         self.release_unseen(now, &id);
                     }
@@ -450,11 +464,13 @@ impl Cluster {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Ms> {
         let healing = self.healing.as_ref().map_or(Ms::MAX, Healing::next);
-        self.link.is_live().then(|| self.upkeep.next(self.epoch.is_some()).min(healing).min(self.next_restoring()))
+        let own =
+            || self.upkeep.next(self.epoch.is_some()).min(healing).min(self.next_restoring()).min(self.next_asking());
+        self.link.is_live().then(own)
     }
 
     fn call(&mut self, now: Ms, question: Question, function: &str, arguments: &[&[u8]]) -> Result<Ticket, Failure> {
-        let ticket = Ticket(self.questions.insert(question).pack());
+        let ticket = Ticket(self.questions.insert(Asked { question, era: self.era }).pack());
         let made =
             self.link.call(now, ticket, &format!("shaveet1_{function}"), &[self.names.hub.as_bytes()], arguments);
         if let Err(failure) = made {
@@ -470,15 +486,22 @@ impl Cluster {
     }
 
     fn hear_reply(&mut self, now: Ms, hub: &mut Hub, ticket: Ticket, result: Result<Value, Failure>) {
-        let Some(question) = self.questions.remove(Key::unpack(ticket.0)) else { return };
+        let Some(Asked { question, era }) = self.questions.remove(Key::unpack(ticket.0)) else { return };
+        let is_of_now = era == self.era;
+        if !is_of_now && matches!(question, Question::Adopt(_) | Question::Follow(_) | Question::Heal(_)) {
+            // All was lost meanwhile. What was asked for then is waited for no more, and may have been asked for anew.
+            return;
+        }
         if let Err(Failure::Refused(error)) = &result
             && error.starts_with("NOHUB")
+            && is_of_now
         {
             // Somebody has wiped Redis.
             self.greet(now, hub);
         }
         match question {
             Question::Hello => self.hear_hello(now, hub, result),
+            Question::Limits => self.hear_limits(now, hub, &result),
             Question::Adopt(id) => self.hear_adopted(now, hub, id, result),
             Question::Follow(name) => self.hear_filled(now, hub, name, result),
             Question::Sync(guest) => {
@@ -518,7 +541,7 @@ impl Cluster {
                 }
             }
             Question::Sweep => self.hear_swept(now, result),
-            Question::Heal(name) => self.hear_put_back(name, &result),
+            Question::Heal(name) => self.hear_put_back(now, name, &result),
             Question::Healed => self.hear_healed(now, &result),
             Question::Leave => self.upkeep.note_left(),
             Question::Alive(said) => self.hear_alive(now, hub, said, result),

@@ -25,6 +25,8 @@ pub(super) struct Recovery {
     all_asked: bool,
     /// Asked for, and not here.
     outstanding: usize,
+    /// Something could not be asked for, as the link is full, say: it goes on then.
+    at: Option<Ms>,
 }
 
 /// How far Redis has come, as it said when this node was let in; and up to where it has everything, while it heals.
@@ -40,6 +42,27 @@ pub(super) const OUTSTANDING_MAX: usize = 500;
 /// Clients looked at in one turn.
 const PLACES_PER_TURN: u32 = 256;
 
+/// When it goes on if something could not be asked for, or was refused.
+const AGAIN: Ms = Ms(50);
+
+/// What Redis says to who says hello.
+struct Hello {
+    epoch: u64,
+    seq: u64,
+    time: u64,
+    life: (String, String),
+    whole: Option<u64>,
+}
+
+impl Hello {
+    fn read(value: &Value) -> Option<Hello> {
+        let mut reply = Reader::of(value)?;
+        let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
+        let (generation, server, whole) = (reply.text()?, reply.text()?, reply.next()?.number());
+        Some(Hello { epoch, seq, time, life: (server.to_owned(), generation.to_owned()), whole })
+    }
+}
+
 impl Cluster {
     /// The link is up: who are we, and how far has the world come?
     pub(super) fn greet(&mut self, now: Ms, hub: &mut Hub) {
@@ -48,27 +71,49 @@ impl Cluster {
         }
         hub.set_behind(true);
         let before = self.rename();
-        let names = self.names.clone();
-        let known = self.known_epoch();
-        // A position of before is none of this epoch's.
-        let seq = if self.anew.is_some() { 0 } else { hub.position() };
-        let (candidate, seq) = (format!("{:016x}", self.random.u64(..)), seq.to_string());
-        let arguments: [&[u8]; 8] = [
-            names.node.as_bytes(),
-            b"",
-            candidate.as_bytes(),
-            self.limits.as_bytes(),
-            known.as_bytes(),
-            seq.as_bytes(),
-            self.life.0.as_bytes(),
-            self.life.1.as_bytes(),
-        ];
-        let arguments = arguments.map(<[u8]>::to_vec);
-        let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
         // If it fails the link goes down, and comes up again.
-        self.is_greeting = self.call(now, Question::Hello, "hello", &arguments).is_ok();
+        self.is_greeting = self.say_hello(now, hub, Question::Hello).is_ok();
         // Nobody need wait for the leases of before.
         self.tell(now, "alive", &[before.as_bytes(), b"1"]);
+    }
+
+    fn say_hello(&mut self, now: Ms, hub: &Hub, question: Question) -> Result<(), Failure> {
+        // A position of before is none of this epoch's.
+        let seq = if self.anew.is_some() { 0 } else { hub.position() };
+        let arguments = [
+            self.names.node.clone(),
+            String::new(),
+            format!("{:016x}", self.random.u64(..)),
+            self.limits.clone(),
+            self.known_epoch(),
+            seq.to_string(),
+            self.life.0.clone(),
+            self.life.1.clone(),
+        ];
+        self.call(now, question, "hello", &arguments.each_ref().map(|argument| argument.as_bytes())).map(drop)
+    }
+
+    /// Tells Redis the limits, which have changed. Nothing else has: who has a lease keeps it, and whoever waits may be answered.
+    pub(super) fn say_limits(&mut self, now: Ms, hub: &Hub) {
+        if self.say_hello(now, hub, Question::Limits).is_err() {
+            self.upkeep.say_limits_again(now);
+        }
+    }
+
+    pub(super) fn hear_limits(&mut self, now: Ms, hub: &mut Hub, result: &Result<Value, Failure>) {
+        match result {
+            Ok(value) => match Hello::read(value) {
+                Some(hello) if self.epoch == Some(hello.epoch) && self.life == hello.life => {}
+                Some(_) => self.greet(now, hub),
+                None => self.note_junk("hello", REPLY),
+            },
+            // They are told when it is there again.
+            Err(Failure::Lost | Failure::Down(_)) => {}
+            Err(failure) => {
+                info!("broker: the limits cannot be told now: {failure}");
+                self.upkeep.say_limits_again(now);
+            }
+        }
     }
 
     /// The epoch that is known here, as Redis writes it; empty before the first hello.
@@ -86,13 +131,7 @@ impl Cluster {
                 return;
             }
         };
-        let read = |value: &Value| {
-            let mut reply = Reader::of(value)?;
-            let (epoch, seq, time) = (epoch(reply.text()?)?, reply.number()?, reply.number()?);
-            let (generation, server, whole) = (reply.text()?, reply.text()?, reply.next()?.number());
-            Some((epoch, seq, time, (server.to_owned(), generation.to_owned()), whole))
-        };
-        let Some((epoch, seq, time, life, whole)) = read(&value) else {
+        let Some(Hello { epoch, seq, time, life, whole }) = Hello::read(&value) else {
             self.note_junk("hello", REPLY);
             return self.upkeep.greet_again(now);
         };
@@ -161,6 +200,11 @@ impl Cluster {
             return;
         }
         let Some(mut recovery) = self.recovery.take() else { return };
+        if recovery.at.is_some_and(|at| at > now) {
+            self.recovery = Some(recovery);
+            return;
+        }
+        recovery.at = None;
         // Channels first: so the clients find theirs.
         let mut budget = PLACES_PER_TURN;
         while recovery.outstanding < OUTSTANDING_MAX && !(recovery.channels_asked && recovery.again.is_empty()) {
@@ -179,6 +223,7 @@ impl Cluster {
             if self.refill(now, &name, after).is_err() {
                 // The link is down or full: the same again later.
                 recovery.again.push(name);
+                recovery.at = Some(now + AGAIN);
                 self.recovery = Some(recovery);
                 return;
             }
@@ -196,6 +241,7 @@ impl Cluster {
             } else if self.heal_client(now, hub, client, &id).is_err() || self.begin_adopting(now, &id, true).is_err() {
                 // As it was: it is healed once more.
                 recovery.cursor = before;
+                recovery.at = Some(now + AGAIN);
                 break;
             } else {
                 recovery.outstanding += 1;
@@ -213,10 +259,11 @@ impl Cluster {
         }
     }
 
-    /// A channel is to be fetched once more.
-    pub(super) fn recover_again(&mut self, name: Box<str>) {
+    /// A channel is to be fetched once more, after a while.
+    pub(super) fn recover_again(&mut self, now: Ms, name: Box<str>) {
         if let Some(recovery) = &mut self.recovery {
             recovery.again.push(name);
+            recovery.at = Some(now + AGAIN);
         }
     }
 
@@ -230,8 +277,16 @@ impl Cluster {
     /// Whether there is more to ask for at once.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        let asks_more =
-            |recovery: &Recovery| !recovery.all_asked && recovery.outstanding < OUTSTANDING_MAX && self.lost.is_empty();
-        self.anew.is_some() || !self.held.is_empty() || self.recovery.as_ref().is_some_and(asks_more)
+        let asks_more = |recovery: &Recovery| {
+            let is_all_asked = recovery.all_asked && recovery.again.is_empty();
+            !is_all_asked && recovery.at.is_none() && recovery.outstanding < OUTSTANDING_MAX && self.lost.is_empty()
+        };
+        let recovers = self.recovery.as_ref().is_some_and(asks_more);
+        recovers || self.anew.is_some() || !self.held.is_empty() || self.wanted.has_more()
+    }
+
+    /// When there is, if something could not be asked for.
+    pub(super) fn next_asking(&self) -> Ms {
+        self.recovery.as_ref().and_then(|recovery| recovery.at).unwrap_or(Ms::MAX)
     }
 }

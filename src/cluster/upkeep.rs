@@ -28,6 +28,8 @@ pub(super) struct Upkeep {
     comers: Vec<Key<Client>>,
     sweep_at: Ms,
     greet_at: Option<Ms>,
+    /// The limits could not be told.
+    limits_at: Option<Ms>,
     /// It leaves: until then at the latest.
     leave_by: Option<Ms>,
     again: Again,
@@ -77,6 +79,7 @@ impl Upkeep {
             comers: Vec::new(),
             sweep_at: Ms::ZERO,
             greet_at: None,
+            limits_at: None,
             leave_by: None,
             again: Again::new(),
         }
@@ -102,7 +105,7 @@ impl Upkeep {
 
     /// When there is something to tell. Who is not let in has only to ask again.
     pub(super) fn next(&self, is_let_in: bool) -> Ms {
-        let again = self.greet_at.unwrap_or(Ms::MAX);
+        let again = self.greet_at.unwrap_or(Ms::MAX).min(self.limits_at.unwrap_or(Ms::MAX));
         if let Some(leave_by) = self.leave_by {
             leave_by
         } else if !is_let_in {
@@ -133,6 +136,10 @@ impl Upkeep {
 
     pub(super) fn greet_again(&mut self, now: Ms) {
         self.greet_at = Some(now + ALIVE_EVERY);
+    }
+
+    pub(super) fn say_limits_again(&mut self, now: Ms) {
+        self.limits_at = Some(now + ALIVE_EVERY);
     }
 
     /// Whether what it takes is its own.
@@ -181,6 +188,10 @@ impl Cluster {
         if self.upkeep.greet_at.is_some_and(|at| at <= now) {
             self.upkeep.greet_at = None;
             self.greet(now, hub);
+        }
+        if self.upkeep.limits_at.is_some_and(|at| at <= now) {
+            self.upkeep.limits_at = None;
+            self.say_limits(now, hub);
         }
         if self.epoch.is_none() || self.upkeep.leave_by.is_some() || self.anew.is_some() {
             return;

@@ -24,6 +24,7 @@ mod model;
 mod node;
 mod pair;
 mod positions;
+mod recovery;
 mod redis;
 #[path = "../simulation/seeds.rs"]
 mod seeds;

@@ -399,7 +399,7 @@ impl Node {
     /// It reads its settings anew.
     pub(crate) fn reload(&mut self, now: u64, limits: &Limits) {
         let now = self.clock(now);
-        self.cluster.change_limits(now, &mut self.hub, limits);
+        self.cluster.change_limits(now, &self.hub, limits);
     }
 
     /// The process has died.

@@ -73,6 +73,12 @@ impl Pair {
         self.node.turn(self.now, &mut self.redis, Way::Open)
     }
 
+    /// The same, with time to hear so much.
+    pub(crate) fn turn_hearing(&mut self, most: usize) {
+        let told = self.node.turn_hearing(self.now, &mut self.redis, Way::Open, most);
+        self.told.extend(told);
+    }
+
     /// Redis does what the node has asked; what comes of it is on its way.
     pub(crate) fn send(&mut self) {
         self.node.carry(&mut self.redis, true, false);

@@ -306,7 +306,7 @@ impl World {
             return;
         }
         let Some((given, said)) = poll.answer.take() else { return };
-        let node = poll.node;
+        let (node, came) = (poll.node, poll.at);
         let is_stream = matches!(page.medium, Medium::Events | Medium::Socket);
         let is_last = !is_stream || given.ending.is_some();
         let is_gone = given.ending == Some(Ending::Gone);
@@ -325,6 +325,9 @@ impl World {
         let is_current = |&(id, key): &(&str, &String)| truth.is_none_or(|truth| !truth.was_killed(id, key));
         let keys = page.keys.as_ref().expect("it was loaded");
         let current: Vec<&str> = members.iter().copied().zip(keys).filter(is_current).map(|(id, _)| id).collect();
+        let is_of_before = self.lost_at.is_some_and(|lost| came <= lost);
+        let is_undead = |(id, key): (&&str, &String)| truth.is_some_and(|truth| truth.is_undead(id, key));
+        let is_sure = !(is_of_before && members.iter().zip(keys).any(is_undead));
         let medium = page.medium;
         self.seats[node].node.delivered(self.now, given.waiter);
         if is_gone {
@@ -341,7 +344,7 @@ impl World {
                     let since = before.at.min(said);
                     troubles[before.node] >= since || troubles[node] >= since || lost_at.is_some_and(|at| at >= since)
                 };
-                self.judge.had(now, &members, &current, &given, Had { node, at: said }, excused);
+                self.judge.had(now, &members, &current, &given, Had { node, at: said, is_sure }, excused);
             }
             Medium::Events | Medium::Socket => {
                 if let Some(upto) = given.upto {
@@ -571,10 +574,9 @@ impl World {
             Trouble::Freeze => self.is_frozen = true,
             Trouble::Slow => self.is_slow = true,
             Trouble::Reload(node) => {
-                let (now, limits) = (self.now, self.setup.limits.clone());
-                let seat = &mut self.seats[seat(node)];
-                seat.node.reload(now, &limits);
-                seat.trouble_at = now;
+                // Nobody who waits is to notice.
+                let limits = self.setup.limits.clone();
+                self.seats[seat(node)].node.reload(self.now, &limits);
             }
             Trouble::Thaw => {
                 if std::mem::take(&mut self.is_frozen) | std::mem::take(&mut self.is_slow) {
@@ -632,7 +634,10 @@ impl World {
     fn check_put_back(&mut self) {
         let Some(lost) = self.lost.take().filter(|lost| lost.at + HEALED_MS <= self.now) else { return };
         for &(channel, seq) in &lost.messages {
-            assert!(!self.judge.is_undone(channel, seq), "{seq} of {channel:?} is lost, and a node had it");
+            assert!(
+                !self.judge.is_undone(self.redis_now(), channel, seq),
+                "{seq} of {channel:?} is lost, and a node had it"
+            );
         }
     }
 
