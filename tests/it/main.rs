@@ -32,6 +32,7 @@ mod nodes;
 mod nodes_crowd;
 mod nodes_cut;
 mod nodes_failover;
+mod nodes_keys;
 mod nodes_nginx;
 mod pace;
 mod packaging;

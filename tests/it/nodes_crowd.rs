@@ -67,7 +67,7 @@ fn a_thousand_pages_get_everything_once_whatever_happens_to_nodes_and_redis() {
     for round in 0..rounds {
         trouble(&mut servers, &mut redis, &nodes, &bounds, round);
     }
-    audience.end();
+    audience.end(0);
     bounds.end(&servers);
     for node in servers {
         assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");

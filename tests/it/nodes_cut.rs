@@ -177,7 +177,7 @@ fn pages_get_everything_once_whichever_nodes_are_cut_off_in_whatever_way() {
     networks.mend(2);
     all_ready();
     pause(1);
-    audience.end();
+    audience.end(0);
     bounds.end(&parts.nodes);
     for node in parts.nodes {
         assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");

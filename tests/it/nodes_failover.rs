@@ -47,7 +47,7 @@ impl Parts {
         until("all is well again", || self.is_over());
         let before = audience.published();
         until("it goes on", || audience.published() > before + 50);
-        audience.end();
+        audience.end(0);
         self.bounds.end(&self.nodes);
         for node in self.nodes {
             assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");

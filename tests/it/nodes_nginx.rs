@@ -51,12 +51,14 @@ fn three_nodes_behind_nginx_of_which_any_is_killed_and_redis_is_restarted_lose_a
     let bounds = Bounds::watch(&nodes);
     let audience = Audience::gather(&PLAN, &application, &Doors::to([&nginx.address].into_iter()));
     let pause = || thread::sleep(Duration::from_millis(1000));
+    let mut breaks = 0;
     for turn in 0..3 {
         pause();
         let listener = nodes[0].address().as_socket().expect("TCP").to_string();
         Scraper::new(&nodes[0]).until("clients", |clients| clients > 50.0);
         bounds.bury(&nodes[0]);
         nodes.remove(0).kill();
+        breaks += 1;
         match turn {
             // At once, so that many a page comes to it that nginx has not yet led elsewhere.
             0 => {}
@@ -65,6 +67,7 @@ fn three_nodes_behind_nginx_of_which_any_is_killed_and_redis_is_restarted_lose_a
             // Redis goes with it, and is the first to be back.
             _ => {
                 redis.kill();
+                breaks += 1;
                 pause();
                 redis.start_again();
             }
@@ -74,12 +77,13 @@ fn three_nodes_behind_nginx_of_which_any_is_killed_and_redis_is_restarted_lose_a
         pause();
         // As an administrator does it.
         redis.shut_down();
+        breaks += 1;
         pause();
         redis.start_again();
         nodes.iter().for_each(|node| until("it is up again", || is_up(node)));
     }
     pause();
-    audience.end();
+    audience.end(breaks);
     bounds.end(&nodes);
     for node in nodes {
         assert_eq!(node.stop().code(), Some(0), "a debug build checks its hub when it stops");

@@ -62,8 +62,8 @@ impl Doors {
 /// Who comes.
 pub(crate) struct Plan {
     pub(crate) pages: usize,
-    /// So many of them speak the original's protocol. What they are told again is no fault of theirs, nor of ours: nobody can know
-    /// whether an answer arrived. They must not lose anything.
+    /// So many of them speak the original's protocol. Nobody can know whether an answer arrived that was on its way when something
+    /// broke: it may come again, once for each time. They must not lose anything.
     pub(crate) originals: usize,
     pub(crate) channels: usize,
     /// Milliseconds between two messages of one of the [`VOICES`].
@@ -116,8 +116,9 @@ impl Audience {
         self.shared.last.iter().map(|last| last.load(Ordering::Relaxed)).sum()
     }
 
-    /// No more is published. Holds if every page has had all of it.
-    pub(crate) fn end(mut self) {
+    /// No more is published. Holds if every page has had all of it, and nothing again but what was on its way when something broke,
+    /// which was so often.
+    pub(crate) fn end(mut self, breaks: usize) {
         // On a busy machine it takes longer until enough is said.
         while self.published() < MESSAGES_MIN && !self.publishing.iter().any(JoinHandle::is_finished) {
             thread::sleep(Duration::from_millis(100));
@@ -137,7 +138,14 @@ impl Audience {
         let pages = || ends.iter().flatten();
         let (heard, again): (usize, usize) = (pages().map(Page::count).sum(), pages().map(|page| page.again).sum());
         let failed: usize = pages().map(|page| page.failed).sum();
-        println!("{total} messages, heard {heard} times; {failed} polls failed; originals were told {again} again");
+        let most = pages().map(|page| page.repeats).max().unwrap_or(0);
+        println!(
+            "{total} messages, heard {heard} times; {failed} polls failed; originals were told {again} again, in {most} answers at most"
+        );
+        assert!(
+            most <= breaks,
+            "a page was told again in {most} answers what it had had, and something broke {breaks} times"
+        );
     }
 }
 
@@ -167,7 +175,9 @@ struct Page {
     /// Of the resume protocol.
     since: Option<String>,
     heard: BTreeMap<String, Vec<u64>>,
+    /// Messages that it was told again, and answers in which it was.
     again: usize,
+    repeats: usize,
     failed: usize,
     random: fastrand::Rng,
 }
@@ -183,7 +193,7 @@ impl Page {
         let heard = channels.into_iter().map(|channel| (channel, Vec::new())).collect();
         let credential = format!("{id}_!!_{}", key.as_str().unwrap());
         let since = (number >= plan.originals).then(String::new);
-        Page { credential, since, heard, again: 0, failed: 0, random: random.fork() }
+        Page { credential, since, heard, again: 0, repeats: 0, failed: 0, random: random.fork() }
     }
 
     /// Polls until it has had all of each channel.
@@ -253,6 +263,7 @@ impl Page {
     fn take_original(&mut self, body: &[u8]) -> Result<(), String> {
         let inside = body.strip_prefix(b"cb(").and_then(|body| body.strip_suffix(b");"));
         let news: BTreeMap<String, Vec<(u64, String, Value)>> = serde_json::from_slice(inside.unwrap()).unwrap();
+        let before = self.again;
         for (channel, messages) in news {
             let heard = self.heard.entry(channel.clone()).or_default();
             for (_, text, _) in messages {
@@ -267,6 +278,7 @@ impl Page {
                 }
             }
         }
+        self.repeats += usize::from(self.again > before);
         Ok(())
     }
 
