@@ -6,6 +6,7 @@
 
 use log::{debug, info};
 
+use super::heal::RecentKeys;
 use super::recover::{OUTSTANDING_MAX, Welcome};
 use super::{Admission, Awake, Cluster, Question};
 use crate::broker::{Failure, Value};
@@ -80,6 +81,7 @@ impl Cluster {
     pub(super) fn begin_anew(&mut self, hub: &mut Hub) {
         hub.begin_anew();
         self.era += 1;
+        self.recent_keys = RecentKeys::default();
         self.anew.get_or_insert_default();
         self.lost.remade = self.lost.made.len();
         (self.recovery, self.healing, self.heard_up_to) = (None, None, None);

@@ -7,7 +7,7 @@
 //!
 //! Redis says up to which `seq` it is *whole*: up to there it knows everything, and this node nothing better.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use log::{info, warn};
 
@@ -41,13 +41,17 @@ enum Asks {
 
 /// What recent messages were published with by only once: whoever puts one back has to know.
 #[derive(Debug, Default)]
-pub(super) struct RecentKeys(VecDeque<RecentKey>);
+pub(super) struct RecentKeys {
+    /// By their seqs.
+    keys: HashMap<u64, RecentKey>,
+    /// When each was heard of, the oldest first. What was put back since may stand here twice.
+    heard: VecDeque<(Ms, u64)>,
+}
 
 #[derive(Debug)]
 struct RecentKey {
     heard: Ms,
     channel: Box<str>,
-    seq: u64,
     /// In JSON.
     once: Box<str>,
 }
@@ -76,15 +80,20 @@ impl RecentKeys {
         if once.is_empty() {
             return;
         }
-        while self.0.len() >= RECENT_MAX || self.0.front().is_some_and(|oldest| oldest.heard + RECENT < now) {
-            self.0.pop_front();
+        while let Some(&(heard, oldest)) = self.heard.front()
+            && (self.heard.len() >= RECENT_MAX || heard + RECENT < now)
+        {
+            self.heard.pop_front();
+            if self.keys.get(&oldest).is_some_and(|key| key.heard == heard) {
+                self.keys.remove(&oldest);
+            }
         }
-        self.0.push_back(RecentKey { heard: now, channel: channel.into(), seq, once: once.into() });
+        self.heard.push_back((now, seq));
+        self.keys.insert(seq, RecentKey { heard: now, channel: channel.into(), once: once.into() });
     }
 
     fn find(&self, channel: &str, seq: u64) -> &str {
-        let found = self.0.iter().rev().find(|recent| recent.seq == seq && *recent.channel == *channel);
-        found.map_or("", |recent| &recent.once)
+        self.keys.get(&seq).filter(|key| *key.channel == *channel).map_or("", |key| &key.once)
     }
 }
 
@@ -239,5 +248,30 @@ impl Cluster {
         if let Some(healing) = &mut self.healing {
             healing.asks = Asks::At(at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_for_as_long_as_a_replica_may_be_behind_and_are_not_kept_without_end() {
+        let mut recent = RecentKeys::default();
+        let later = |seconds: u64| Ms::from_secs(100 + seconds);
+        recent.note(later(0), "room", 1, "\"a\"");
+        recent.note(later(0), "room", 2, "");
+        assert_eq!(["room", "hall"].map(|channel| recent.find(channel, 1)), ["\"a\"", ""]);
+        assert_eq!(recent.find("room", 2), "");
+        // It has been put back: from then on it is as if it were new.
+        recent.note(later(20), "room", 1, "\"a\"");
+        recent.note(later(31), "room", 3, "\"b\"");
+        assert_eq!([1, 3].map(|seq| recent.find("room", seq)), ["\"a\"", "\"b\""]);
+        recent.note(later(51), "room", 4, "\"c\"");
+        assert_eq!([1, 3, 4].map(|seq| recent.find("room", seq)), ["", "\"b\"", "\"c\""]);
+        let many = RECENT_MAX as u64;
+        (10..10 + 2 * many).for_each(|seq| recent.note(later(51), "room", seq, "\"d\""));
+        assert_eq!((recent.keys.len(), recent.heard.len()), (RECENT_MAX, RECENT_MAX));
+        assert_eq!([9 + many, 10 + many].map(|seq| recent.find("room", seq)), ["", "\"d\""]);
     }
 }
