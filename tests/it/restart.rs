@@ -2,6 +2,7 @@
 //! goes on where it was.
 
 use crate::support::crowd::{newcomers, raise_descriptor_limit};
+use crate::support::metrics::Scraper;
 use crate::support::streams::Events;
 use crate::support::{
     BINARY, Client, Connection, Missing, Nest, PATIENCE, Server, Shape, Signal, get, post, said, since, until,
@@ -9,8 +10,7 @@ use crate::support::{
 use serde_json::json;
 use socket2::SockAddr;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ const KEEPER: &str = r#"
 const POLLS: usize = 5000;
 const STREAMS: usize = 500;
 
+const RESTARTS: usize = 2;
+
 const PUBLISHED_EVERY: Duration = Duration::from_millis(100);
 
 #[test]
@@ -60,37 +62,39 @@ fn thousands_hear_everything_once_through_two_restarts() {
     let keys = newcomers(&server, &ids);
     let client = |at: usize| Client { server: &server, id: ids[at].clone(), key: keys[at].clone() };
     let mut pages: Vec<Page> = (0..POLLS).map(|at| Page::open(&client(at))).collect();
-    let mut streams: Vec<Events> = (POLLS..ids.len()).map(|at| Events::open(&client(at), None)).collect();
-    let (published, (over, is_over)) = (AtomicUsize::new(0), mpsc::channel::<()>());
+    let mut streams: Vec<Stream<'_>> = (POLLS..ids.len()).map(|at| Stream::open(client(at))).collect();
+    // The number of what is published next. Whoever holds it has nothing published.
+    let (published, (over, is_over)) = (Mutex::new(0), mpsc::channel::<()>());
+    let next = || published.lock().expect("nobody who has it panics");
     thread::scope(|scope| {
-        let (address, published) = (server.address(), &published);
+        let (address, next) = (server.address(), &next);
         scope.spawn(move || {
             while is_over.recv_timeout(PUBLISHED_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                publish(address, published.load(Ordering::Relaxed));
-                published.fetch_add(1, Ordering::Relaxed);
+                let mut next = next();
+                publish(address, *next);
+                *next += 1;
             }
         });
-        for round in 0..3 {
-            pages.iter_mut().for_each(Page::go_on);
-            if round < 2 {
+        for round in 0..=RESTARTS {
+            let before = *next();
+            until("this server has published something", || *next() > before);
+            let held = next();
+            pages.iter_mut().for_each(|page| page.hear_all(*held));
+            streams.iter_mut().for_each(|stream| stream.hear_all(*held));
+            let mut scraper = Scraper::new(&server);
+            scraper.until("parked{transport=resume}", |parked| parked == POLLS as f64);
+            scraper.until("parked{transport=events}", |parked| parked == STREAMS as f64);
+            if round < RESTARTS {
                 server.signal(Signal::USR1);
+                drop(held);
                 until("another one has begun", || server.log().matches("room for about").count() > round + 1);
+                let waited = format!(", {} parked polls\n", POLLS + STREAMS);
+                assert_eq!(server.log().matches(&waited).count(), round + 1, "{}", server.log());
             }
         }
         drop(over);
     });
-    let all = published.load(Ordering::Relaxed);
-    for page in &mut pages {
-        while page.heard < all {
-            page.go_on();
-        }
-    }
-    for (at, stream) in streams.iter_mut().enumerate() {
-        for text in 0..all {
-            assert_eq!(next_message(stream, &client(POLLS + at)), text.to_string());
-        }
-    }
-    assert!(all > 3, "{all} messages");
+    assert!(*next() > RESTARTS, "{} messages", *next());
     assert_eq!(server.stop().code(), Some(0));
 }
 
@@ -105,20 +109,6 @@ fn publish(to: &SockAddr, number: usize) {
             Ok(answer) if answer.status == 200 => return,
             Ok(_) | Err(Missing::Closed) => {}
             Err(Missing::Silent) => panic!("a call is not answered"),
-        }
-    }
-}
-
-/// The text of the next message, on another connection if that has ended.
-fn next_message(stream: &mut Events, client: &Client<'_>) -> String {
-    loop {
-        match stream.within(PATIENCE) {
-            Ok(Some(event)) if event.kind == "message" => {
-                return event.data["data"].as_str().expect("a text").to_owned();
-            }
-            Ok(Some(event)) => assert_ne!(event.kind, "gap", "{event:?}"),
-            Ok(None) | Err(Missing::Closed) => *stream = Events::resume(client, &stream.last_id),
-            Err(Missing::Silent) => panic!("no event"),
         }
     }
 }
@@ -140,6 +130,13 @@ impl Page {
         page
     }
 
+    /// Up to this one, which is the next to be published.
+    fn hear_all(&mut self, upto: usize) {
+        while self.heard < upto {
+            self.go_on();
+        }
+    }
+
     /// Its answer, if there is one, and the next poll.
     fn go_on(&mut self) {
         match self.connection.within(PATIENCE) {
@@ -157,5 +154,32 @@ impl Page {
             Err(Missing::Silent) => panic!("a poll is not answered"),
         }
         self.connection.offer(get(&self.path));
+    }
+}
+
+/// A page that streams, on another connection when one has ended, and counts what it hears.
+struct Stream<'s> {
+    client: Client<'s>,
+    events: Events,
+    heard: usize,
+}
+
+impl<'s> Stream<'s> {
+    fn open(client: Client<'s>) -> Stream<'s> {
+        let events = Events::open(&client, None);
+        Stream { client, events, heard: 0 }
+    }
+
+    fn hear_all(&mut self, upto: usize) {
+        while self.heard < upto {
+            match self.events.within(PATIENCE) {
+                Ok(Some(event)) => {
+                    assert_eq!((&*event.kind, &event.data["data"]), ("message", &json!(self.heard.to_string())));
+                    self.heard += 1;
+                }
+                Ok(None) | Err(Missing::Closed) => self.events = Events::resume(&self.client, &self.events.last_id),
+                Err(Missing::Silent) => panic!("no event"),
+            }
+        }
     }
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::crowd::newcomers;
+use crate::support::metrics::Scraper;
 use crate::support::streams::{Events, WebSocket};
 use crate::support::{BINARY, Connection, Nest, Server, Shape, Signal, get, post, said, says, since, until};
 use serde_json::json;
@@ -307,40 +307,55 @@ fn thousands_hear_everything_once_through_two_upgrades() {
     let keys = newcomers(&server, &ids);
     let credential = |at: usize| crate::support::Client { server: &server, id: ids[at].clone(), key: keys[at].clone() };
     let mut pages: Vec<Page> = (0..POLLS).map(|at| Page::open(&server, &credential(at))).collect();
-    let mut streams: Vec<Events> = (POLLS..ids.len()).map(|at| Events::open(&credential(at), None)).collect();
-    server.turn();
-    let (published, (over, is_over)) = (AtomicUsize::new(0), mpsc::channel::<()>());
+    let mut streams: Vec<Stream> = (POLLS..ids.len()).map(|at| Stream::open(&credential(at))).collect();
+    // The number of what is published next. Whoever holds it has nothing published.
+    let (published, (over, is_over)) = (Mutex::new(0), mpsc::channel::<()>());
+    let mut scraper = Scraper::new(&server);
     thread::scope(|scope| {
         let (server, published) = (&server, &published);
         scope.spawn(move || {
             // A connection for each: none is refused.
             while is_over.recv_timeout(PUBLISHED_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                server.publish("room", &published.load(Ordering::Relaxed).to_string());
-                published.fetch_add(1, Ordering::Relaxed);
+                let mut next = published.lock().expect("nobody who has it panics");
+                server.publish("room", &next.to_string());
+                *next += 1;
             }
         });
-        for round in 0..3 {
+        for is_held in [true, false] {
             pages.iter_mut().for_each(Page::go_on);
-            if round < 2 {
-                server.signal(Signal::USR2);
-                until("it has become another", || times(server) > round);
+            let held = published.lock().expect("nobody who has it panics");
+            pages.iter_mut().for_each(|page| page.hear_all(*held));
+            streams.iter_mut().for_each(|stream| stream.hear_all(*held));
+            all_are_parked(&mut scraper);
+            let before = times(server);
+            server.signal(Signal::USR2);
+            let is_another = || until("it has become another", || times(server) > before);
+            // Once everybody waits up to the end, and once messages come from the first moment on.
+            if is_held {
+                is_another();
+                let waiting = format!("and {} parked polls\n", POLLS + STREAMS);
+                assert!(server.log().contains(&waiting), "{}", server.log());
+                drop(held);
+            } else {
+                drop(held);
+                is_another();
             }
         }
+        pages.iter_mut().for_each(Page::go_on);
         drop(over);
     });
-    let all = published.load(Ordering::Relaxed);
-    for page in &mut pages {
-        while page.heard < all {
-            page.go_on();
-        }
-    }
-    for stream in &mut streams {
-        for text in 0..all {
-            assert_eq!(stream.message()["data"], text.to_string());
-        }
-    }
+    let all = published.into_inner().expect("nobody has panicked");
+    pages.iter_mut().for_each(|page| page.hear_all(all));
+    streams.iter_mut().for_each(|stream| stream.hear_all(all));
+    // Nobody is told anything again.
+    all_are_parked(&mut scraper);
     assert_eq!(server.pid(), pid);
     println!("{all} messages to {} pages", pages.len() + streams.len());
+}
+
+fn all_are_parked(scraper: &mut Scraper) {
+    scraper.until("parked{transport=resume}", |parked| parked == POLLS as f64);
+    assert_eq!(scraper.get("parked{transport=events}"), STREAMS as f64);
 }
 
 /// A page that polls on one connection, and counts what it hears: 0, 1, 2...
@@ -358,6 +373,13 @@ impl Page {
         page
     }
 
+    /// Up to this one, which is the next to be published.
+    fn hear_all(&mut self, upto: usize) {
+        while self.heard < upto {
+            self.go_on();
+        }
+    }
+
     /// Its answer, and the next poll.
     fn go_on(&mut self) {
         let answer = self.connection.answer().json();
@@ -369,5 +391,24 @@ impl Page {
         let path = self.path.rsplit_once('=').expect("it ends with the position").0;
         self.path = format!("{path}={}", since(&answer));
         self.connection.send(get(&self.path));
+    }
+}
+
+/// A page that streams, and counts what it hears.
+struct Stream {
+    events: Events,
+    heard: usize,
+}
+
+impl Stream {
+    fn open(client: &crate::support::Client<'_>) -> Stream {
+        Stream { events: Events::open(client, None), heard: 0 }
+    }
+
+    fn hear_all(&mut self, upto: usize) {
+        while self.heard < upto {
+            assert_eq!(self.events.message()["data"], self.heard.to_string());
+            self.heard += 1;
+        }
     }
 }
