@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::Nest;
 use crate::support::program::{Ended, ended, shaveet};
 
 /// What these arguments have it print.
@@ -69,12 +70,35 @@ fn bash_completes_flags_and_subcommands() {
 }
 
 #[test]
-fn other_shells_are_told_the_same() {
-    for shell in ["zsh", "fish"] {
+fn fish_completes_flags_and_subcommands() {
+    let nest = Nest::new("fish");
+    let script = nest.file("shaveet.fish", printed(&["completions", "fish"]));
+    let complete = |line: &str| {
+        let mut fish = Command::new("fish");
+        let ask = format!("source {}; complete --do-complete '{line}'", script.display());
+        // What it keeps of its user is kept there.
+        fish.env("HOME", script.with_file_name("")).args(["--no-config", "--command", &ask]);
+        let Ended { code, stdout, stderr } = ended(fish);
+        assert_eq!((code, &*stderr), (Some(0), ""), "{line}");
+        stdout.lines().map(|line| line.split('\t').next().expect("a word").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(complete("shaveet --poll-t"), ["--poll-timeout"]);
+    assert_eq!(complete("shaveet che"), ["check"]);
+    assert_eq!(complete("shaveet tail --rpc-t"), ["--rpc-token-file"]);
+}
+
+#[test]
+fn each_shell_can_read_what_it_is_told() {
+    let nest = Nest::new("shells");
+    for (shell, only_read) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
         let script = printed(&["completions", shell]);
         for word in ["poll-timeout", "max-name", "daemon", "check", "publish", "no-system", "clients", "why", "bench"] {
             assert!(script.contains(word), "{word} for {shell}");
         }
+        let mut command = Command::new(shell);
+        command.arg(only_read).arg(nest.file(shell, script)).env("HOME", nest.socket.with_file_name(""));
+        let Ended { code, stdout, stderr } = ended(command);
+        assert_eq!((code, &*stdout, &*stderr), (Some(0), "", ""), "{shell}");
     }
     let Ended { code, stderr, .. } = ended(shaveet(&["completions", "csh"]));
     assert!(code == Some(2) && stderr.contains("zsh"), "{stderr}");

@@ -1,10 +1,11 @@
 //! What packages are made of. `tests/packages` installs one; here is what can be said without a machine for it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::Nest;
 use crate::support::program::{Ended, ended, shaveet};
+use crate::support::{BINARY, Nest};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -47,6 +48,26 @@ fn all_that_the_package_is_made_of_is_there() {
     for source in sources.iter().filter(|source| !source.starts_with("target/")) {
         assert!(root().join(source).is_file(), "{source}");
     }
+    // What the program says of itself is written by another script.
+    let nest = Nest::new("packaging-written");
+    let written = nest.socket.with_file_name("written");
+    let mut command = Command::new(root().join("packaging/deb/written"));
+    command.arg(BINARY).arg(&written);
+    let Ended { code, stdout, stderr } = ended(command);
+    assert_eq!((code, &*stdout, &*stderr), (Some(0), "", ""));
+    let sources: Vec<_> = sources.iter().filter_map(|source| source.strip_prefix("target/release/written/")).collect();
+    assert!(sources.len() > 3 && sources.contains(&"man/*"), "{sources:?}");
+    for source in sources.iter().filter(|source| **source != "man/*") {
+        assert!(written.join(source).metadata().is_ok_and(|file| file.len() > 1000), "{source}");
+    }
+    let page = ended(shaveet(&["man"])).stdout;
+    let named = page.split("shaveet\\-").skip(1).filter_map(|rest| Some(rest.split_once("(1)")?.0));
+    let named: BTreeSet<String> = named.map(|name| format!("shaveet-{name}.1.gz")).collect();
+    let pages = std::fs::read_dir(written.join("man")).expect("a folder");
+    let mut pages: BTreeSet<String> =
+        pages.map(|page| page.expect("a file").file_name().into_string().expect("UTF-8")).collect();
+    assert!(pages.remove("shaveet.1.gz") && named.len() > 8);
+    assert_eq!(pages, named);
 }
 
 #[test]
@@ -81,8 +102,9 @@ fn the_template_of_a_node_is_the_unit_but_for_its_port_and_what_redis_keeps() {
 
 #[test]
 fn the_scripts_of_the_package_are_scripts() {
-    for name in ["postinst", "prerm", "postrm"] {
-        let mut shell = Command::new("sh");
+    for (shell, name) in [("sh", "postinst"), ("sh", "prerm"), ("sh", "postrm"), ("bash", "build"), ("bash", "written")]
+    {
+        let mut shell = Command::new(shell);
         shell.arg("-n").arg(root().join("packaging/deb").join(name));
         let Ended { code, stdout, stderr } = ended(shell);
         assert_eq!((code, &*stdout, &*stderr), (Some(0), "", ""), "{name}");
