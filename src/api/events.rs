@@ -14,7 +14,7 @@ use crate::slots::Key;
 
 use super::fetch::Fetch;
 use super::press::{self, Shape};
-use super::streaming::{Streaming, Wire};
+use super::streaming::{Streaming, TOO_MANY, Wire, why};
 use super::updates::{Poll, RETRY_MS, refuse_origin};
 use super::{Api, Epoch, Outcome, Visit};
 
@@ -67,7 +67,8 @@ impl Api {
             Fetch::Failed(failure) => {
                 debug!("peer {:?}: a stream is refused: {failure}", Key::<()>::unpack(visit.owner.0));
                 let headers = self.cors.events(reader);
-                Response { status: Status::OK, headers, body: retry.as_bytes() }.write(out, visit.date, exchange);
+                let body = retry + &comment(press::AWAY);
+                Response { status: Status::OK, headers, body: body.as_bytes() }.write(out, visit.date, exchange);
                 return Outcome::Answered;
             }
         }
@@ -90,7 +91,8 @@ impl Api {
                     }
                     // Any other status would be the end of an EventSource: it comes back from this one.
                     WaitError::TooManyPolls => {
-                        let response = Response { status: Status::OK, headers, body: retry.as_bytes() };
+                        let body = retry + &comment(TOO_MANY);
+                        let response = Response { status: Status::OK, headers, body: body.as_bytes() };
                         response.write(out, visit.date, exchange);
                     }
                 }
@@ -158,9 +160,17 @@ impl Events {
             press::write_error_object(Status::NOT_FOUND, press::GONE, body);
             body.extend_from_slice(b"\n\n");
         }
+        // Whoever reads the lines sees why; an `EventSource` comes back either way.
+        if let Some(ending) = answer.ending().filter(|&ending| ending != Ending::Gone) {
+            body.extend_from_slice(comment(why(ending)).as_bytes());
+        }
         self.framing.write_part(out, body);
         if answer.ending().is_some() {
             self.framing.write_end(out);
         }
     }
+}
+
+fn comment(text: &str) -> String {
+    format!(": {text}\n\n")
 }

@@ -18,7 +18,7 @@ use crate::websocket::{self, CloseCode, Decoder, Event, Limits, Refusal, Step};
 
 use super::fetch::Fetch;
 use super::press;
-use super::streaming::{Manner, Streaming, Wire};
+use super::streaming::{Manner, Streaming, TOO_MANY, Wire, why};
 use super::updates::{Poll, RETRY_MS, refuse_origin};
 use super::{Api, Epoch, Outcome, PLAIN_TEXT, Token, Visit};
 
@@ -117,7 +117,7 @@ impl Api {
                 debug!("peer {:?}: a socket is refused: {error:?}", Key::<()>::unpack(visit.owner.0));
                 let (code, reason) = match error {
                     WaitError::UnknownClient | WaitError::WrongKey => (CLIENT_UNKNOWN, press::GONE),
-                    WaitError::TooManyPolls => (CloseCode::TRY_LATER, "this client has too many connections already"),
+                    WaitError::TooManyPolls => (CloseCode::TRY_LATER, TOO_MANY),
                     WaitError::TooManyClients => (CloseCode::POLICY, "a connection is for 100 clients at most"),
                 };
                 websocket::write_close(out, Some(code), reason);
@@ -202,13 +202,13 @@ pub(super) fn write(answer: &Answer<'_>, manner: Manner, epoch: Epoch, body: &mu
         epoch.token(upto).write(body);
         websocket::write_ping(out, body);
     }
-    let (code, reason) = match manner.ending {
-        None => return,
-        Some(Ending::Gone) => (CLIENT_UNKNOWN, press::GONE),
-        Some(Ending::Crowded) => (REPLACED, "the client has too many connections, and this is the oldest"),
-        Some(Ending::Stopping | Ending::Time) => (CloseCode::GOING_AWAY, "the server stops"),
+    let Some(ending) = manner.ending else { return };
+    let code = match ending {
+        Ending::Gone => CLIENT_UNKNOWN,
+        Ending::Crowded => REPLACED,
+        Ending::Stopping | Ending::Time => CloseCode::GOING_AWAY,
     };
-    websocket::write_close(out, Some(code), reason);
+    websocket::write_close(out, Some(code), why(ending));
 }
 
 #[cfg(test)]

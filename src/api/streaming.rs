@@ -10,6 +10,7 @@ use crate::slots::Key;
 
 use super::Epoch;
 use super::events::{self, Events};
+use super::press;
 use super::socket::{self, Socket};
 
 /// A stream, on the connection that it has for itself.
@@ -83,6 +84,18 @@ impl Streaming {
     }
 }
 
+/// Why a new stream is not begun, if none of the others can be ended for it.
+pub(super) const TOO_MANY: &str = "this client has too many connections already";
+
+/// Why a stream ends, for people: a WebSocket closes with it, events end with it as a comment, which no page can mistake for an event.
+pub(super) fn why(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Gone => press::GONE,
+        Ending::Crowded => "the client has too many connections, and this is the oldest",
+        Ending::Stopping | Ending::Time => "the server stops",
+    }
+}
+
 impl Wire {
     /// Writes what is owed.
     pub(super) fn write(
@@ -118,6 +131,36 @@ impl Wire {
         match self {
             Wire::Events(_) => false,
             Wire::Socket(socket) => std::mem::take(&mut socket.owes_ping),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// For so long nginx keeps a connection to us that it does not use (`keepalive_timeout` of an `upstream`), if nothing is said.
+    const KEPT: Ms = Ms::from_secs(60);
+
+    #[test]
+    fn what_nginx_waits_for_is_longer_than_what_we_are_silent() {
+        let ours = Config::default();
+        for recipe in [include_str!("../../packaging/nginx/shaveet.conf"), include_str!("../../README.md")] {
+            let seconds = |directive: &str| -> Vec<Ms> {
+                let lines = recipe.lines().filter_map(|line| line.trim().strip_prefix(directive));
+                let values = lines.map(|rest| rest.trim().split_once("s;").expect("seconds").0);
+                values.map(|value| Ms::from_secs(value.parse().expect("a number"))).collect()
+            };
+            let waits = seconds("proxy_read_timeout ");
+            assert_eq!(waits.len(), 1);
+            // Twice as long: a busy machine is no reason for a 504.
+            for silent in [ours.poll_timeout, Ms(events::COMMENT_MS.into()), Ms(socket::PING_MS.into())] {
+                assert!(waits[0].0 >= 2 * silent.0, "{waits:?} for {silent:?}");
+            }
+            // It closes first, and sends no poll into a connection that is just closing.
+            assert_eq!(seconds("keepalive_timeout "), []);
+            assert!(ours.idle_timeout > KEPT);
         }
     }
 }
