@@ -96,14 +96,19 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes a record.
+    /// Writes a record. Gives how many bytes it has.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn put(&mut self, record: &impl Serialize) -> io::Result<()> {
+    pub fn put(&mut self, record: &impl Serialize) -> io::Result<usize> {
         let gathered = std::mem::take(&mut self.gathered);
+        let before = gathered.len();
         self.gathered = postcard::to_extend(record, gathered).map_err(io::Error::other)?;
-        if self.gathered.len() < GATHERED { Ok(()) } else { self.flush() }
+        let count = self.gathered.len() - before;
+        if self.gathered.len() >= GATHERED {
+            self.flush()?;
+        }
+        Ok(count)
     }
 
     /// Writes the checksum: this is all.

@@ -30,6 +30,9 @@ const MODE: u32 = 0o600;
 /// Places that are looked at before the clock is looked at again, at some 100 ns each.
 const PLACES_PER_STEP: u32 = 32;
 
+/// Bytes that are written before it is looked at again, some 10 us. A record is written whole, however large it is.
+const BYTES_PER_STEP: usize = 16 << 10;
+
 /// Ids that a channel may have given in each millisecond since the file was written: ten thousand a second, all the time, is more
 /// than any page reads. Those of several lives that began with the same file do not meet either, as each later one skips more.
 const IDS_PER_MS: u64 = 10;
@@ -261,9 +264,11 @@ impl Writing {
     }
 
     fn step(&mut self, hub: &Hub) -> io::Result<()> {
-        let mut budget = PLACES_PER_STEP;
-        while let Some(record) = hub.next_record(&mut self.snapshot, &mut budget) {
-            self.writer.put(&record)?;
+        let (mut places, mut bytes) = (PLACES_PER_STEP, 0);
+        while bytes < BYTES_PER_STEP
+            && let Some(record) = hub.next_record(&mut self.snapshot, &mut places)
+        {
+            bytes += self.writer.put(&record)?;
         }
         Ok(())
     }
@@ -317,3 +322,63 @@ impl fmt::Display for StateError {
 }
 
 impl std::error::Error for StateError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{ClientKey, Sender, Submission};
+
+    /// Large enough that some of them would hold everybody up, and small enough that a channel keeps all of them.
+    const TEXT: usize = 20_000;
+    const TEXTS: usize = 50;
+    const CLIENTS: usize = 2000;
+
+    fn crowded(config: &Config) -> Hub {
+        let mut hub = Hub::new(Ms::ZERO, config.hub_limits());
+        for at in 0..CLIENTS {
+            hub.create_client(Ms::ZERO, &format!("c{at}"), ClientKey::new([7; 16])).unwrap();
+        }
+        let text = "x".repeat(TEXT);
+        for _ in 0..TEXTS {
+            let submission =
+                Submission { channel: "room", from: Sender::Id("app"), text: &text, exclude: &[], ttl: None };
+            hub.publish(Ms::ZERO, submission).unwrap();
+        }
+        hub
+    }
+
+    #[test]
+    fn as_long_as_there_is_no_time_each_turn_writes_a_little() {
+        let directory = std::env::temp_dir().join(format!("shaveet-storage-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("state");
+        let config = Config { state: Some(path.clone()), state_interval: Ms(50), ..Config::default() };
+        let mut hub = crowded(&config);
+        let mut storage = Storage::open(&config).unwrap().unwrap();
+        storage.begin(Ms::ZERO);
+        let (mut turns, mut before) = (0, 0);
+        let now = storage.due(Ms::ZERO);
+        assert_eq!(now, Ms(50));
+        while !path.exists() {
+            assert_eq!(storage.due(now), now, "it goes on at once");
+            storage.write_some(now, 1, &hub, || false);
+            turns += 1;
+            // What is gathered is written when it is too much: by one record it may be more.
+            let written = std::fs::metadata(beside(&path, "new")).map_or(before, |file| file.len());
+            assert!(written - before <= (64 << 10) + 2 * TEXT as u64, "{} bytes in a turn", written - before);
+            before = written;
+            // Others come and go meanwhile.
+            hub.kill_client(now, &format!("c{turns}")).unwrap();
+        }
+        let least = CLIENTS.div_ceil(PLACES_PER_STEP as usize) + TEXTS;
+        assert!((least..CLIENTS).contains(&turns), "{turns} turns");
+        assert_eq!(storage.due(now), now + Ms(50));
+        let past = storage.past(config.hub_limits()).unwrap().unwrap();
+        past.hub.check();
+        // And if there is time it is done in one.
+        std::fs::remove_file(&path).unwrap();
+        storage.write_some(storage.due(now), 1, &hub, || true);
+        assert!(path.exists());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

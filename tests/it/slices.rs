@@ -5,7 +5,8 @@
 #![allow(clippy::disallowed_methods, reason = "the tests look at the clock only to give up")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use crate::support::{Connection, Server, get, post};
+use crate::support::metrics::Scraper;
+use crate::support::{Connection, Nest, Server, get, post};
 use serde_json::{Map, Value, json};
 use shaveet::clock::Ms;
 use shaveet::config::Config;
@@ -210,7 +211,11 @@ fn everybody_is_unsubscribed_in_slices_while_others_come_and_go() {
 
 /// A server with so many clients, `c0` and so on.
 fn crowded_server(clients: usize) -> Server {
-    let server = Server::with(&["--min-alive", "1h", "--max-subscriptions", "10000"]);
+    crowded(clients, &[])
+}
+
+fn crowded(clients: usize, more: &[&str]) -> Server {
+    let server = Server::with(&[&["--min-alive", "1h", "--max-subscriptions", "10000"], more].concat());
     let mut calls = server.connect();
     let ids: Vec<usize> = (0..clients).collect();
     for ids in ids.chunks(1000) {
@@ -272,6 +277,25 @@ fn others_are_served_while_100_000_are_subscribed_listed_and_unsubscribed() {
     assert!(seen.iter().any(|&active| 1 < active && active < MANY as u64), "nobody was served meanwhile");
     assert_eq!(caller.within(PATIENCE).unwrap().json()["result"], 200);
     assert_eq!(server.present("room"), ["c5"]);
+}
+
+#[test]
+fn others_are_served_while_the_state_of_20_000_is_written() {
+    const WRITES: f64 = 3.0;
+    let nest = Nest::new("slices-state");
+    let state = nest.socket.with_file_name("state");
+    let server = crowded(20_000, &["--state", state.to_str().unwrap(), "--state-interval", "10ms"]);
+    let mut scraper = Scraper::new(&server);
+    let writes = "state_writes_total{result=done}";
+    scraper.until(writes, |count| count >= 1.0);
+    let before = scraper.read();
+    scraper.until(writes, |count| count >= before[writes] + WRITES);
+    let after = scraper.read();
+    let grown = |name: &str| after[name] - before[name];
+    // Those that were made for the one who asks, and the waking up, are few. In one go each would take one.
+    let turns = grown("turn_duration_seconds_count") / grown(writes);
+    assert!(turns > 20.0, "{turns} turns for each");
+    assert!(after["state_last_write_duration_seconds"] > 0.0);
 }
 
 #[test]
