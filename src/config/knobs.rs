@@ -331,7 +331,8 @@ pub static KNOBS: &[Knob] = &[
         allowed: TIMES,
         default: Preset::Absent("only when it stops"),
         help: "Write it this often besides, for when the server is killed",
-        reason: "Pages are told a gap after a kill in any case; it is written in some milliseconds of each such time.",
+        reason: "Pages are told a gap after a kill in any case; it is written in some milliseconds of each such time. It is put in the \
+                 place of the one before without waiting for the disk: whether it outlives a loss of power is up to the file system.",
         acts: Acts::AtStart,
         read: |draft, text| set(&mut draft.config.state_interval, values::timer(text)),
     },

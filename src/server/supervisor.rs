@@ -28,9 +28,9 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// The one that the environment names, if any.
     pub(super) fn of_this_process(now: Ms) -> Supervisor {
-        // Twice as often as it looks.
+        // Twice as often as it looks. To begin may have taken long: it hears the first time at once.
         let interval = sd_notify::watchdog_enabled().map_or(Ms::MAX, |time| Ms::from(time / 2));
-        Supervisor { interval, due: now + interval }
+        Supervisor { interval, due: if interval < Ms::MAX { now } else { Ms::MAX } }
     }
 
     /// The server listens, or has read its configuration.
@@ -59,6 +59,13 @@ impl Supervisor {
     /// The loop turns.
     pub(super) fn turns(&mut self, now: Ms) {
         if now >= self.due {
+            self.is_alive(now);
+        }
+    }
+
+    /// The same before something that may take long: what has passed since the last time does not count against it.
+    pub(super) fn is_alive(&mut self, now: Ms) {
+        if self.interval < Ms::MAX {
             self.due = now + self.interval;
             tell(&[NotifyState::Watchdog]);
         }

@@ -185,6 +185,8 @@ impl Server {
     /// Comes back only if it fails.
     fn become_another(&mut self) -> io::Error {
         Supervisor::reloads();
+        // A million connections take some seconds.
+        self.supervisor.is_alive(self.now);
         info!("upgrade: {} connections are handed over", self.peers.len());
         if let Some(cluster) = &mut self.api.cluster {
             // It knows nothing of a time before.

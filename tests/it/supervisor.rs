@@ -65,6 +65,30 @@ fn a_watchdog_hears_that_the_loop_turns() {
     }
 }
 
+#[test]
+fn a_watchdog_hears_from_the_program_that_takes_over_and_just_before_it_does() {
+    let ear = Ear::new("supervisor-upgrade");
+    // As systemd says whom it means: the process stays, and so it is meant.
+    let mut command = Command::new("sh");
+    command.args(["-c", "WATCHDOG_PID=$$ exec \"$@\"", "sh", BINARY]);
+    command.env("NOTIFY_SOCKET", &ear.nest.socket).env("WATCHDOG_USEC", "600000");
+    let server = Server::run(command, &[]);
+    let hears = |expected: &[&str]| {
+        for expected in expected {
+            let said = ear.hear();
+            assert!(said.starts_with(expected), "{said:?} in place of {expected:?}");
+        }
+    };
+    hears(&["READY=1\n", "WATCHDOG=1\n"]);
+    for _ in 0..2 {
+        server.signal(Signal::USR2);
+        // It goes on turning while a child tries.
+        let said = std::iter::repeat_with(|| ear.hear()).find(|said| said != "WATCHDOG=1\n");
+        assert!(said.as_ref().is_some_and(|said| said.starts_with("RELOADING=1\n")), "{said:?}");
+        hears(&["WATCHDOG=1\n", "READY=1\n", "WATCHDOG=1\n", "WATCHDOG=1\n", "WATCHDOG=1\n"]);
+    }
+}
+
 /// Listens at a port of 127.0.0.1 and at a path, and becomes the server.
 const ACTIVATOR: &str = r#"
     use Socket; use POSIX;

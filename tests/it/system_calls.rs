@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests wait for a stretch of real time in which nothing may happen")]
 
-use crate::support::{Connection, Server, Signal, get, poll_path, post, until};
+use crate::support::{Connection, Nest, Server, Signal, get, poll_path, post, until};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,8 +28,7 @@ const IDLE: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_delivery_is_two_system_calls() {
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        eprintln!("SKIPPED: system calls are counted with strace, which is not here (tests/run installs it)");
+    if !has_strace() {
         return;
     }
     // What is watched takes longer, and turns end by the clock: where reads and writes are watched, there are more turns. So
@@ -40,6 +39,46 @@ fn a_delivery_is_two_system_calls() {
     // Below one write and one read for each, the count is wrong.
     assert!((1.99..=CALLS_PER_DELIVERY_MAX).contains(&calls), "{calls:.3} system calls per delivery");
     assert!((0.0..=TURNS_CALLS_PER_DELIVERY_MAX).contains(&waits), "{waits:.3} calls of the turns per delivery");
+}
+
+fn has_strace() -> bool {
+    let has = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !has {
+        eprintln!("SKIPPED: system calls are watched with strace, which is not here (tests/run installs it)");
+    }
+    has
+}
+
+/// As docs/operating.md says of the state file: after a loss of power the one of a clean stop is there.
+#[test]
+fn the_state_waits_for_the_disk_when_the_server_stops_and_not_while_it_serves() {
+    if !has_strace() {
+        return;
+    }
+    let nest = Nest::new("calls-state");
+    let [log, state] = ["log", "state"].map(|name| nest.socket.with_file_name(name));
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f", "-q", "-y", "--seccomp-bpf", "-e", "trace=/sync|rename", "-o"]).arg(&log);
+    strace.arg(crate::support::BINARY);
+    let mut server = Server::run(strace, &["--state", state.to_str().expect("UTF-8"), "--state-interval", "50ms"]);
+    let called = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let names = ["fsync", "fdatasync", "sync_file_range", "rename"];
+        let calls = text.lines().filter_map(|line| {
+            let call = line.split_once(' ')?.1.trim();
+            let name = names.into_iter().find(|name| call.starts_with(name))?;
+            Some(if call.contains("state.new") { format!("{name} state.new") } else { name.to_owned() })
+        });
+        calls.collect::<Vec<_>>()
+    };
+    until("it is written now and then", || called().len() >= 2);
+    assert!(called().iter().all(|call| call == "rename state.new"), "{:?}", called());
+    server.signal(Signal::TERM);
+    server.exit();
+    // The file, then its name, then the directory that has it.
+    until("strace has written it", || {
+        called().ends_with(&["fsync state.new", "rename state.new", "fsync"].map(str::to_owned))
+    });
 }
 
 fn per_delivery(which: &str) -> f64 {
