@@ -114,7 +114,7 @@ impl Events {
         Ok(None)
     }
 
-    /// The lines up to the next empty one.
+    /// The lines up to the next empty one. [`Missing::Closed`] is an end that the server has not said.
     pub(crate) fn block(&mut self, deadline: Instant) -> Result<Option<String>, Missing> {
         loop {
             if let Some(end) = self.text.windows(2).position(|w| w == b"\n\n") {
@@ -127,8 +127,11 @@ impl Events {
             }
             if !self.unwrap_chunk() {
                 let goes_on = self.connection.read_more(deadline)?;
+                if !goes_on && self.is_chunked {
+                    // Without a last chunk: it was cut, perhaps in the middle of an event, which comes again then.
+                    return Err(Missing::Closed);
+                }
                 self.is_over |= !goes_on;
-                assert!(goes_on || !self.is_chunked, "the stream ends without a last chunk");
             }
         }
     }
