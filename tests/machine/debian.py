@@ -20,7 +20,7 @@ BOOT_S_MAX = 120
 END_S_MAX = 30
 # What a machine needs to be one. It has nothing else, and what is installed later it finds in apt's cache: it reaches no mirror.
 BARE = ["systemd", "systemd-sysv", "dbus", "ca-certificates"]
-LATER = ["nginx", "curl", "man-db"]
+LATER = ["nginx", "curl", "man-db", "redis-server"]
 # Where nspawn has put itself and the machine, if there is no systemd here that would clear it away.
 GROUPS = [f"/sys/fs/cgroup/{tree}/{group}" for tree in ("systemd", "unified") for group in ("payload", "supervisor")]
 # Its new workers are there a while after nginx was told to reload.
