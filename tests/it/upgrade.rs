@@ -307,7 +307,7 @@ fn thousands_hear_everything_once_through_two_upgrades() {
     let keys = newcomers(&server, &ids);
     let credential = |at: usize| crate::support::Client { server: &server, id: ids[at].clone(), key: keys[at].clone() };
     let mut pages: Vec<Page> = (0..POLLS).map(|at| Page::open(&server, &credential(at))).collect();
-    let mut streams: Vec<Stream> = (POLLS..ids.len()).map(|at| Stream::open(&credential(at))).collect();
+    let mut streams: Vec<Stream> = (POLLS..ids.len()).map(|at| Stream::open(at, &credential(at))).collect();
     // The number of what is published next. Whoever holds it has nothing published.
     let (published, (over, is_over)) = (Mutex::new(0), mpsc::channel::<()>());
     let mut scraper = Scraper::new(&server);
@@ -355,7 +355,8 @@ fn thousands_hear_everything_once_through_two_upgrades() {
 
 fn all_are_parked(scraper: &mut Scraper) {
     scraper.until("parked{transport=resume}", |parked| parked == POLLS as f64);
-    assert_eq!(scraper.get("parked{transport=events}"), STREAMS as f64);
+    let streams = ["events", "socket"].map(|kind| scraper.get(&format!("parked{{transport={kind}}}")));
+    assert_eq!(streams, [STREAMS as f64 / 2.0; 2]);
 }
 
 /// A page that polls on one connection, and counts what it hears: 0, 1, 2...
@@ -396,19 +397,36 @@ impl Page {
 
 /// A page that streams, and counts what it hears.
 struct Stream {
-    events: Events,
+    line: Line,
     heard: usize,
 }
 
+enum Line {
+    Events(Events),
+    Socket(WebSocket),
+}
+
 impl Stream {
-    fn open(client: &crate::support::Client<'_>) -> Stream {
-        Stream { events: Events::open(client, None), heard: 0 }
+    /// Every other one is a WebSocket.
+    fn open(at: usize, client: &crate::support::Client<'_>) -> Stream {
+        let line = if at.is_multiple_of(2) {
+            Line::Events(Events::open(client, None))
+        } else {
+            Line::Socket(WebSocket::open(client, None))
+        };
+        Stream { line, heard: 0 }
     }
 
     fn hear_all(&mut self, upto: usize) {
         while self.heard < upto {
-            assert_eq!(self.events.message()["data"], self.heard.to_string());
-            self.heard += 1;
+            let texts = match &mut self.line {
+                Line::Events(events) => vec![events.message()["data"].as_str().expect("a text").to_owned()],
+                Line::Socket(socket) => said(&socket.object()),
+            };
+            for text in texts {
+                assert_eq!(text, self.heard.to_string());
+                self.heard += 1;
+            }
         }
     }
 }
