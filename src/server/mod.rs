@@ -130,6 +130,8 @@ pub struct Server {
     program: Program,
     /// Another program is to take its place.
     upgrade: Option<Upgrade>,
+    /// It has taken another's place, and leaves requests where they are.
+    arrives_until: Option<Ms>,
     /// A signal has come.
     stopping: Option<Stop>,
 }
@@ -220,6 +222,7 @@ impl Server {
             supervised,
             program,
             upgrade: None,
+            arrives_until: None,
             stopping: None,
         })
     }
@@ -275,6 +278,7 @@ impl Server {
         }
         self.api.hub.live_in(self.now, self.memory.look(self.now));
         self.note_events();
+        self.arrive();
         self.accept();
         self.serve_lines();
         self.expire();

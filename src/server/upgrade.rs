@@ -16,6 +16,7 @@ use log::{info, warn};
 
 use crate::api::Secret;
 use crate::clock::Ms;
+use crate::cluster::Cluster;
 use crate::config::Config;
 
 use super::handover::{Estate, Inventory, read_all};
@@ -35,6 +36,10 @@ const TRIAL_MAX: Ms = Ms::from_secs(10);
 
 /// For how long calls under way may take.
 const SETTLE_MAX: Ms = Ms::from_secs(5);
+
+/// For how long a node that has taken over leaves requests where they are, until Redis has answered: some milliseconds mostly. Without
+/// Redis it refuses what needs one, as always.
+const ARRIVE_MAX: Ms = Ms::from_secs(1);
 
 /// The file that this process executes, and how it was called.
 #[derive(Debug)]
@@ -136,9 +141,18 @@ impl Server {
         }
     }
 
-    /// Whether requests that come now are left for the program to come.
+    /// Whether requests that come now are left for later: for the program to come, or until this one, which has come, knows its Redis.
     pub(super) fn is_settling(&self) -> bool {
-        matches!(self.upgrade, Some(Upgrade::Settling { .. }))
+        matches!(self.upgrade, Some(Upgrade::Settling { .. })) || self.arrives_until.is_some()
+    }
+
+    /// A node that has taken over has arrived when it can ask Redis, or does not wait for that any longer.
+    pub(super) fn arrive(&mut self) {
+        let is_there = |cluster: &Cluster| cluster.link.is_live();
+        if self.arrives_until.is_some_and(|until| until <= self.now) || self.api.cluster.as_deref().is_none_or(is_there)
+        {
+            self.arrives_until = None;
+        }
     }
 
     /// Goes on with an upgrade that is under way.
@@ -217,6 +231,7 @@ impl Server {
             server.api.hub.stats().waiters
         );
         server.adopt(peers);
+        server.arrives_until = Some(server.now + ARRIVE_MAX);
         Ok(server)
     }
 

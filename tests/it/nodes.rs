@@ -6,6 +6,8 @@ use crate::support::metrics::Scraper;
 use crate::support::redis::Redis;
 use crate::support::{Client, Connection, Nest, Server, Signal, heard, joins, said, since, until, updates_path};
 use serde_json::json;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 /// Nodes that are up to date.
 fn nodes<const N: usize>(redis: &Redis, more: &[&str]) -> [Server; N] {
@@ -391,6 +393,45 @@ fn presence_counts_who_polls_anywhere() {
     // What alice has not heard by now she hears next.
     all.extend(said(&alice.resume(&last)));
     assert!(all.iter().any(|text| text.contains("unsubscribe")), "{all:?}");
+}
+
+#[test]
+fn a_node_that_becomes_another_refuses_nobody_meanwhile() {
+    const UPGRADES: usize = 5;
+    let redis = Redis::start();
+    let a = node(&redis, &SILENT);
+    let alice = a.subscriber("alice", &["room"]);
+    let (published, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                // Neither with an error nor without an answer.
+                a.call("publish", json!(["room", published.fetch_add(1, Ordering::Relaxed).to_string()]));
+            }
+        });
+        let page = scope.spawn(|| {
+            let (mut position, mut all) = (String::new(), Vec::new());
+            while !all.iter().any(|text| text == "the last") {
+                let answer = alice.resume(&position);
+                assert_eq!(answer["gaps"], json!([]));
+                position = since(&answer);
+                all.extend(said(&answer));
+            }
+            all
+        });
+        for upgrade in 1..=UPGRADES {
+            let before = published.load(Ordering::Relaxed);
+            until("some are published", || published.load(Ordering::Relaxed) > before + 5);
+            a.signal(Signal::USR2);
+            until("it has become another", || a.log().matches("has taken over").count() == upgrade);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        a.call("publish", json!(["room", "the last"]));
+        let mut heard: Vec<usize> = page.join().unwrap().iter().filter_map(|text| text.parse().ok()).collect();
+        heard.sort_unstable();
+        assert!(heard.iter().enumerate().all(|(at, &number)| at == number), "{heard:?}");
+        assert!(heard.len() + 1 >= published.load(Ordering::Relaxed), "one may come behind the last");
+    });
 }
 
 #[test]
