@@ -258,6 +258,7 @@ fn the_master_that_a_sentinel_makes_is_followed() {
     assert_eq!((master.nodes(), replica.nodes()), (1, 0));
     until("the Sentinel knows the replica", || sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).contains("slave"));
     master.kill();
+    sentinel.takes_the_silent_for_dead();
     goes_down(&server);
     comes_up(&server);
     assert_eq!(replica.nodes(), 1);

@@ -237,7 +237,8 @@ fn unusable_socket_path_is_named() {
 #[test]
 fn signals_stop_it_cleanly() {
     for signal in [Signal::TERM, Signal::INT] {
-        let server = Running::start(shaveet(&["--listen", "127.0.0.1:0"]));
+        // Nobody else is there.
+        let server = Running::start(shaveet(&["--listen", "127.0.0.8:0"]));
         let address = server.listening_tcp();
         server.signal(signal);
         assert_eq!(server.ended().code(), Some(0), "{signal:?}");

@@ -199,7 +199,12 @@ fn who_finds_nobody_is_told_where_and_what_to_do() {
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || listener.accept().map(|(mut peer, _)| peer.write_all(b"220 mail\r\n")));
+    std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("it comes");
+        // Whoever closes with something unread breaks the connection off.
+        let _ = peer.read(&mut [0; 4096]);
+        peer.write_all(b"220 mail\r\n")
+    });
     let said = failed(shaveet(&["channels", "--url", &mute]));
     assert!(said.contains("is no Shaveet"), "{said}");
 }
@@ -367,8 +372,11 @@ fn tail_comes_back_when_the_server_has_been_killed() {
     assert_eq!(tail.line(), "room 2 app: one");
     server.kill();
     assert_eq!(tail.line(), format!("shaveet: {listener} has gone; trying again until it is back, Ctrl-C ends that"));
+    // It is back when there is something to hear.
+    tail.signal(Signal::STOP);
     let server = Server::with(&["--listen", &listener]);
     server.publish("room", "two");
+    tail.signal(Signal::CONT);
     assert_eq!(tail.line(), format!("shaveet: {listener} is back"));
     assert_eq!(tail.line(), "shaveet: the server did not know this client any more; it has a new one");
     let lost =

@@ -301,7 +301,9 @@ fn a_long_name_is_cut_in_the_figures() {
     figures(&mut socket);
     let name = "\u{e9}".repeat(1000);
     server.publish(&name, "hello");
-    let busiest = &figures(&mut socket)["busiest"];
+    // The next ones may have been made before that.
+    let mut all = std::iter::repeat_with(|| figures(&mut socket)["busiest"].take());
+    let busiest = all.find(|busiest| busiest != &json!([])).expect("they do not end");
     let cut = json!({"name": name[..200], "is_cut": true, "messages": 1, "active": 0});
     assert!(busiest.as_array().expect("a list").contains(&cut), "{busiest}");
 }

@@ -3,7 +3,7 @@
 
 use crate::support::ambiguous::{BAD_CHUNKS, BAD_FRAMING, BAD_LINES, OTHER_CODINGS, SMUGGLED};
 use crate::support::{
-    Connection, Missing, PATIENCE, Response, Server, get, joins, poll_path, post, request, texts, timed, until,
+    Client, Connection, Missing, PATIENCE, Response, Server, get, joins, poll_path, post, request, texts, timed, until,
     updates_path,
 };
 use serde_json::{Value, json};
@@ -579,8 +579,8 @@ fn drip(connection: &mut Connection, piece: &str) -> Response {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let server = Server::with(&["--idle-timeout", "300ms"]);
-    let mut connection = server.connect();
-    assert!(is_called(&connection.ask(post(CALL))));
+    let mut connection = server.connect_with(post(CALL));
+    assert!(is_called(&connection.answer()));
     let ((), time) = timed(|| connection.closes());
     assert!(time >= Duration::from_millis(250), "{time:?}");
 }
@@ -599,15 +599,27 @@ fn a_connection_that_never_asks_is_closed() {
 fn a_parked_poll_is_not_idle() {
     let timers = ["--idle-timeout", "200ms", "--head-timeout", "200ms", "--body-timeout", "200ms"];
     let server = Server::with(&[&timers[..], &["--write-timeout", "200ms", "--poll-timeout", "1s"]].concat());
-    let (alice, bob) = (server.listener("alice", &["a"]), server.listener("bob", &["b"]));
-    let mut in_pieces = server.connect();
+    let [alice, bob] = ["alice", "bob"].map(|id| {
+        let call = json!({"method": "create_client", "params": [id], "id": 1}).to_string();
+        let key = server.connect_with(post(call)).answer().json()["result"].as_str().expect("a key").to_owned();
+        Client { server: &server, id: id.to_owned(), key }
+    });
+    let request = get(&poll_path(&[&bob]));
+    let (first, second) = request.split_at(20);
+    // Whoever took longer than a head may take tries again.
+    let (mut in_pieces, _) = std::iter::repeat_with(|| {
+        timed(|| {
+            let mut connection = server.connect_with(first);
+            assert_eq!(server.connect_with(get("/nowhere")).answer().status, 404);
+            connection.offer(second);
+            connection
+        })
+    })
+    .find(|(_, time)| *time < Duration::from_millis(150))
+    .expect("they do not end");
     let (answers, time) = timed(|| {
-        let request = get(&poll_path(&[&bob]));
-        let (first, second) = request.split_at(20);
-        in_pieces.send(first);
-        server.turn();
-        in_pieces.send(second);
-        [alice.park().news(), in_pieces.news()]
+        let mut whole = server.connect_with(get(&poll_path(&[&alice])));
+        [whole.news(), in_pieces.news()]
     });
     assert_eq!(answers, [json!({}), json!({})]);
     assert!(time >= Duration::from_millis(800), "{time:?}");
@@ -626,6 +638,7 @@ fn p18_an_answer_that_nobody_reads_is_given_up_and_not_lost() {
     // While nobody knows what the first has got, the second gets nothing.
     let (news, time) = timed(|| {
         deaf.send(get(&poll_path(&[&alice])));
+        server.turn();
         alice.park().news()
     });
     assert!(time >= Duration::from_millis(450), "{time:?}");

@@ -156,15 +156,20 @@ fn what_is_in_use_is_what_it_was_before_a_crowd() {
     let server = Server::with(&[&short[..], &["--min-alive", "6s", "--max-idle", "6s"]].concat());
     let mut scraper = Scraper::new(&server);
     let mut application = Application::before(server);
-    let [first, with_all] = [("first", FIRST), ("later", LATER)].map(|(name, count)| {
-        ids(name, count).chunks(BATCH).for_each(|ids| application.come(ids));
-        let used = scraper.get("memory_used_bytes");
+    let [first, with_most] = [("first", FIRST), ("later", LATER)].map(|(name, count)| {
+        // On a busy machine the first of them have gone when the last ones come.
+        let ids = ids(name, count);
+        let used = ids.chunks(BATCH).map(|ids| {
+            application.come(ids);
+            scraper.get("memory_used_bytes")
+        });
+        let used = used.fold(0.0, f64::max);
         // They are collected and forgotten by reminders, which have all come when nobody is left.
         application.is_deserted();
         if name == "first" { scraper.get("memory_used_bytes") } else { used }
     });
-    println!("{first} bytes before, {with_all} with all of them");
-    assert!(with_all > 2.0 * first, "a crowd is to be seen: {first} bytes before it, {with_all} with it");
+    println!("{first} bytes before, {with_most} with most of them");
+    assert!(with_most > 2.0 * first, "a crowd is to be seen: {first} bytes before it, {with_most} with it");
     scraper.until("memory_used_bytes", |used| used <= USED_MAX * first);
     assert_eq!(application.server.stop().code(), Some(0));
 }

@@ -454,7 +454,8 @@ fn connections_that_are_too_many() {
     scraper.until("refusals_total{limit=max-connections-per-address}", |count| count == 1.0);
     drop(held);
     let (server, mut scraper) = start(&["--max-new-per-address", "2"]);
-    let held: Vec<_> = (0..3).map(|_| knock(&server, Some(STRANGER))).collect();
+    // Within one second of the server's.
+    let held: Vec<_> = server.at_once(|| (0..3).map(|_| knock(&server, Some(STRANGER))).collect());
     scraper.until("refusals_total{limit=max-new-per-address}", |count| count == 1.0);
     drop(held);
     let (server, mut scraper) = start(&["--max-connections", "2", "--rpc-listen", "127.0.0.1:0"]);

@@ -530,12 +530,15 @@ fn a_reload_under_load_loses_nothing_and_repeats_nothing() {
     let ways = [by_polls, by_the_original_s_polls, by_events, by_socket];
     let pages: Vec<_> = (0..12).map(|at| server.subscriber(&format!("page{at}"), &["room"])).collect();
     let texts: Vec<String> = (0..MESSAGES).map(|at| at.to_string()).collect();
+    let reloads = |log: &str| log.lines().filter(|line| line.ends_with(": reconfiguring")).count();
     thread::scope(|scope| {
         let nginx = &nginx;
         let listen = |(page, hear): (_, fn(&Nginx, &Client<'_>) -> Vec<String>)| scope.spawn(move || hear(nginx, page));
         let pages: Vec<_> = pages.iter().zip(ways.into_iter().cycle()).map(listen).collect();
         for (at, text) in texts.iter().enumerate() {
             if at % 100 == 50 {
+                // Two words that come before it listens are one.
+                until("it has heard of the last one", || reloads(&nginx.log()) == at / 100);
                 nginx.reload();
             }
             server.publish("room", text);
@@ -544,7 +547,6 @@ fn a_reload_under_load_loses_nothing_and_repeats_nothing() {
             assert_eq!(page.join().expect("a page hears all"), texts);
         }
     });
-    let reloads = |log: &str| log.lines().filter(|line| line.ends_with(": reconfiguring")).count();
     until("it has reloaded three times", || reloads(&nginx.log()) == 3);
 }
 

@@ -27,7 +27,6 @@ impl Parts {
         let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
         until("it is a replica", || replica.ask(&["INFO", "replication"]).contains("master_link_status:up"));
         let sentinel = Redis::sentinel(&master);
-        // It asks every ten seconds.
         until("the Sentinel knows the replica", || sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).contains("slave"));
         let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
         let times = ["--poll-timeout", "5s", "--presence", "off", "--history", "500"];
@@ -45,8 +44,7 @@ impl Parts {
     /// All is well again, and goes on; nobody has lost anything.
     fn end(self, audience: Audience) {
         until("all is well again", || self.is_over());
-        let before = audience.published();
-        until("it goes on", || audience.published() > before + 50);
+        audience.hears_more(50);
         audience.end(0);
         self.bounds.end(&self.nodes);
         for node in self.nodes {
@@ -73,7 +71,7 @@ fn a_planned_failover_loses_nothing() {
         told.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).expect("it says so").to_owned()
     };
     until("the replica has all of it", || offset(&parts.master) == offset(&parts.replica));
-    parts.sentinel.ask(&["SENTINEL", "FAILOVER", "main"]);
+    parts.sentinel.fails_over();
     parts.end(audience);
 }
 
@@ -86,9 +84,10 @@ fn a_master_that_dies_loses_nothing_that_a_node_has_heard() {
     // The replica gets nothing more, and nobody waits for it.
     parts.replica.ask(&["CONFIG", "SET", "masterauth", "no password is asked for"]);
     parts.master.ask(&["CLIENT", "KILL", "TYPE", "replica"]);
-    let before = audience.published();
-    until("something is published that the replica does not have", || audience.published() > before + 50);
+    // What is published now the replica does not have.
+    audience.hears_more(50);
     parts.master.kill();
+    parts.sentinel.fails_over();
     parts.end(audience);
 }
 
@@ -100,7 +99,7 @@ fn a_failover_that_nobody_prepared_loses_nothing_that_a_node_has_heard() {
     let doors = Doors::of(&parts.nodes);
     let audience = Audience::gather(&PLAN, &doors, &doors);
     thread::sleep(Duration::from_secs(2));
-    parts.sentinel.ask(&["SENTINEL", "FAILOVER", "main"]);
+    parts.sentinel.fails_over();
     let is_replica = || parts.master.try_ask(&["ROLE"]).starts_with("slave");
     until("there is another master", || parts.replica.try_ask(&["ROLE"]).starts_with("master"));
     until("no node is at the old one", || parts.master.nodes() == 0);

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::support::{
-    Connection, Missing, Nest, PATIENCE, Server, Shape, Signal, get, post, request, said, since, until,
+    Connection, Missing, Nest, PATIENCE, Server, Shape, Signal, get, poll_path, post, request, said, since, until,
 };
 use serde_json::{Value, json};
 
@@ -129,13 +129,15 @@ fn parked_polls_and_streams_stay_and_new_polls_have_the_new_time() {
     let server = &reloaded.server;
     let page = server.subscriber("page", &["room"]);
     let other = server.subscriber("other", &["room"]);
+    let third = server.subscriber("third", &["lonely"]);
     let mut parked = page.park();
     let mut stream = crate::support::streams::Events::open(&other, None);
     reloaded.reload("presence = false\npoll-timeout = \"100ms\"\nmax-idle = \"20ms\"\nmin-alive = \"20ms\"\nsweep-interval = \"20ms\"\nidle-timeout = \"20ms\"\nhead-timeout = \"20ms\"\nwrite-timeout = \"20ms\"\n");
-    let third = server.subscriber("third", &["lonely"]);
-    assert_eq!(third.news(), json!({}), "a new poll ends soon");
+    let mut new = server.connect_with(get(&poll_path(&[&third])));
+    assert_eq!(new.news(), json!({}), "a new poll ends soon");
     parked.waits();
-    server.publish("room", "hello");
+    let call = json!({"method": "new_message", "params": ["app", "hello", "room", false], "id": 1});
+    assert_eq!(server.connect_with(post(call.to_string())).answer().json()["result"], 1);
     assert_eq!(crate::support::texts(&parked.answer().news(), "room"), ["hello"]);
     assert_eq!(stream.message()["data"], "hello");
 }
@@ -149,7 +151,8 @@ fn shorter_times_act_upon_what_is_there() {
     assert_eq!(idle.ask(get("/nowhere")).status, 404);
     assert!(page.is_known());
     reloaded.reload("max-idle = \"10ms\"\nmin-alive = \"10ms\"\nsweep-interval = \"10ms\"\nidle-timeout = \"50ms\"\n");
-    until("the client is collected", || !page.is_known());
+    let ask = post(json!({"method": "get_client_channels", "params": ["page"], "id": 1}).to_string());
+    until("the client is collected", || !server.connect_with(&ask).answer().json()["error"].is_null());
     assert_eq!(idle.ask(get("/nowhere")).status, 404, "it is open until the time that it was given");
     assert_eq!(idle.within(PATIENCE).unwrap_err(), Missing::Closed, "and then has the new one");
 }

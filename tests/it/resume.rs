@@ -850,6 +850,11 @@ fn a_parked_poll_is_answered_at_once_and_at_the_timeout_empty_with_a_position() 
         let empty = page.poll();
         assert_eq!(empty, json!({"since": position, "messages": [], "gaps": [], "retry_ms": 0}));
         assert_ne!(page.since, before);
+    });
+    silent(&[], |server, shape| {
+        let alice = server.subscriber("alice", &["room"]);
+        let mut page = Page::new(&alice, shape);
+        page.since = place(server, "elsewhere", "m");
         let mut poll = page.park();
         server.publish("room", "m");
         assert_eq!(page.hear(&mut poll)["messages"], json!([message("room", 1, "m")]));

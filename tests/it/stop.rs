@@ -9,24 +9,20 @@ use std::time::Duration;
 /// When a page that is sent away comes back.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=5000;
 
-/// What "within a second" may be on a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(3);
+/// Whoever waits for this waits longer than a test.
+const LONG: [&str; 2] = ["--drain", "10m"];
 
 #[test]
 fn both_signals_answer_parked_polls_empty_and_exit_0() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = Server::start();
+        let mut server = Server::with(&LONG);
         let mut polls = [
             server.listener("alice", &["room"]).park(),
             server.client("bob").park(),
             server.park(&[&server.listener("carol", &["x"]), &server.listener("dave", &["y"])]),
         ];
-        let (status, time) = timed(|| {
-            server.signal(signal);
-            server.exit()
-        });
-        assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
-        assert!(time < SOON, "{time:?}");
+        server.signal(signal);
+        assert_eq!(server.exit().code(), Some(0), "{signal:?}");
         for poll in &mut polls {
             let response = poll.answer();
             assert_eq!((response.status, response.text()), (200, "cb({});"));
@@ -37,7 +33,7 @@ fn both_signals_answer_parked_polls_empty_and_exit_0() {
 
 #[test]
 fn what_is_in_flight_does_not_hold_it_up() {
-    let server = Server::start();
+    let server = Server::with(&LONG);
     let mut silent = server.connect();
     let mut idle = server.connect();
     assert_eq!(idle.ask(get("/nowhere")).status, 404);
@@ -45,9 +41,7 @@ fn what_is_in_flight_does_not_hold_it_up() {
     in_head.send("POST / HTTP/1.1\r\nHost:");
     in_body.send("POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{");
     server.turn();
-    let (status, time) = timed(|| server.stop());
-    assert_eq!(status.code(), Some(0));
-    assert!(time < SOON, "{time:?}");
+    assert_eq!(server.stop().code(), Some(0));
     silent.closes();
     idle.closes();
 }
@@ -74,7 +68,7 @@ fn a_poll_that_had_news_gets_them() {
 #[test]
 fn a_crowd_is_answered_bit_by_bit_and_a_second_signal_ends_it_at_once() {
     const CROWD: usize = 3000;
-    let mut server = Server::with(&["--max-polls", "1000", "--drain", "10s"]);
+    let mut server = Server::with(&[&LONG[..], &["--max-polls", "1000"]].concat());
     let clients: Vec<_> = (0..3).map(|id| server.client(&id.to_string())).collect();
     let paths = clients.iter().map(|client| Shape::Object.path(&[client], "")).collect::<Vec<_>>();
     let mut polls: Vec<Connection> = (0..CROWD).map(|_| server.connect()).collect();
@@ -87,7 +81,7 @@ fn a_crowd_is_answered_bit_by_bit_and_a_second_signal_ends_it_at_once() {
     server.signal(Signal::TERM);
     let answer = polls[0].answer().json();
     assert!(RETRY_MS.contains(&answer["retry_ms"].as_u64().unwrap()), "{answer}");
-    // The others are told in the three seconds to come.
+    // The others are told one in a millisecond.
     server.signal(Signal::TERM);
     assert_eq!(server.exit().code(), Some(0));
     assert!(server.log().contains("stopping at once"), "{}", server.log());
@@ -109,8 +103,9 @@ fn streams_are_told_why_they_end() {
 
 #[test]
 fn a_new_server_binds_the_same_port_at_once() {
-    let server = Server::start();
-    let port = format!("127.0.0.1:{}", server.port());
+    // No connection begins at this address, and takes the port.
+    let server = Server::with(&["--listen", "127.0.0.6:0"]);
+    let port = format!("127.0.0.6:{}", server.port());
     let mut kept = server.connect();
     assert_eq!(kept.ask(get("/nowhere")).status, 404);
     let _poll = server.listener("alice", &["room"]).park();

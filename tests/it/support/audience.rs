@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use socket2::{SockAddr, Socket, Type};
 
-use super::{Server, updates_path};
+use super::{Server, until, updates_path};
 
 /// How long a page waits for an answer before it tries elsewhere: longer than a poll is held.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -114,6 +114,15 @@ impl Audience {
     /// How many messages have been acknowledged.
     pub(crate) fn published(&self) -> usize {
         self.shared.last.iter().map(|last| last.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Waits until so many more have been acknowledged: as long as it takes, if only it goes on.
+    pub(crate) fn hears_more(&self, count: usize) {
+        let (begun, mut last) = (self.published(), 0);
+        while last < begun + count {
+            until("something more is published", || self.published() > last.max(begun));
+            last = self.published();
+        }
     }
 
     /// No more is published. Holds if every page has had all of it, and nothing again but what was on its way when something broke,

@@ -189,8 +189,25 @@ impl Server {
     /// Ends the server as nobody should, and waits until it has gone.
     pub(crate) fn kill(self) {}
 
+    /// Does something while the server stands still: what comes of it comes to the server at once.
+    pub(crate) fn at_once<T>(&self, deed: impl FnOnce() -> T) -> T {
+        self.signal(Signal::STOP);
+        let done = deed();
+        self.signal(Signal::CONT);
+        done
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address(), None)
+    }
+
+    /// The same with what is sent first: no time in between counts for the server.
+    pub(crate) fn connect_with(&self, bytes: impl AsRef<[u8]>) -> Connection {
+        self.at_once(|| {
+            let mut connection = self.connect();
+            connection.send(bytes);
+            connection
+        })
     }
 
     /// One request on a connection of its own.

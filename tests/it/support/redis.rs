@@ -60,18 +60,32 @@ impl Redis {
         self.login = login(password);
     }
 
-    /// A Sentinel that watches a master under the name `main`, and finds within half a second that it is down.
+    /// A Sentinel that watches a master under the name `main`. It does nothing by itself ([`Redis::takes_the_silent_for_dead`]): on a
+    /// busy machine a Redis is silent now and then, and whoever takes it for dead soon has one master after the other.
     pub(crate) fn sentinel(master: &Redis) -> Redis {
         let directory = directory();
         let file = directory.join("sentinel.conf");
         let port = master.port;
         let lines = [
             format!("sentinel monitor main 127.0.0.1 {port} 1"),
-            "sentinel down-after-milliseconds main 500".to_owned(),
-            "sentinel failover-timeout main 2000".to_owned(),
+            "sentinel down-after-milliseconds main 3600000".to_owned(),
+            "sentinel failover-timeout main 60000".to_owned(),
         ];
         fs::write(&file, lines.join("\n")).expect("the directory is ours");
-        Redis::run(directory, None, &[&file.display().to_string(), "--sentinel"], Vec::new())
+        let sentinel = Redis::run(directory, None, &[&file.display().to_string(), "--sentinel"], Vec::new());
+        // It asks every ten seconds who else is there, and does nothing for half a minute when it was stopped for two seconds.
+        sentinel.ask(&["SENTINEL", "DEBUG", "INFO-PERIOD", "1000", "TILT-TRIGGER", "3600000"]);
+        sentinel
+    }
+
+    /// From now on the Sentinel takes a master for dead that is silent for half a second.
+    pub(crate) fn takes_the_silent_for_dead(&self) {
+        self.ask(&["SENTINEL", "SET", "main", "down-after-milliseconds", "500"]);
+    }
+
+    /// Has the Sentinel make the replica the master, as soon as it knows enough of it.
+    pub(crate) fn fails_over(&self) {
+        until("the Sentinel begins", || self.try_ask(&["SENTINEL", "FAILOVER", "main"]) == "OK");
     }
 
     fn begin(arguments: &[&str], login: Vec<String>) -> Redis {
