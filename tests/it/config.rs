@@ -31,7 +31,7 @@ fn line<'t>(report: &'t str, knob: &str) -> &'t str {
 /// What is said of a file with this content, which is wrong: the lines without the file's name. The server says the same as
 /// `check`, and does not start.
 fn refused(content: impl AsRef<[u8]>) -> Vec<String> {
-    let nest = Nest::new(&format!("refused-{}", fastrand::u64(..)));
+    let nest = Nest::new("refused");
     let file = nest.file("wrong.toml", content);
     refused_at(&file, &[])
 }

@@ -4,9 +4,9 @@
 
 use crate::support::crowd::memory;
 use crate::support::metrics::Scraper;
-use crate::support::{Connection, Server, post};
+use crate::support::{Connection, Patience, Server, post};
 use serde_json::{Map, Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Clients, and as many channels.
 const MANY: usize = 20_000;
@@ -99,9 +99,9 @@ impl Application {
     }
 
     fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Application) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience::new(PATIENCE);
         while !is_so(self) {
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}: {} KiB", self.memory() >> 10);
+            assert!(!patience.is_over(), "not within {PATIENCE:?}: {what}: {} KiB", self.memory() >> 10);
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -154,22 +154,23 @@ fn what_is_in_use_is_what_it_was_before_a_crowd() {
     let short =
         ["--sweep-interval", "200ms", "--channel-idle", "200ms", "--departed-age", "200ms", "--history-age", "1s"];
     let server = Server::with(&[&short[..], &["--min-alive", "6s", "--max-idle", "6s"]].concat());
-    let mut scraper = Scraper::new(&server);
     let mut application = Application::before(server);
+    // By a connection for each look: between two of them there may be a while.
+    let look = |application: &Application| Scraper::new(&application.server).get("memory_used_bytes");
     let [first, with_most] = [("first", FIRST), ("later", LATER)].map(|(name, count)| {
         // On a busy machine the first of them have gone when the last ones come.
         let ids = ids(name, count);
         let used = ids.chunks(BATCH).map(|ids| {
             application.come(ids);
-            scraper.get("memory_used_bytes")
+            look(&application)
         });
         let used = used.fold(0.0, f64::max);
         // They are collected and forgotten by reminders, which have all come when nobody is left.
         application.is_deserted();
-        if name == "first" { scraper.get("memory_used_bytes") } else { used }
+        if name == "first" { look(&application) } else { used }
     });
     println!("{first} bytes before, {with_most} with most of them");
     assert!(with_most > 2.0 * first, "a crowd is to be seen: {first} bytes before it, {with_most} with it");
-    scraper.until("memory_used_bytes", |used| used <= USED_MAX * first);
+    application.until("what is in use is what it was", |application| look(application) <= USED_MAX * first);
     assert_eq!(application.server.stop().code(), Some(0));
 }

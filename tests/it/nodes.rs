@@ -4,7 +4,7 @@
 use crate::support::crowd::{newcomers, raise_descriptor_limit};
 use crate::support::metrics::Scraper;
 use crate::support::redis::Redis;
-use crate::support::{Client, Connection, Nest, Server, Signal, heard, joins, said, since, until, updates_path};
+use crate::support::{Client, Connection, Nest, Server, Signal, get, heard, joins, said, since, until, updates_path};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -320,20 +320,26 @@ fn names_that_are_made_up_have_redis_asked_only_so_often_and_keep_nobody_out() {
         let names = (0..100).map(|at| format!("nobody{}_!!_{:032x}", number + at, 1)).collect::<Vec<_>>();
         number += 100;
         let pairs: Vec<(&str, &str)> = names.iter().map(|name| ("client_id", &**name)).chain([("since", "")]).collect();
-        a.get(&updates_path(&pairs)).status
+        get(&updates_path(&pairs))
     };
-    // Who was looked for is not there; from some time on nobody is looked for, and nobody is told so.
-    let mut answers = Vec::new();
-    until("there are too many", || {
-        answers.push(strangers());
-        answers.ends_with(&[503])
+    // All at a time. Who was looked for is not there; from some time on nobody is looked for, and nobody is told so.
+    let asked: Vec<String> = (0..50).map(|_| strangers()).collect();
+    let mut asked: Vec<Connection> = a.at_once(|| {
+        let ask = |poll| {
+            let mut connection = a.connect();
+            connection.send(poll);
+            connection
+        };
+        asked.iter().map(ask).collect()
     });
-    assert!(answers.len() > 20 && answers[..answers.len() - 1].iter().all(|&status| status == 404), "{answers:?}");
+    let answers: Vec<u16> = asked.iter_mut().map(|connection| connection.answer().status).collect();
+    let told = |status: u16| answers.iter().filter(|&&answer| answer == status).count();
+    assert!(told(404) >= 20 && told(503) > 0 && told(404) + told(503) == 50, "{answers:?}");
     // All the while those who are known go on, and who comes new gets in a moment later.
     a.publish("room", "one");
     assert_eq!(said(&alice.resume(&since(&first))), ["one"]);
     until("the other one gets in", || {
-        strangers();
+        a.ask(strangers());
         let path = updates_path(&[("client_id", &bob.credential()), ("since", ""), ("wait", "0")]);
         a.get(&path).status == 200
     });

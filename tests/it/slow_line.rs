@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use crate::support::crowd::memory;
 use crate::support::streams::{HANDSHAKE, WebSocket, stream_path};
-use crate::support::{BINARY, Client, Nest, PATIENCE, Server, heard, request, until};
+use crate::support::{BINARY, Client, Nest, PATIENCE, Server, heard, received, request, until};
 use serde_json::Value;
 
 /// Becomes the server, in a network that passes on 375 kB a second, with as little memory for what is on the way as a cheap
@@ -129,7 +129,7 @@ impl SlowReader {
     fn read_up_to(&mut self, last: u64) -> (Vec<u64>, Vec<u64>) {
         let (mut ids, mut gaps) = (Vec::new(), Vec::new());
         while ids.last() != Some(&last) {
-            let data = self.events.recv_timeout(PATIENCE).expect("it goes on");
+            let data = received(&self.events, PATIENCE).expect("it goes on");
             match (data["id"].as_u64(), data["next_id"].as_u64()) {
                 (Some(id), None) => ids.push(id),
                 (None, Some(next)) => gaps.push(next),

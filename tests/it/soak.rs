@@ -17,7 +17,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the test looks at the clock to give up, and leaves the server alone")]
 
-use crate::support::{Connection, Server, get, post};
+use crate::support::{Connection, Patience, Server, get, post};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,7 +26,7 @@ use socket2::SockRef;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Pages, each with a connection and a parked poll. Both processes have as many descriptors: well below the 20,000 that
 /// machines with a low limit give.
@@ -544,9 +544,9 @@ impl Soak {
 
     /// Until it is so, pages go on.
     fn until(&mut self, mut is_so: impl FnMut(&Soak) -> Result<(), String>) {
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience::new(PATIENCE);
         while let Err(why) = is_so(self) {
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {why}");
+            assert!(!patience.is_over(), "not within {PATIENCE:?}: {why}");
             self.turn(Duration::from_millis(10));
         }
     }
@@ -643,9 +643,9 @@ impl Soak {
         witness.news();
         witness.unsubscribe("deserted");
         let ask = json!({"method": "channel_info", "params": ["deserted"], "id": 1});
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience::new(PATIENCE);
         while self.server.rpc(&ask).get("error").is_none() {
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: a deserted channel is forgotten");
+            assert!(!patience.is_over(), "not within {PATIENCE:?}: a deserted channel is forgotten");
             std::thread::sleep(CHANNEL_IDLE);
         }
         witness.kill();

@@ -14,7 +14,7 @@
 
 use crate::support::crowd::{connect, raise_descriptor_limit, reset, take_answer};
 use crate::support::nginx::{Nginx, temporary};
-use crate::support::{Connection, Server, get, post};
+use crate::support::{Connection, Patience, Server, get, post};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
@@ -296,9 +296,9 @@ impl World {
     }
 
     fn torture(&mut self) {
-        let (end, latest) = (Instant::now() + TORTURE, Instant::now() + PATIENCE);
+        let (end, latest) = (Instant::now() + TORTURE, Patience::new(PATIENCE));
         // On a busy machine it takes longer until everything has happened often enough.
-        while Instant::now() < end || !self.counts.was_no_walk() && Instant::now() < latest {
+        while Instant::now() < end || !self.counts.was_no_walk() && !latest.is_over() {
             match self.random.u8(..100) {
                 0..60 => {
                     let count = self.random.usize(1..8);
@@ -322,16 +322,10 @@ impl World {
         let placed = self.call(&[("broadcast", json!([rooms, "the end", {"from": "app"}]))]);
         let last = placed[0].as_array().expect("one for each room").last().expect("there are rooms");
         self.end = Some(last["position"].as_str().expect("a position").to_owned());
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience::new(PATIENCE);
         while let Some(at) = self.pages.iter().position(|page| !page.drained) {
             let page = &self.pages[at];
-            assert!(
-                Instant::now() < deadline,
-                "page {at} is at {} ({:?}), not {:?}",
-                page.judge.since,
-                page.fate,
-                self.end
-            );
+            assert!(!patience.is_over(), "page {at} is at {} ({:?}), not {:?}", page.judge.since, page.fate, self.end);
             self.turn(Duration::from_millis(10));
         }
         for (at, page) in self.pages.iter_mut().enumerate() {

@@ -13,12 +13,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::{SockAddr, Socket, Type};
 
-use super::{Server, until, updates_path};
+use super::{Patience, Server, until, updates_path};
 
 /// How long a page waits for an answer before it tries elsewhere: longer than a poll is held.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -207,14 +207,13 @@ impl Page {
 
     /// Polls until it has had all of each channel.
     fn run(&mut self, doors: &Doors, shared: &Shared) -> Result<(), String> {
-        let mut deadline = None;
+        let mut patience = None;
         loop {
             match shared.state.load(Ordering::Relaxed) {
                 ON => {}
                 OVER if self.has_all(&shared.last) => return Ok(()),
                 OVER => {
-                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + END);
-                    if Instant::now() > deadline {
+                    if patience.get_or_insert_with(|| Patience::new(END)).is_over() {
                         return Err(format!(
                             "{} still waits behind {:?}: {:?}",
                             self.credential, self.since, self.heard
@@ -309,13 +308,13 @@ fn call(nodes: &Doors, random: &mut fastrand::Rng, method: &str, params: &Value)
     let length = body.len();
     let request =
         format!("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
-    let deadline = Instant::now() + END;
+    let patience = Patience::new(END);
     loop {
         let answer = ask(&nodes.any(random), &request, PATIENCE);
         let answer = answer.and_then(|(_, body)| serde_json::from_slice::<Value>(&body).ok());
         match answer {
             Some(answer) if answer.get("error").is_none_or(Value::is_null) => return answer["result"].clone(),
-            _ => assert!(Instant::now() < deadline, "{method} is not done: {answer:?}"),
+            _ => assert!(!patience.is_over(), "{method} is not done: {answer:?}"),
         }
         thread::sleep(Duration::from_millis(random.u64(20..100)));
     }

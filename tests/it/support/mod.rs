@@ -18,6 +18,7 @@ pub(crate) mod link;
 pub(crate) mod metrics;
 pub(crate) mod network;
 pub(crate) mod nginx;
+pub(crate) mod patience;
 pub(crate) mod program;
 pub(crate) mod redis;
 pub(crate) mod resp;
@@ -36,9 +37,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use patience::Patience;
 pub(crate) use rustix::process::Signal;
 
-/// How long a test waits for what must come. Only a failing test waits so long.
+/// How long a test waits for what must come, as [`Patience`] has it. Only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a test waits for what must not come: many turns of the server, which answers within one.
@@ -75,8 +77,7 @@ impl Server {
 
     /// A server whose clients are collected when the test wants it: it begins [`CALM`]. See [`Server::set`].
     pub(crate) fn calm(arguments: &[&str]) -> Server {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let nest = Nest::new(&format!("calm-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+        let nest = Nest::new("calm");
         let file = nest.file("shaveet.toml", CALM);
         let mut server = Server::with(&[&["--config", file.to_str().expect("a path in UTF-8")], arguments].concat());
         server.settings = Some(nest);
@@ -119,13 +120,10 @@ impl Server {
         let mut server = Server { process, addresses: Vec::new(), for_calls: Vec::new(), log, settings: None };
         let for_calls = arguments.iter().filter(|a| **a == "--rpc-listen").count();
         while server.addresses.len() < listeners || server.for_calls.len() < for_calls {
-            match said.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    server.addresses.extend(line.strip_prefix("listening on ").map(address));
-                    server.for_calls.extend(line.strip_prefix("listening for calls on ").map(address));
-                }
-                Err(e) => panic!("the server does not listen ({e}): {arguments:?}"),
-            }
+            let line =
+                received(&said, PATIENCE).unwrap_or_else(|why| panic!("it does not listen ({why}): {arguments:?}"));
+            server.addresses.extend(line.strip_prefix("listening on ").map(address));
+            server.for_calls.extend(line.strip_prefix("listening for calls on ").map(address));
         }
         if is_shared {
             until("the broker is followed", || server.log().contains("broker: all that is followed"));
@@ -352,6 +350,18 @@ fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     lines
 }
 
+/// The next thing that comes through a channel.
+pub(crate) fn received<T>(channel: &mpsc::Receiver<T>, patience: Duration) -> Result<T, mpsc::RecvTimeoutError> {
+    let patience = Patience::new(patience);
+    loop {
+        let look = patience.look().ok_or(mpsc::RecvTimeoutError::Timeout)?;
+        match channel.recv_timeout(look) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            other => return other,
+        }
+    }
+}
+
 fn address(listener: &str) -> SockAddr {
     if let Some(path) = listener.strip_prefix("unix:") {
         return SockAddr::unix(path).expect("a short path");
@@ -360,16 +370,18 @@ fn address(listener: &str) -> SockAddr {
     address.unwrap_or_else(|| panic!("not an address: {listener:?}")).into()
 }
 
-/// The path of a Unix socket in a directory of its own, which goes with the value.
+/// The path of a Unix socket in a directory of its own, which goes with the value. No two have the same, whatever their names.
 pub(crate) struct Nest {
     directory: PathBuf,
     pub(crate) socket: PathBuf,
 }
 
 impl Nest {
-    /// `name` is the test's own.
+    /// `name` is for whoever finds what a test has left.
     pub(crate) fn new(name: &str) -> Nest {
-        let directory = std::env::temp_dir().join(format!("shaveet-{}-{name}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("shaveet-{}-{number}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory for temporary files");
         Nest { socket: directory.join("socket"), directory }
     }
@@ -664,23 +676,20 @@ impl Connection {
     }
 
     fn next(&mut self, patience: Duration, to_head: bool) -> Result<Response, Missing> {
-        let deadline = Instant::now() + patience;
+        let patience = Patience::new(patience);
         loop {
             if let Some((response, end)) = Response::parse(&self.inbox, to_head) {
                 self.inbox.drain(..end);
                 return Ok(response);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Missing::Silent);
-            }
-            self.socket.set_read_timeout(Some(left)).expect("a time above zero");
+            let look = patience.look().ok_or(Missing::Silent)?;
+            self.socket.set_read_timeout(Some(look)).expect("a time above zero");
             let mut chunk = [0; 64 << 10];
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Err(Missing::Closed),
                 Ok(n) => self.inbox.extend_from_slice(&chunk[..n]),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(Missing::Closed),
-                // Time out (the next look at the clock ends it) or a signal.
+                // It is time to look at the clock again, or a signal has come.
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(e) => panic!("cannot read: {e}"),
             }
@@ -833,9 +842,9 @@ fn sorted(names: &Value) -> Vec<String> {
 
 /// Asks until it is so. The pause between leaves the processor to the server.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let patience = Patience::new(PATIENCE);
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(!patience.is_over(), "not within {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::received;
+
 /// The program with an environment in which only PATH is left of ours.
 pub(crate) fn shaveet(args: &[&str]) -> Command {
     let mut command = Command::new(super::BINARY);
@@ -28,7 +30,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Many times what the slowest step takes on a busy machine.
+/// Many times what the slowest step takes.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A started program. Dropped, it is killed.
@@ -55,7 +57,7 @@ impl Running {
 
     /// The next line of its stdout.
     pub(crate) fn line(&self) -> String {
-        self.lines.recv_timeout(LIMIT).expect("one more line on stdout")
+        received(&self.lines, LIMIT).expect("one more line on stdout")
     }
 
     /// The next line, less `listening on `.
@@ -82,7 +84,7 @@ impl Running {
     /// How it ended. Its stdout is closed when it has.
     pub(crate) fn ended(mut self) -> ExitStatus {
         loop {
-            match self.lines.recv_timeout(LIMIT) {
+            match received(&self.lines, LIMIT) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return self.child.wait().expect("it is our child");

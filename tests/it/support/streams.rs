@@ -1,11 +1,11 @@
 //! Readers of streams, by bytes: server-sent events and WebSocket frames, as their specifications have them.
 
 use std::io::{ErrorKind, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Client, Connection, Missing, PATIENCE, Response, request};
+use super::{Client, Connection, Missing, PATIENCE, Patience, Response, request};
 
 /// The path of a stream for these clients.
 pub(crate) fn stream_path(kind: &str, clients: &[&Client<'_>], since: Option<&str>) -> String {
@@ -17,12 +17,9 @@ pub(crate) fn stream_path(kind: &str, clients: &[&Client<'_>], since: Option<&st
 
 impl Connection {
     /// Reads once more. False if the server has closed the connection.
-    fn read_more(&mut self, deadline: Instant) -> Result<bool, Missing> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Missing::Silent);
-        }
-        self.socket.set_read_timeout(Some(left)).expect("a time above zero");
+    fn read_more(&mut self, patience: Patience) -> Result<bool, Missing> {
+        let look = patience.look().ok_or(Missing::Silent)?;
+        self.socket.set_read_timeout(Some(look)).expect("a time above zero");
         let mut chunk = [0; 64 << 10];
         match self.socket.read(&mut chunk) {
             Ok(0) => Ok(false),
@@ -38,13 +35,13 @@ impl Connection {
 
     /// The head of an answer; its body stays in the inbox.
     fn head(&mut self) -> Response {
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience::new(PATIENCE);
         loop {
             if let Some(end) = self.inbox.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head = self.inbox.drain(..end + 4).collect::<Vec<_>>();
                 return Response::parse(&head, true).expect("a whole head").0;
             }
-            assert_eq!(self.read_more(deadline), Ok(true), "no head: {:?}", self.text());
+            assert_eq!(self.read_more(patience), Ok(true), "no head: {:?}", self.text());
         }
     }
 }
@@ -105,8 +102,8 @@ impl Events {
     }
 
     pub(crate) fn within(&mut self, patience: Duration) -> Result<Option<Event>, Missing> {
-        let deadline = Instant::now() + patience;
-        while let Some(block) = self.block(deadline)? {
+        let patience = Patience::new(patience);
+        while let Some(block) = self.block(patience)? {
             if let Some(event) = self.dispatch(&block) {
                 return Ok(Some(event));
             }
@@ -115,7 +112,7 @@ impl Events {
     }
 
     /// The lines up to the next empty one. [`Missing::Closed`] is an end that the server has not said.
-    pub(crate) fn block(&mut self, deadline: Instant) -> Result<Option<String>, Missing> {
+    pub(crate) fn block(&mut self, patience: Patience) -> Result<Option<String>, Missing> {
         loop {
             if let Some(end) = self.text.windows(2).position(|w| w == b"\n\n") {
                 let block: Vec<u8> = self.text.drain(..end + 2).collect();
@@ -126,7 +123,7 @@ impl Events {
                 return Ok(None);
             }
             if !self.unwrap_chunk() {
-                let goes_on = self.connection.read_more(deadline)?;
+                let goes_on = self.connection.read_more(patience)?;
                 if !goes_on && self.is_chunked {
                     // Without a last chunk: it was cut, perhaps in the middle of an event, which comes again then.
                     return Err(Missing::Closed);
@@ -297,12 +294,12 @@ impl WebSocket {
     }
 
     pub(crate) fn within(&mut self, patience: Duration) -> Result<Frame, Missing> {
-        let deadline = Instant::now() + patience;
+        let patience = Patience::new(patience);
         loop {
             if let Some(frame) = self.take_frame() {
                 return Ok(frame);
             }
-            if !self.connection.read_more(deadline)? {
+            if !self.connection.read_more(patience)? {
                 assert_eq!(self.connection.text(), "", "the end in the middle of a frame");
                 return Ok(Frame::End);
             }
