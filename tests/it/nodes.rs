@@ -218,7 +218,8 @@ fn of_a_crowd_nobody_is_taken_for_gone_when_redis_loses_everything() {
     raise_descriptor_limit();
     let redis = Redis::start();
     // Who waits is told of three times a second: some of it comes between the loss and the word of it.
-    let nodes: [Server; 2] = nodes(&redis, &["--presence", "off", "--max-idle", "1s", "--min-alive", "1m"]);
+    let times = ["--max-idle", "1s", "--min-alive", "1h", "--poll-timeout", "1h"];
+    let nodes: [Server; 2] = nodes(&redis, &[&SILENT[..], &times].concat());
     let ids: Vec<String> = (0..1500).map(|number| format!("page{number}")).collect();
     let keys = newcomers(&nodes[0], &ids);
     nodes[0].publish("room", "one");

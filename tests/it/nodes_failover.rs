@@ -10,7 +10,7 @@ use crate::support::bounds::Bounds;
 use crate::support::redis::Redis;
 use crate::support::{Server, until};
 
-const PLAN: Plan = Plan { pages: 1000, originals: 0, channels: 20, pause: 0..80 };
+const PLAN: Plan = Plan { pages: 500, originals: 0, channels: 20, pause: 0..80 };
 
 /// A master, a replica that has all of it, and a Sentinel that knows both.
 struct Parts {

@@ -1,6 +1,7 @@
 //! What systemd, or whoever speaks like it, is told, and what it hands over. The other end is the protocol's own: a datagram
 //! socket (sd_notify(3)), and a program that listens before it becomes the server (sd_listen_fds(3)).
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
@@ -31,7 +32,9 @@ impl Ear {
     /// The first lines of what is said next.
     fn hear(&self) -> String {
         let mut buffer = [0; 1000];
-        let count = self.socket.recv(&mut buffer).expect("it says something");
+        let mut receive = std::iter::repeat_with(|| self.socket.recv(&mut buffer));
+        let count = receive.find(|result| !result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted));
+        let count = count.expect("they do not end").expect("it says something");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -72,9 +72,32 @@ pub(crate) struct Plan {
 
 /// Pages that listen, and the application that publishes.
 pub(crate) struct Audience {
+    _place: Place,
     shared: Arc<Shared>,
     listening: Vec<JoinHandle<Result<Page, String>>>,
     publishing: Vec<JoinHandle<()>>,
+}
+
+/// Each audience takes a whole processor. There are no more at a time than there are those: of nodes that get nothing done pages get
+/// less than they are promised, as Redis waits four seconds for them and not longer.
+struct Place;
+
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Place {
+    fn take() -> Place {
+        let most = thread::available_parallelism().map_or(1, usize::from);
+        let taken = TAKEN.0.lock().unwrap();
+        *TAKEN.1.wait_while(taken, |taken| *taken >= most).unwrap() += 1;
+        Place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap() -= 1;
+        TAKEN.1.notify_one();
+    }
 }
 
 struct Shared {
@@ -91,6 +114,7 @@ const GIVEN_UP: u8 = 2;
 impl Audience {
     /// Pages with two channels each, that poll by one of `pages`; the application calls one of `nodes`.
     pub(crate) fn gather(plan: &Plan, nodes: &Doors, pages: &Doors) -> Audience {
+        let place = Place::take();
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
@@ -108,7 +132,7 @@ impl Audience {
             thread::spawn(move || publish(voice, &nodes, &shared, &pause, &mut random))
         });
         let publishing = publishing.collect();
-        Audience { shared, listening, publishing }
+        Audience { _place: place, shared, listening, publishing }
     }
 
     /// How many messages have been acknowledged.

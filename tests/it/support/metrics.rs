@@ -1,7 +1,7 @@
 //! What `/metrics` says, and what has changed in it.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use super::{Connection, PATIENCE, Response, Server, request, until};
 
@@ -93,7 +93,10 @@ pub(crate) fn exchange(socket: &mut std::net::TcpStream, request: &str) -> (usiz
     socket.write_all(request.as_bytes()).expect("the server takes it");
     let (mut bytes, mut chunk) = (Vec::new(), [0; 64 << 10]);
     loop {
-        let count = socket.read(&mut chunk).expect("an answer");
+        let count = match socket.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.expect("an answer"),
+        };
         assert!(count > 0, "closed in the middle of an answer");
         bytes.extend_from_slice(&chunk[..count]);
         if let Some((_, end)) = Response::parse(&bytes, false) {
