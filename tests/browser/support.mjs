@@ -2,7 +2,7 @@
 // sleeping. A test file starts its own and stops them in the end, by handle.
 
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
@@ -36,8 +36,22 @@ function serverBinary() {
   return found;
 }
 
+/** A port that nobody listens at, and that the kernel gives to nobody by itself: whoever is started again has it again. */
+async function freePort() {
+  const given = Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s/)[0]);
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * (Math.max(given, 20_000) - 10_000));
+    const probe = net.createServer();
+    const isFree = await new Promise((resolve) => {
+      probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (isFree) return new Promise((resolve) => probe.close(() => resolve(port)));
+  }
+}
+
 /** Starts the server; `port` 0 is any free one. Resolves when it listens. */
 export async function startServer({ port = 0, args = [] } = {}) {
+  port ||= await freePort();
   const child = spawn(serverBinary(), ['--listen', `127.0.0.1:${port}`, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = new Promise((resolve) => child.once('exit', resolve));
   let complaints = '';

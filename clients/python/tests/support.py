@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -22,11 +23,20 @@ SECONDS_MAX = 20.0
 _open = build_opener(ProxyHandler({})).open
 
 
+def free_port() -> int:
+    """One that the kernel gives to nobody who does not ask for it: whoever is started again has it again."""
+    given = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(given, 20_000))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class Server:
     """A Shaveet of its own, at a port that stays the same when it is started again."""
 
-    def __init__(self, *args: str, listen: str = "127.0.0.1:0") -> None:
-        self._args, self._listen = args, listen
+    def __init__(self, *args: str) -> None:
+        self._args, self._listen = args, f"127.0.0.1:{free_port()}"
         self.start()
 
     def start(self) -> None:
@@ -37,8 +47,6 @@ class Server:
         urls = [line.split()[-1] for _, line in zip(range(self._listeners()), lines)]
         assert urls, "the server has not started"
         self.url, self.urls = urls[0], urls
-        if not self._listen.startswith("unix:"):
-            self._listen = self.url.split("//")[-1].rstrip("/")
 
     def _listeners(self) -> int:
         return 2 if "--rpc-listen" in self._args else 1

@@ -71,14 +71,21 @@ def publish_everything(client: Shaveet, restart: Callable[[], None]) -> List[Tup
     """Four threads publish; three times in between the server is started again. What came back, in that order."""
     published: List[Tuple[str, Published]] = []
     grown = threading.Condition()
+    restarted = 0
+
+    def goes_on() -> bool:
+        """Nobody is done before the last time."""
+        return restarted == 3 or len(published) < (restarted + 1) * MESSAGES + MESSAGES // 2
 
     def publish(name: int) -> None:
         for at in range(MESSAGES):
             text = f"{name} {at}"
+            with grown:
+                assert grown.wait_for(goes_on, 60)
             placed = client.publish("room", text)
             with grown:
                 published.append((text, placed))
-                grown.notify()
+                grown.notify_all()
 
     with ThreadPoolExecutor(4) as pool:
         deeds = [pool.submit(publish, name) for name in range(4)]
@@ -86,6 +93,9 @@ def publish_everything(client: Shaveet, restart: Callable[[], None]) -> List[Tup
             with grown:
                 assert grown.wait_for(lambda: len(published) >= restarts * MESSAGES, 60)
             restart()
+            with grown:
+                restarted = restarts
+                grown.notify_all()
         for deed in deeds:
             deed.result()
     assert sorted(text for text, _ in published) == EVERYTHING
