@@ -1,10 +1,12 @@
 //! A real Redis of the test's own, on a free port of 127.0.0.1 and on a Unix socket, with a directory that goes with it. Only its
 //! process is ended, by its id.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -222,12 +224,15 @@ fn asked(directory: &Path, login: &[String], command: &[&str]) -> Option<String>
 }
 
 /// A port that nobody listens at, and that the kernel gives to nobody who does not ask for it: whoever is started again has it again.
+/// No other test is given it.
 pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("this is Linux");
     let given: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).expect("two numbers");
     let is_free = |&port: &u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..given.max(20_000)));
-    ports.by_ref().take(1000).find(is_free).expect("a free port")
+    let is_new = |port: &u16| GIVEN.lock().expect("nobody panics with it").insert(*port);
+    ports.by_ref().take(1000).find(|port| is_free(port) && is_new(port)).expect("a free port")
 }
 
 /// The arguments of a server that has a model of its own in the Redis of `TEST_BROKER`, if there is one.
