@@ -645,28 +645,27 @@ fn an_idle_stream_hears_something_every_so_often() {
     let server = Server::with(&SILENT);
     let client = server.subscriber("c", &["room"]);
     let begin = Instant::now();
+    let [first, first_of_sockets, next, next_of_sockets] =
+        [16, 26, 35, 58].map(|seconds| Patience::new(Duration::from_secs(seconds)));
     let mut events: Vec<Events> = (0..6).map(|_| Events::open(&client, None)).collect();
     let mut sockets: Vec<WebSocket> = (0..6).map(|_| WebSocket::open(&client, None)).collect();
     for events in &mut events {
         // `retry`, the first word, and then the comment.
-        let patience = Patience::until(begin + Duration::from_secs(16));
-        let blocks: Vec<String> = (0..3).map(|_| events.block(patience).unwrap().unwrap()).collect();
+        let blocks: Vec<String> = (0..3).map(|_| events.block(first).unwrap().unwrap()).collect();
         assert!(blocks[2].starts_with(":\nid: "), "{blocks:?}");
     }
     assert!(begin.elapsed() > Duration::from_secs(2), "they come at once: {:?}", begin.elapsed());
     for socket in &mut sockets {
         socket.object();
-        let patience = (begin + Duration::from_secs(26)).saturating_duration_since(Instant::now());
-        let Frame::Text(word) = socket.within(patience).unwrap() else { panic!("no word") };
+        let Frame::Text(word) = socket.by(first_of_sockets).unwrap() else { panic!("no word") };
         assert_eq!((heard(&word), &word["retry_ms"]), (vec![], &json!(0)));
         assert_eq!(socket.next(), Frame::Ping(since(&word).into_bytes()));
     }
     // And again and again: 15 s after the first time, which may have been at once, and 25 by a socket.
-    let beat = events[0].block(Patience::until(begin + Duration::from_secs(35))).unwrap().unwrap();
+    let beat = events[0].block(next).unwrap().unwrap();
     assert!(beat.starts_with(":\nid: "), "{beat:?}");
     assert!(begin.elapsed() >= Duration::from_secs(15), "events after {:?}", begin.elapsed());
-    let patience = (begin + Duration::from_secs(58)).saturating_duration_since(Instant::now());
-    let Frame::Text(word) = sockets[0].within(patience).unwrap() else { panic!("no word") };
+    let Frame::Text(word) = sockets[0].by(next_of_sockets).unwrap() else { panic!("no word") };
     assert_eq!(sockets[0].next(), Frame::Ping(since(&word).into_bytes()));
     assert!(begin.elapsed() >= Duration::from_secs(25), "a socket after {:?}", begin.elapsed());
 }

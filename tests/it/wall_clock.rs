@@ -112,7 +112,11 @@ fn a_server_goes_on_whatever_the_wall_clock_does() {
     }
     // Nothing is old.
     assert_eq!(said(&alice.resume("")).len(), 5);
-    assert!(!server.log().contains("was stopped for"), "{}", server.log());
+    // The machine itself may stand still, and not for days.
+    let log = server.log();
+    let stops =
+        log.lines().filter_map(|line| line.split_once("was stopped for ")?.1.split(' ').next()?.parse::<f64>().ok());
+    assert!(stops.sum::<f64>() < 86_400.0, "{log}");
 }
 
 #[test]

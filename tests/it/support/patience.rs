@@ -22,11 +22,6 @@ impl Patience {
         if length < SHORT { Patience::Look(Instant::now() + length) } else { Patience::Ours(now() + length) }
     }
 
-    /// One that ends then, if the machine has time for us.
-    pub(crate) fn until(end: Instant) -> Patience {
-        Patience::new(end.saturating_duration_since(Instant::now()))
-    }
-
     pub(crate) fn is_over(self) -> bool {
         self.left().is_zero()
     }

@@ -294,7 +294,10 @@ impl WebSocket {
     }
 
     pub(crate) fn within(&mut self, patience: Duration) -> Result<Frame, Missing> {
-        let patience = Patience::new(patience);
+        self.by(Patience::new(patience))
+    }
+
+    pub(crate) fn by(&mut self, patience: Patience) -> Result<Frame, Missing> {
         loop {
             if let Some(frame) = self.take_frame() {
                 return Ok(frame);
