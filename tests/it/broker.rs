@@ -72,6 +72,24 @@ fn newer_functions_stay_and_older_ones_give_way() {
 }
 
 #[test]
+fn functions_that_are_replaced_are_not_taken_for_another_redis() {
+    let redis = Redis::start();
+    let first = node(&redis.url());
+    comes_up(&first);
+    first.publish("room", "one");
+    // What is there is as old as can be.
+    let life = redis.ask(&["FCALL_RO", "shaveet1_life", "0"]);
+    let ours = shaveet::broker::library::text_of(&life);
+    let line = ours.lines().find(|line| line.starts_with("local REVISION = ")).expect("it has a revision");
+    redis.ask(&["FUNCTION", "LOAD", "REPLACE", &ours.replace(line, "local REVISION = 0")]);
+    comes_up(&node(&redis.url()));
+    assert_ne!(redis.ask(&["FCALL_RO", "shaveet1_revision", "0"]), "0", "they are the newer ones");
+    assert_eq!(redis.ask(&["HGET", "{shaveet}:hub", "healing"]), "");
+    assert_eq!(redis.ask(&["HGET", "{shaveet}:hub", "generation"]), "0", "no number is skipped");
+    assert_eq!(first.call("publish", serde_json::json!(["room", "two"]))["id"], 2);
+}
+
+#[test]
 fn what_is_counted() {
     let mut redis = Redis::start();
     let server = node(&redis.url());

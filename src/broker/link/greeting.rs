@@ -15,6 +15,8 @@ pub(super) enum Step {
     Database,
     /// Which revision of our functions it has.
     Revision,
+    /// Which life of the data it is, as those say that are older than ours.
+    Life,
     /// That it takes ours.
     Library,
     /// How often there was another master, as Sentinels count.
@@ -73,14 +75,15 @@ impl Link {
             },
             Step::Database => {}
             Step::Revision if value.int().is_some_and(|revision| revision >= library::REVISION) => self.go_live(),
-            Step::Revision => self.load_library(),
+            Step::Revision => self.ask_ours(Step::Life, library::LIFE_FUNCTION),
+            Step::Life => self.load_library(value.text().unwrap_or_default()),
             Step::Library => self.go_live(),
         }
     }
 
     fn hear_refusal(&mut self, step: Step, error: &str) {
         match (step, error.split(' ').next()) {
-            (Step::Revision, Some("ERR")) if error.contains("Function not found") => self.load_library(),
+            (Step::Revision | Step::Life, Some("ERR")) if error.contains("Function not found") => self.load_library(""),
             (_, Some("MOVED")) => self.follow_move(error),
             (Step::Hello, Some("NOAUTH")) if self.asks_sentinel() && self.may_log_in_to_sentinels() => {
                 self.sentinels_ask = true;
@@ -138,13 +141,17 @@ impl Link {
         if database > 0 {
             self.ask(Asked::Greeting(Step::Database), &[b"SELECT", database.to_string().as_bytes()]);
         }
-        let key = format!("{{{}}}:hub", self.options.prefix);
-        let function = library::REVISION_FUNCTION.as_bytes();
-        self.ask(Asked::Greeting(Step::Revision), &[b"FCALL_RO", function, b"1", key.as_bytes()]);
+        self.ask_ours(Step::Revision, library::REVISION_FUNCTION);
     }
 
-    fn load_library(&mut self) {
-        self.ask(Asked::Greeting(Step::Library), &[b"FUNCTION", b"LOAD", b"REPLACE", library::TEXT.as_bytes()]);
+    fn ask_ours(&mut self, step: Step, function: &str) {
+        let key = format!("{{{}}}:hub", self.options.prefix);
+        self.ask(Asked::Greeting(step), &[b"FCALL_RO", function.as_bytes(), b"1", key.as_bytes()]);
+    }
+
+    fn load_library(&mut self, life: &str) {
+        let text = library::text_of(life);
+        self.ask(Asked::Greeting(Step::Library), &[b"FUNCTION", b"LOAD", b"REPLACE", text.as_bytes()]);
     }
 
     /// `MOVED slot host:port`: another node of the Cluster has our keys.

@@ -109,7 +109,12 @@ fn only_older_functions_give_way() {
         hear(&mut link, 0, HELLO);
         said(&mut link);
         let events = hear(&mut link, 0, &format!(":{revision} "));
-        assert_eq!((events.is_empty(), said(&mut link).contains("LOAD")), (gives_way, gives_way), "{revision}");
+        assert_eq!((events.is_empty(), said(&mut link).contains("_life")), (gives_way, gives_way), "{revision}");
+        if gives_way {
+            hear(&mut link, 0, "$16 0123456789abcdef ");
+            let loads = said(&mut link);
+            assert!(loads.contains("LOAD") && loads.contains("local incarnation = '0123456789abcdef'"), "{loads}");
+        }
     }
 }
 
