@@ -34,7 +34,8 @@ const KEEPER: &str = r#"
             POSIX::dup2($kept[$_], 3 + $_) for 0..1;
             POSIX::close($_) for @kept;
             @ENV{"LISTEN_FDS", "LISTEN_PID"} = (2, $$);
-            exec @ARGV;
+            # If the test fails nobody is left.
+            exec "setpriv", "--pdeathsig", "KILL", @ARGV;
         }
         1 while waitpid($child, 0) != $child;
     }
