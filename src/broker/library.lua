@@ -31,15 +31,16 @@
 local FORMAT = '1'
 
 -- Of these functions: a node that knows a newer one loads its own.
-local REVISION = 6
+local REVISION = 7
 
 -- A failover may have lost what somebody has seen. Numbers skip so far ahead that none of them is given twice.
 local SEQS_SKIPPED = 1000000
 local IDS_SKIPPED = 1000
 
--- After a failover nodes have so long to put back what it has lost; nothing is published meanwhile. Nodes that were last heard of
--- so long before others are not waited for.
+-- After a failover nodes have so long to put back what it has lost; nothing is published meanwhile. One that has come and says each
+-- second that it is there has longer. Nodes that were last heard of so long before others are not waited for.
 local HEALING_MS = 4000
+local HEALING_MOST_MS = 30000
 local SILENT_MS = 5000
 local FORGOTTEN_MS = 60 * 1000
 
@@ -954,6 +955,26 @@ local function forget_silent(hub)
   end
 end
 
+-- How long it is to be waited for nodes that have not put back what they have.
+local function wait_of(hub)
+  local left, waits = hub.healing - hub.now, 0
+  if call('SCARD', hub.prefix .. 'awaited') == 0 then
+    return waits
+  elseif left > 0 then
+    return left
+  elseif left <= HEALING_MS - HEALING_MOST_MS then
+    return waits
+  end
+  local before = number(call('HGET', hub.key, 'alive'))
+  for _, host in ipairs(call('SMEMBERS', hub.prefix .. 'awaited')) do
+    local heard = number(call('ZSCORE', hub.prefix .. 'nodes', host))
+    if heard > before then
+      waits = math.max(waits, heard + HEALING_MS - hub.now)
+    end
+  end
+  return waits
+end
+
 local function end_healing(hub)
   call('HDEL', hub.key, 'healing')
   call('DEL', hub.prefix .. 'awaited')
@@ -1509,8 +1530,9 @@ local function healed(hub, node)
     return '0'
   end
   call('SREM', hub.prefix .. 'awaited', host_of(node))
-  if hub.now < hub.healing and call('SCARD', hub.prefix .. 'awaited') > 0 then
-    return text(hub.healing - hub.now)
+  local wait = wait_of(hub)
+  if wait > 0 then
+    return text(wait)
   end
   local left = HEALED_MAX
   while left > 0 do

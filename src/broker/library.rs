@@ -7,7 +7,7 @@ pub const TEXT: &str = include_str!("library.lua");
 pub const REVISION_FUNCTION: &str = "shaveet1_revision";
 
 /// The text's revision, which it says itself.
-pub const REVISION: i64 = 6;
+pub const REVISION: i64 = 7;
 
 /// The function that says which life of the data it is, as far as the functions that are there know.
 pub const LIFE_FUNCTION: &str = "shaveet1_life";

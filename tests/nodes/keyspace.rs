@@ -165,6 +165,7 @@ impl Keyspace {
             b"SADD" => Reply::Int(arguments.iter().filter(|member| set.insert((*member).clone())).count() as i64),
             b"SREM" => Reply::Int(arguments.iter().filter(|member| set.remove(*member)).count() as i64),
             b"SCARD" => Reply::Int(set.len() as i64),
+            b"SMEMBERS" => Reply::List(set.iter().map(|member| Reply::Text(member.clone())).collect()),
             // All at once, as Redis may, and does with small ones.
             b"SSCAN" => {
                 let members = set.iter().map(|member| Reply::Text(member.clone())).collect();

@@ -109,6 +109,42 @@ fn who_does_not_come_back_is_not_waited_for_long() {
 }
 
 #[test]
+fn who_has_come_back_and_is_slow_is_waited_for_longer() {
+    let mut node = before();
+    fail_over(&mut node);
+    assert_eq!(done(&mut node, "near#2"), 4000);
+    for heard in [500, 3500, 6000] {
+        node.turn_clock(START + heard);
+        node.call("alive", &["far#2", "6000"]);
+    }
+    node.turn_clock(START + 9000);
+    assert_eq!(done(&mut node, "near#2"), 1000);
+    assert_eq!(put_back(&mut node, &[("6", "3", "\"x\"")], "", ["0", "0"]), Reply::Text("1".into()));
+    assert_eq!(done(&mut node, "far#2"), 0);
+    assert_eq!(said(&mut node).len(), 1);
+
+    // Until it is silent again.
+    let mut node = before();
+    fail_over(&mut node);
+    node.turn_clock(START + 3500);
+    node.call("alive", &["far#2", "6000"]);
+    node.turn_clock(START + 7499);
+    assert_eq!(done(&mut node, "near#2"), 1);
+    assert_eq!(node.refused("sweep", &["100"]), "HEALING");
+    node.turn_clock(START + 7500);
+    assert_eq!(done(&mut node, "near#2"), 0);
+
+    // Nor for ever.
+    let mut node = before();
+    fail_over(&mut node);
+    node.turn_clock(START + 29_999);
+    node.call("alive", &["far#2", "6000"]);
+    assert_eq!(done(&mut node, "near#2"), 4000);
+    node.turn_clock(START + 30_000);
+    assert_eq!(done(&mut node, "near#2"), 0);
+}
+
+#[test]
 fn messages_are_put_back_in_their_places_from_whomever_they_come() {
     let mut node = before();
     let whole = fail_over(&mut node);
