@@ -57,7 +57,9 @@ fn thousands_hear_everything_once_through_two_restarts() {
     let state = nest.file("other", "").with_file_name("state").display().to_string();
     let mut command = Command::new("perl");
     command.args(["-e", KEEPER, BINARY]);
-    let more = ["--presence", "off", "--history", "10000", "--history-age", "1h", "--drain", "1s", "--state", &state];
+    // All are to be parked at a time, however long the last ones take.
+    let kept = ["--presence", "off", "--history", "10000", "--history-age", "1h", "--poll-timeout", "1h"];
+    let more = [&kept[..], &["--drain", "1s", "--state", &state]].concat();
     let server = Server::run_bare(command, &more);
     let ids: Vec<String> = (0..POLLS + STREAMS).map(|id| format!("c{id}")).collect();
     let keys = newcomers(&server, &ids);

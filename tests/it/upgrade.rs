@@ -301,7 +301,9 @@ const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
 #[test]
 fn thousands_hear_everything_once_through_two_upgrades() {
     crate::support::crowd::raise_descriptor_limit();
-    let server = Server::with(&["--presence", "off", "--history", "10000", "--history-age", "1h"]);
+    // All are to be parked at a time, however long the last ones take.
+    let kept = ["--presence", "off", "--history", "10000", "--history-age", "1h", "--poll-timeout", "1h"];
+    let server = Server::with(&kept);
     let pid = server.pid();
     let ids: Vec<String> = (0..POLLS + STREAMS).map(|id| format!("c{id}")).collect();
     let keys = newcomers(&server, &ids);
